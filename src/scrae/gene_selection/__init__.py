@@ -1,0 +1,29 @@
+"""Which genes to keep: scores, ranks and selected sets from plain arrays, sparse throughout.
+
+Every function takes cells x genes and returns one `GeneScores`. `m3drop`, `nbumi`, `deviance` and `dispersion`
+read their input once, block by block, so they also take `RowBlocks` over a file; `scmarker` works in memory.
+"""
+
+from scrae.gene_selection._blocks import Counts, RowBlocks
+from scrae.gene_selection._batches import combine_batches
+from scrae.gene_selection._deviance import deviance
+from scrae.gene_selection._dispersion import dispersion
+from scrae.gene_selection._m3drop import m3drop
+from scrae.gene_selection._nbumi import nbumi
+from scrae.gene_selection._result import DispersionTrend, GeneFit, GeneScores, MichaelisMenten
+from scrae.gene_selection._scmarker import scmarker
+
+__all__ = [
+    "Counts",
+    "DispersionTrend",
+    "GeneFit",
+    "GeneScores",
+    "MichaelisMenten",
+    "RowBlocks",
+    "combine_batches",
+    "deviance",
+    "dispersion",
+    "m3drop",
+    "nbumi",
+    "scmarker",
+]
