@@ -1,0 +1,11 @@
+"""From files to checked counts, and back to files that are whole or not there."""
+
+from __future__ import annotations
+
+from scrae.io.atomic import atomic_path, write_h5ad, write_text
+from scrae.io.counts import check_counts
+from scrae.io.names import note
+from scrae.io.reading import read
+from scrae.io.slots import use_counts
+
+__all__ = ["atomic_path", "check_counts", "note", "read", "use_counts", "write_h5ad", "write_text"]

@@ -1,0 +1,38 @@
+"""The border to other libraries' readers: whatever they raise becomes one line that names the file."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from scrae.errors import ScraeError
+
+__all__ = ["reading"]
+
+
+@contextmanager
+def reading(path: Path, what: str) -> Iterator[None]:
+    """Read a foreign file inside; any failure there is the file's and becomes a `ScraeError`.
+
+    A damaged file can make h5py, zarr, pandas or anndata raise nearly any exception, so nearly any is caught:
+    keep only calls of readers inside. Their warnings on old formats and doubled names are silenced: names are
+    handled, and said, afterwards.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except ScraeError:
+        raise
+    except MemoryError as error:
+        raise ScraeError(f"{path} does not fit in memory as {what}, or states a false size.") from error
+    except PermissionError as error:
+        raise ScraeError(f"{path} cannot be opened: no permission to read it.") from error
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or "no reason given"
+        raise ScraeError(
+            f"{path} could not be read as {what}; it is damaged, cut short or of another kind "
+            f"({type(error).__name__}: {reason})."
+        ) from error

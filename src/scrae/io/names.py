@@ -1,0 +1,72 @@
+"""Names of cells and genes: none empty, none twice; and notes, so that nothing is changed in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+__all__ = ["clean_names", "make_unique", "note", "some"]
+
+
+def note(adata: AnnData, text: str) -> None:
+    """Append one plain sentence to ``adata.uns["scrae"]["notes"]``, making the slot where it is missing."""
+    ours = adata.uns.get("scrae")
+    if not isinstance(ours, dict):
+        ours = adata.uns["scrae"] = {}
+    # after a round trip through a file the list is an array of strings
+    ours["notes"] = [*(str(line) for line in np.atleast_1d(ours.get("notes", []))), text]
+
+
+def some(names: Iterable[object], limit: int = 3) -> str:
+    """Return the first names, for a message: ``'A', 'B', 'C' and 4 more``."""
+    listed = [repr(str(name)) for name in names]
+    head = ", ".join(listed[:limit])
+    return head if len(listed) <= limit else f"{head} and {len(listed) - limit} more"
+
+
+def make_unique(names: Iterable[str]) -> list[str]:
+    """Append -1, -2, ... to every name seen before; the first keeps its name, no new one meets another."""
+    names = list(names)
+    taken = set(names)
+    seen: set[str] = set()
+    last: dict[str, int] = {}
+    unique = []
+    for name in names:
+        new = name
+        if name in seen:
+            number = last.get(name, 0) + 1
+            while (new := f"{name}-{number}") in taken:
+                number += 1
+            last[name] = number
+            taken.add(new)
+        seen.add(name)
+        unique.append(new)
+    return unique
+
+
+def clean_names(adata: AnnData) -> None:
+    """Give every cell and gene a text name that is neither empty nor used twice; what changed is noted."""
+    adata.obs_names = _clean(adata, adata.obs_names, "cell")
+    adata.var_names = _clean(adata, adata.var_names, "gene")
+
+
+def _clean(adata: AnnData, index: pd.Index, kind: str) -> pd.Index:
+    missing = index.isna()
+    texts = np.where(missing, "", index.astype(str)).astype(object)
+    empty = texts == ""
+    if empty.any():
+        texts[empty] = [f"{kind}_{position}" for position in np.flatnonzero(empty)]
+        note(adata, f"{int(empty.sum())} {kind} names were empty and became {some(texts[empty])}.")
+    names: pd.Index = pd.Index(texts)
+    repeated = names[names.duplicated()].unique()
+    if len(repeated):
+        names = pd.Index(make_unique(names))
+        note(
+            adata,
+            f"{len(repeated)} {kind} names occurred more than once and were made unique with -1, -2, ...: "
+            f"{some(repeated)}.",
+        )
+    return names

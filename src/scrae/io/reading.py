@@ -1,0 +1,184 @@
+"""`read`: one file or several samples in, one AnnData of checked counts out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+from anndata import AnnData
+
+from scrae.errors import ScraeError
+from scrae.io.hdf5 import read_hdf5, read_zarr
+from scrae.io.mtx import holds_mtx, read_mtx
+from scrae.io.names import note, some
+from scrae.io.samples import join_samples
+from scrae.io.slots import GENE_EXPRESSION, find_counts, put_counts
+from scrae.io.table import read_table
+
+__all__ = ["read"]
+
+_TABLES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
+_FORMATS = "h5ad, 10x h5, a 10x mtx folder, loom, zarr, csv or tsv (.gz)"
+_NEARLY_EMPTY = 10  # counts; an empty droplet holds a few molecules of the soup, a cell some hundreds
+_TENX_OTHERS = {
+    "Antibody Capture",
+    "CRISPR Guide Capture",
+    "Multiplexing Capture",
+    "Antigen Capture",
+    "Peaks",
+    "Custom",
+}
+
+PathLike = str | os.PathLike[str]
+
+
+def read(
+    paths: PathLike | Sequence[PathLike],
+    *,
+    layer: str | None = None,
+    min_counts: int | None = None,
+    transpose: bool = False,
+) -> AnnData:
+    """Read raw counts from one file, or from several files as several samples.
+
+    The format is told from the content (HDF5, zarr, a folder with a matrix) or the ending (csv, tsv, txt).
+
+    Parameters
+    ----------
+    paths
+        h5ad, 10x h5, 10x mtx folder, loom, zarr, csv or tsv, also gzipped. Several: the cells of all files,
+        the genes that all files have.
+    layer
+        Name of the layer that holds the counts, also ``"X"`` or ``"raw"``. None: the first of ``X``,
+        ``layers["counts"]`` and ``raw`` that holds nothing but counts.
+    min_counts
+        Leave out cells with fewer counts than this. None: keep all, and refuse a file that has mostly
+        nearly empty barcodes, as unfiltered 10x matrices do. 0 keeps all and refuses none.
+    transpose
+        For csv and tsv: the rows are genes and the columns are cells.
+
+    Returns
+    -------
+    AnnData with ``layers["counts"]`` (csr_matrix int32, int64 only where needed), ``X`` (the same counts),
+    ``uns["scrae"]["notes"]`` and, of several files, ``obs["sample"]``. What else a single h5ad or zarr
+    holds is kept, but for ``raw``.
+
+    Raises
+    ------
+    ScraeError
+        A file is missing, cannot be opened, is damaged or of no known kind; or holds no counts, as
+        `use_counts` and `check_counts` say; or the files share no gene.
+    """
+    if isinstance(paths, str | os.PathLike):
+        return _read_one(Path(paths), layer, min_counts, transpose)
+    files = [Path(path) for path in paths]
+    if not files:
+        raise ScraeError("No file was given to read; give at least one path.")
+    if len(files) == 1:
+        return _read_one(files[0], layer, min_counts, transpose)
+    if len({file.resolve() for file in files}) < len(files):
+        raise ScraeError("The same file was given twice; each file is one sample.")
+    return join_samples([_read_one(file, layer, min_counts, transpose) for file in files], files)
+
+
+def _read_one(path: Path, layer: str | None, min_counts: int | None, transpose: bool) -> AnnData:
+    adata = _open(path, transpose)
+    try:
+        return _without_empty(_genes_only(_with_counts(adata, layer)), min_counts)
+    except ScraeError as error:
+        raise ScraeError(f"{path}: {error}") from error
+
+
+def _open(path: Path, transpose: bool) -> AnnData:
+    """Read `path` by the reader of its format."""
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+        if is_folder:
+            names = {entry.name for entry in path.iterdir()}
+            is_mtx = holds_mtx(path)
+        is_hdf5 = is_file and h5py.is_hdf5(path)
+    except OSError as error:
+        raise ScraeError(f"{path} cannot be opened: {error.strerror}.") from error
+    if not is_folder and not is_file:
+        raise ScraeError(f"{path} does not exist; expected {_FORMATS}.")
+    if is_file and path.name.lower().endswith(_TABLES):
+        return read_table(path, transpose=transpose)
+    if transpose:
+        raise ScraeError(f"{path} is no csv or tsv: transpose is for these only. Leave it out.")
+    if is_hdf5:
+        return read_hdf5(path)
+    if is_file and path.name.endswith((".mtx", ".mtx.gz")):
+        return read_mtx(path)
+    if is_folder and names & {".zgroup", ".zattrs", "zarr.json"}:
+        return read_zarr(path)
+    if is_folder and is_mtx:
+        return read_mtx(path)
+    if is_folder:
+        raise ScraeError(
+            f"{path} is a folder without a matrix.mtx or zarr store; it holds {some(sorted(names))}."
+        )
+    raise ScraeError(f"{path} is of no known kind, damaged or cut short; expected {_FORMATS}.")
+
+
+def _genes_only(adata: AnnData) -> AnnData:
+    """Drop antibodies and other features of 10x files."""
+    if "feature_types" not in adata.var:
+        return adata
+    types = adata.var["feature_types"].astype(str)
+    genes = (types == GENE_EXPRESSION).to_numpy()
+    others = types[~genes].value_counts()
+    if genes.all() or (not genes.any() and not set(others.index) & _TENX_OTHERS):
+        return adata
+    if not genes.any():
+        raise ScraeError(f"no feature is of the type {GENE_EXPRESSION}; found {some(others.index)}.")
+    adata = adata[:, genes].copy()
+    dropped = ", ".join(f"{number} {name}" for name, number in others.items())
+    note(adata, f"Features other than {GENE_EXPRESSION} were dropped: {dropped}.")
+    return adata
+
+
+def _with_counts(adata: AnnData, layer: str | None) -> AnnData:
+    """Give the counts their slots. Where they are in raw, all genes of raw are kept; raw itself is not."""
+    found = find_counts(adata, layer)
+    if found.place == "raw":
+        lost = [*(f"layers[{name!r}]" for name in adata.layers), *(f"varm[{name!r}]" for name in adata.varm)]
+        adata = AnnData(
+            obs=adata.obs, var=adata.raw.var, obsm=dict(adata.obsm), obsp=dict(adata.obsp), uns=adata.uns
+        )
+        if lost:
+            note(
+                adata,
+                f"raw has genes of its own, so what belongs to those of X was left out: {some(lost, 8)}.",
+            )
+    else:
+        del adata.raw
+    put_counts(adata, found)
+    return adata
+
+
+def _without_empty(adata: AnnData, min_counts: int | None) -> AnnData:
+    totals = np.asarray(adata.layers["counts"].sum(axis=1)).ravel()
+    if min_counts is None:
+        nearly_empty = int((totals < _NEARLY_EMPTY).sum())
+        if nearly_empty > 0.5 * totals.size and totals.max() >= 100 * max(1.0, float(np.median(totals))):
+            raise ScraeError(
+                f"{nearly_empty} of {totals.size} barcodes have fewer than {_NEARLY_EMPTY} counts, as in "
+                "an unfiltered "
+                "10x matrix; give the filtered matrix, or a threshold: min_counts=500 (--min-counts 500)."
+            )
+        return adata
+    keep = totals >= min_counts
+    if not keep.any():
+        raise ScraeError(
+            f"no cell has min_counts={min_counts} counts (the largest has {totals.max()}); lower it."
+        )
+    if not keep.all():
+        adata = adata[keep].copy()
+        note(
+            adata,
+            f"{int((~keep).sum())} of {keep.size} cells with fewer than {min_counts} counts were left out.",
+        )
+    return adata

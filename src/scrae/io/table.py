@@ -1,0 +1,169 @@
+"""Reader of csv and tsv tables: one row per cell, one column per gene, both with names."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO, cast
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from scipy import sparse
+
+from scrae.errors import ScraeError
+from scrae.io.foreign import reading
+from scrae.io.names import some
+
+__all__ = ["read_table"]
+
+_VALUES_AT_A_TIME = 1 << 23
+_GENE = re.compile(
+    r"ENS[A-Z]*G\d{6,}(\.\d+)?|(MT|mt)-[A-Za-z0-9]+|R[Pp][LlSs]\d+[AaXxYyLl]?|ACTB|Actb|GAPDH|Gapdh|MALAT1|Malat1"
+)
+_BARCODE = re.compile(r"(.*[_#:.-])?[ACGT]{10,}([_.-]\w+)?")
+
+
+class _Head(NamedTuple):
+    columns: list[str]  # names over the value columns
+    delimiter: str
+
+
+def read_table(path: Path, *, transpose: bool) -> AnnData:
+    """Read a text table of counts; X is unchecked, NaN where a field is empty.
+
+    `transpose` says that the rows are genes. A table that lies the other way round than stated is refused
+    where its names show it: gene names that everybody knows, or barcodes.
+    """
+    with reading(path, "a text table"):
+        head = _read_head(path)
+        names, blocks = _read_rows(path, head)
+    _check_direction(path, names, head.columns, transpose)
+    values = sparse.vstack(blocks, format="csr")
+    rows, columns = pd.Index(names), pd.Index(head.columns)
+    if transpose:
+        values, rows, columns = values.T, columns, rows
+    return AnnData(sparse.csr_matrix(values), obs=pd.DataFrame(index=rows), var=pd.DataFrame(index=columns))
+
+
+def _open(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return cast("TextIO", gzip.open(path, "rt", encoding="utf-8-sig", newline=""))
+    return path.open(encoding="utf-8-sig", newline="")
+
+
+def _read_head(path: Path) -> _Head:
+    """Return the names over the columns. Over the row names R leaves out the field, pandas leaves it empty."""
+    with _open(path) as file:
+        line = file.readline()
+        delimiter = max("\t,;", key=line.count) if re.search("[\t,;]", line) else " "
+        file.seek(0)
+        rows = csv.reader(file, delimiter=delimiter)
+        header, first = next(rows, []), next(rows, [])
+    if not first:
+        raise ScraeError(f"{path} is empty: expected a header of gene names and one row per cell.")
+    if len(first) == len(header) + 1:
+        return _Head(header, delimiter)
+    if len(first) != len(header) or len(header) < 2:
+        raise ScraeError(
+            f"{path} has {len(header)} fields in its header and {len(first)} in the row below; expected as "
+            "many, "
+            "or one less in the header."
+        )
+    if header[0] and _is_number(header[0]):
+        raise ScraeError(
+            f"{path} begins with numbers; expected a header of gene names and a first column of cell names."
+        )
+    if (
+        header[0]
+        and _is_number(first[0])
+        and not re.search("cell|barcode|name|index|id|gene", header[0], re.IGNORECASE)
+    ):
+        raise ScraeError(
+            f"{path} seems to have no column of cell names: below {header[0]!r} stands {first[0]}. Put the "
+            "names "
+            "first, under an empty header field."
+        )
+    return _Head(header[1:], delimiter)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _read_rows(path: Path, head: _Head) -> tuple[list[str], list[sparse.csr_matrix]]:
+    names: list[str] = []
+    blocks: list[sparse.csr_matrix] = []
+    chunks = pd.read_csv(
+        path,
+        sep=head.delimiter,
+        header=None,
+        skiprows=1,
+        chunksize=max(1, _VALUES_AT_A_TIME // len(head.columns)),
+        dtype={0: str},
+        na_filter=True,
+        low_memory=False,
+        encoding="utf-8-sig",
+    )
+    for chunk in chunks:
+        if chunk.shape[1] != len(head.columns) + 1:
+            raise ScraeError(
+                f"{path} has rows of {chunk.shape[1]} fields under {len(head.columns)} column names."
+            )
+        names += chunk[0].fillna("").tolist()
+        values = chunk.drop(columns=0)
+        for column, dtype in values.dtypes.items():
+            if dtype.kind not in "biuf":
+                raise ScraeError(
+                    _text_found(path, names, head.columns[int(cast("Any", column)) - 1], values[column])
+                )
+        blocks.append(sparse.csr_matrix(values.to_numpy()))
+    return names, blocks
+
+
+def _text_found(path: Path, names: Sequence[str], column: str, values: pd.Series[Any]) -> str:
+    position = int(np.argmax(pd.to_numeric(values, errors="coerce").isna() & values.notna()))
+    row = names[len(names) - len(values) + position]
+    return (
+        f"{path} holds the text {str(values.iloc[position])!r} in row {row!r}, column {column!r}; expected "
+        "counts "
+        "only. Take columns of text out."
+    )
+
+
+def _check_direction(path: Path, rows: Sequence[str], columns: Sequence[str], transpose: bool) -> None:
+    genes_in_rows = _mostly_genes(rows) and not _mostly_genes(columns)
+    cells_in_columns = _mostly_barcodes(columns) and not _mostly_barcodes(rows)
+    genes_in_columns = _mostly_genes(columns) and not _mostly_genes(rows)
+    cells_in_rows = _mostly_barcodes(rows) and not _mostly_barcodes(columns)
+    if not transpose and (genes_in_rows or cells_in_columns):
+        raise ScraeError(
+            f"{path} has genes in its rows ({some(rows)}) and cells in its columns ({some(columns)}); "
+            "expected one "
+            "row per cell. Say transpose=True (--transpose)."
+        )
+    if transpose and (genes_in_columns or cells_in_rows):
+        raise ScraeError(
+            f"{path} has cells in its rows ({some(rows)}) and genes in its columns ({some(columns)}) "
+            "already. "
+            "Leave transpose out."
+        )
+
+
+def _mostly_genes(names: Sequence[str]) -> bool:
+    return _hits(_GENE, names) >= max(2, 0.002 * len(names))
+
+
+def _mostly_barcodes(names: Sequence[str]) -> bool:
+    return _hits(_BARCODE, names) > 0.5 * len(names)
+
+
+def _hits(pattern: re.Pattern[str], names: Iterable[str]) -> int:
+    return sum(pattern.fullmatch(name) is not None for name in names)
