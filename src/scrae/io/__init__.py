@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scrae.io.atomic import atomic_path, write_h5ad, write_text
-from scrae.io.counts import check_counts
+from scrae.io.check import check_counts
 from scrae.io.names import note
 from scrae.io.reading import read
 from scrae.io.slots import use_counts

@@ -12,7 +12,7 @@ from anndata import AnnData, ImplicitModificationWarning
 from scipy import sparse
 
 from scrae.errors import ScraeError, ScraeWarning
-from scrae.io.counts import check_counts
+from scrae.io.check import check_counts
 from scrae.io.names import clean_names, note, some
 
 __all__ = ["GENE_EXPRESSION", "Found", "find_counts", "put_counts", "use_counts"]

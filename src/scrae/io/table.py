@@ -56,7 +56,7 @@ def _open(path: Path) -> TextIO:
 
 
 def _read_head(path: Path) -> _Head:
-    """Return the names over the columns. Over the row names R leaves out the field, pandas leaves it empty."""
+    """Return the names over the columns; over the row names R has no field, pandas an empty one."""
     with _open(path) as file:
         line = file.readline()
         delimiter = max("\t,;", key=line.count) if re.search("[\t,;]", line) else " "
