@@ -1,0 +1,1 @@
+"""Protocols, peers and records of scrae; beside the package, not shipped with it."""

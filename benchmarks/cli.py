@@ -1,0 +1,89 @@
+"""The command line of the benchmarks; heavy imports stay inside the commands."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Measure scrae and its peers, and print tables of the records.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+
+class Protocol(StrEnum):
+    """How scores are made (METHOD section 6)."""
+
+    LABEL_FREE = "label-free"
+    PAPER = "paper"
+
+
+class Device(StrEnum):
+    """Where embeddings are computed."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+@app.command()
+def quality(
+    data: Annotated[Path, typer.Option(help='Folder of h5ad files: counts in X, types in obs["cell_type"].')],
+    methods: Annotated[str, typer.Option(help="Methods, comma separated; `methods` lists them.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File of records (JSON lines) to add to.")],
+    sets: Annotated[str | None, typer.Option(help="Only these sets, comma separated names.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Run seeds 0 to this minus 1.")] = 5,
+    protocol: Annotated[Protocol, typer.Option(help="How scores are made.")] = Protocol.LABEL_FREE,
+    device: Annotated[Device, typer.Option(help="Where embeddings are computed.")] = Device.CPU,
+    threads: Annotated[int, typer.Option(min=1, help="Threads for every library.")] = 2,
+    busy: Annotated[bool, typer.Option("--busy", help="Mark the seconds as not comparable.")] = False,
+    rerun: Annotated[bool, typer.Option("--rerun", help="Run also what has a record already.")] = False,
+) -> None:
+    """Cluster every set with every method and seed that has no record yet; one record a run."""
+    from benchmarks.quality import Settings, run_quality
+
+    console = Console(stderr=True, highlight=False)
+    settings = Settings(
+        data=data,
+        sets=sets.split(",") if sets else None,
+        methods=methods.split(","),
+        seeds=seeds,
+        protocol=protocol.value,
+        output=output,
+        device=device.value,
+        threads=threads,
+        busy=busy,
+        rerun=rerun,
+    )
+    failed = 0
+    for result in run_quality(settings):
+        if isinstance(result, tuple):
+            failed += 1
+            console.print(f"[red]failed[/] {result[0]}: {type(result[1]).__name__}: {result[1]}")
+            continue
+        scores, seconds = result["scores"], sum(result["seconds"].values())
+        console.print(
+            f"{result['data']['name']:12} {result['method']:20} seed {result['seed']}  "
+            f"NMI {scores['nmi']:.3f}  ARI {scores['ari']:.3f}  {seconds:7.1f} s"
+        )
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def methods() -> None:
+    """List the methods and how their names are made."""
+    from benchmarks import methods as known
+
+    console = Console(highlight=False)
+    console.print(known.__doc__, markup=False)
+    console.print("Embeddings:", ", ".join(known.EMBEDDINGS))
+    console.print("Clusterers:", ", ".join(known.CLUSTERERS))
+    for short, (embedding, clusterer) in known.SHORT_NAMES.items():
+        console.print(f"{short} is short for {embedding}:{clusterer}", markup=False)

@@ -1,0 +1,98 @@
+"""Clusterers for any embedding: codes in, one cluster for each cell out."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import scanpy as sc
+from anndata import AnnData
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans
+from sklearn.mixture import GaussianMixture
+
+__all__ = ["Cluster", "Clustering", "gmm", "kmeans", "leiden", "leiden_k"]
+
+_MAX_RESOLUTION = 64.0
+_BISECTIONS = 30
+
+
+class Clustering(NamedTuple):
+    """What a clusterer gives.
+
+    Attributes
+    ----------
+    clusters
+        int64 [cells].
+    facts
+        What turned out during the run and belongs in the record, such as the resolution found.
+    """
+
+    clusters: NDArray[np.int64]
+    facts: dict[str, Any]
+
+
+class Cluster(Protocol):
+    """A clusterer: a function of codes [cells, dimensions], the true K, seed and config."""
+
+    def __call__(
+        self, codes: NDArray[np.float32], *, n_clusters: int, seed: int, config: dict[str, Any]
+    ) -> Clustering:
+        """Cluster every row of `codes`."""
+        ...
+
+
+def kmeans(codes: NDArray[np.float32], *, n_clusters: int, seed: int, config: dict[str, Any]) -> Clustering:
+    """K-means with the true K."""
+    model = KMeans(n_clusters=n_clusters, n_init=config["n_init"], random_state=seed)
+    return Clustering(model.fit_predict(codes).astype(np.int64), {})
+
+
+def gmm(codes: NDArray[np.float32], *, n_clusters: int, seed: int, config: dict[str, Any]) -> Clustering:
+    """A Gaussian mixture with full covariances and the true K."""
+    model = GaussianMixture(n_components=n_clusters, n_init=config["n_init"], random_state=seed)
+    clusters = model.fit_predict(codes.astype(np.float64))
+    return Clustering(clusters.astype(np.int64), {"converged": bool(model.converged_)})
+
+
+def leiden(codes: NDArray[np.float32], *, n_clusters: int, seed: int, config: dict[str, Any]) -> Clustering:
+    """Scanpy's neighbours and Leiden at a fixed resolution; K is not used."""
+    del n_clusters
+    graph = _neighbours(codes, config["n_neighbors"], seed)
+    return Clustering(_leiden(graph, config["resolution"], seed), {"resolution": config["resolution"]})
+
+
+def leiden_k(codes: NDArray[np.float32], *, n_clusters: int, seed: int, config: dict[str, Any]) -> Clustering:
+    """Leiden with the resolution bisected until it gives K clusters, or as near as it comes."""
+    graph = _neighbours(codes, config["n_neighbors"], seed)
+    low, high = 0.0, 1.0
+    best = _leiden(graph, high, seed), high
+    while _count(best[0]) < n_clusters and high < _MAX_RESOLUTION:
+        low, high = high, high * 2
+        best = _leiden(graph, high, seed), high
+    for _ in range(_BISECTIONS):
+        if _count(best[0]) == n_clusters:
+            break
+        middle = (low + high) / 2
+        clusters = _leiden(graph, middle, seed)
+        low, high = (middle, high) if _count(clusters) < n_clusters else (low, middle)
+        if abs(_count(clusters) - n_clusters) <= abs(_count(best[0]) - n_clusters):
+            best = clusters, middle
+    return Clustering(best[0], {"resolution": best[1]})
+
+
+def _count(clusters: NDArray[np.int64]) -> int:
+    return int(clusters.max()) + 1  # scanpy numbers the clusters from 0 without gaps
+
+
+def _neighbours(codes: NDArray[np.float32], n_neighbors: int, seed: int) -> AnnData:
+    graph = AnnData(codes)
+    sc.pp.neighbors(graph, n_neighbors=n_neighbors, use_rep="X", random_state=seed)
+    return graph
+
+
+def _leiden(graph: AnnData, resolution: float, seed: int) -> NDArray[np.int64]:
+    sc.tl.leiden(
+        graph, resolution=resolution, random_state=seed, flavor="igraph", n_iterations=2, directed=False
+    )
+    return graph.obs["leiden"].astype(np.int64).to_numpy()

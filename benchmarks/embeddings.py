@@ -1,0 +1,95 @@
+"""The peers' embeddings: counts in, codes out, no labels anywhere."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import scanpy as sc
+from anndata import AnnData
+from numpy.typing import NDArray
+
+from scrae.errors import ScraeError
+
+__all__ = ["Embed", "Embedding", "pca", "scvi"]
+
+
+class Embedding(NamedTuple):
+    """What an embedding method gives.
+
+    Attributes
+    ----------
+    codes
+        float32 [cells, dimensions], one row for each cell of the input, in its order.
+    facts
+        What turned out during the run and belongs in the record: genes used, epochs trained.
+    """
+
+    codes: NDArray[np.float32]
+    facts: dict[str, Any]
+
+
+class Embed(Protocol):
+    """An embedding method: a function of counts (changed in place), seed, config and device."""
+
+    def __call__(self, counts: AnnData, *, seed: int, config: dict[str, Any], device: str) -> Embedding:
+        """Embed every cell of `counts`."""
+        ...
+
+
+def pca(counts: AnnData, *, seed: int, config: dict[str, Any], device: str) -> Embedding:
+    """Scanpy's usual path: total-count normalisation, log1p, the chosen genes, principal components."""
+    del device
+    genes = _choose_genes(counts, config["genes"], config["n_top_genes"])
+    sc.pp.normalize_total(counts)
+    sc.pp.log1p(counts)
+    chosen = counts[:, genes].copy()
+    n_components = min(config["n_components"], min(chosen.shape) - 1)
+    sc.pp.pca(chosen, n_comps=n_components, random_state=seed)
+    return Embedding(chosen.obsm["X_pca"].astype(np.float32), {"n_genes_used": int(genes.sum())})
+
+
+def scvi(counts: AnnData, *, seed: int, config: dict[str, Any], device: str) -> Embedding:
+    """The mean latent of scVI at scvi-tools' defaults, with its own heuristic for the number of epochs."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    import scvi as scvi_tools  # takes 15 s, and only the bench extra has it
+
+    genes = _choose_genes(counts, config["genes"], config["n_top_genes"])
+    chosen = counts[:, genes].copy()
+    scvi_tools.settings.seed = seed
+    scvi_tools.model.SCVI.setup_anndata(chosen)
+    model = scvi_tools.model.SCVI(
+        chosen,
+        n_hidden=config["n_hidden"],
+        n_latent=config["n_latent"],
+        n_layers=config["n_layers"],
+        dropout_rate=config["dropout_rate"],
+        gene_likelihood=config["gene_likelihood"],
+    )
+    model.train(
+        max_epochs=config["max_epochs"],  # None: min(400, 400 * 20,000 / cells)
+        batch_size=config["batch_size"],
+        accelerator="gpu" if device == "cuda" else "cpu",
+        devices=1,
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+    )
+    codes = model.get_latent_representation().astype(np.float32)
+    epochs = len(model.history["train_loss_epoch"])
+    return Embedding(codes, {"n_genes_used": int(genes.sum()), "epochs": epochs})
+
+
+def _choose_genes(counts: AnnData, name: str, n_top_genes: int) -> NDArray[np.bool_]:
+    """The chosen genes as bool [genes]; all genes where there are no more than were asked for."""
+    seen = np.asarray((counts.X > 0).sum(axis=0)).ravel() >= 3  # scanpy's tutorial drops genes of fewer cells
+    if seen.sum() <= n_top_genes:
+        return seen
+    if name != "seurat_v3":
+        raise ScraeError(f"expected genes by seurat_v3, found {name}; no other choice is known here")
+    table = sc.pp.highly_variable_genes(
+        counts[:, seen], flavor="seurat_v3", n_top_genes=n_top_genes, inplace=False
+    )
+    seen[seen] = table["highly_variable"].to_numpy()
+    return seen

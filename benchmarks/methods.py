@@ -1,0 +1,166 @@
+"""The names of methods: `EMBEDDING[@GENES][+KEY=VALUE...][:CLUSTERER[+KEY=VALUE...]]`.
+
+An embedding alone is clustered by K-means, so that `scvi` is scVI with K-means, `scvi:gmm` the same codes with
+a Gaussian mixture, `pca50@scrae:leiden-k` Leiden at the true K on 50 components of the genes that scrae chooses,
+and `pca50+n_top_genes=720` changes one setting. To add a method, add a row to `EMBEDDINGS` or `CLUSTERERS`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from benchmarks import clusterers, embeddings
+from scrae.errors import ScraeError
+
+__all__ = ["CLUSTERERS", "EMBEDDINGS", "SHORT_NAMES", "EmbeddingMethod", "Method", "parse_method"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingMethod:
+    """An embedding method and its defaults.
+
+    Attributes
+    ----------
+    embed
+        The function.
+    defaults
+        Its config; a method's name may change a value, never add a key.
+    code
+        Gives what the codes depend on beside data, seed and config, for instance a version. Cached codes of
+        another `code` are not used.
+    """
+
+    embed: embeddings.Embed
+    defaults: dict[str, Any]
+    code: Callable[[], str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A method as named on the command line.
+
+    Attributes
+    ----------
+    name
+        The name as written.
+    embedding, clusterer
+        Keys of `EMBEDDINGS` and `CLUSTERERS`.
+    embedding_config, clusterer_config
+        Every setting, the defaults too.
+    """
+
+    name: str
+    embedding: str
+    clusterer: str
+    embedding_config: dict[str, Any]
+    clusterer_config: dict[str, Any]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The full config as it stands in the record."""
+        return {
+            "embedding": {"method": self.embedding, **self.embedding_config},
+            "clusterer": {"method": self.clusterer, **self.clusterer_config},
+        }
+
+
+def _version(package: str) -> Callable[[], str]:
+    def code() -> str:
+        try:
+            return f"{package} {version(package)}"
+        except PackageNotFoundError:
+            raise ScraeError(
+                f"expected {package} to be installed, found none; install the bench extra"
+            ) from None
+
+    return code
+
+
+_GENES = {"genes": "seurat_v3", "n_top_genes": 2000}
+_SCVI = {  # scvi-tools' own defaults, written out for the record
+    "n_hidden": 128,
+    "n_latent": 10,
+    "n_layers": 1,
+    "dropout_rate": 0.1,
+    "gene_likelihood": "zinb",
+    "max_epochs": None,
+    "batch_size": 128,
+}
+_GRAPH = {"n_neighbors": 15}
+
+EMBEDDINGS: dict[str, EmbeddingMethod] = {
+    "pca15": EmbeddingMethod(
+        embed=embeddings.pca, defaults={**_GENES, "n_components": 15}, code=_version("scanpy")
+    ),
+    "pca50": EmbeddingMethod(
+        embed=embeddings.pca, defaults={**_GENES, "n_components": 50}, code=_version("scanpy")
+    ),
+    "scvi": EmbeddingMethod(embed=embeddings.scvi, defaults={**_GENES, **_SCVI}, code=_version("scvi-tools")),
+}
+
+CLUSTERERS: dict[str, tuple[clusterers.Cluster, dict[str, Any]]] = {
+    "kmeans": (clusterers.kmeans, {"n_init": 10}),
+    "gmm": (clusterers.gmm, {"n_init": 5}),
+    "leiden": (clusterers.leiden, {**_GRAPH, "resolution": 1.0}),
+    "leiden-k": (clusterers.leiden_k, _GRAPH),
+}
+
+SHORT_NAMES = {"leiden": ("pca50", "leiden"), "leiden-k": ("pca50", "leiden-k")}
+
+
+def parse_method(name: str) -> Method:
+    """Read a method's name.
+
+    Raises
+    ------
+    ScraeError
+        If the embedding, the clusterer or a setting is unknown.
+    """
+    left, colon, right = name.partition(":")
+    head, *changes = left.split("+")
+    head, at, genes = head.partition("@")
+    embedding, clusterer = SHORT_NAMES.get(head, (head, "kmeans"))
+    if at:
+        changes.append(f"genes={genes}")
+    clusterer_changes: list[str] = []
+    if colon:
+        clusterer, *clusterer_changes = right.split("+")
+    if embedding not in EMBEDDINGS:
+        known = ", ".join([*EMBEDDINGS, *SHORT_NAMES])
+        raise ScraeError(f"expected a method among {known}, found {head!r} in {name!r}; correct --methods")
+    if clusterer not in CLUSTERERS:
+        raise ScraeError(
+            f"expected a clusterer among {', '.join(CLUSTERERS)}, found {clusterer!r} in {name!r}; "
+            "correct --methods"
+        )
+    return Method(
+        name=name,
+        embedding=embedding,
+        clusterer=clusterer,
+        embedding_config=_changed(EMBEDDINGS[embedding].defaults, changes, name),
+        clusterer_config=_changed(CLUSTERERS[clusterer][1], clusterer_changes, name),
+    )
+
+
+def _changed(defaults: dict[str, Any], changes: list[str], name: str) -> dict[str, Any]:
+    config = dict(defaults)
+    for change in changes:
+        key, equals, value = change.partition("=")
+        if not equals or key not in config:
+            raise ScraeError(
+                f"expected KEY=VALUE with a key among {', '.join(config)}, found {change!r} in {name!r}; "
+                "correct --methods"
+            )
+        config[key] = _value(value)
+    return config
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text

@@ -1,0 +1,163 @@
+"""How well methods cluster labelled sets: run what has no record yet, score it, record it.
+
+Labels enter in `_score` and nowhere earlier: a run gets counts and K (`benchmarks.run`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.metrics import adjusted_rand_score
+
+from benchmarks import records
+from benchmarks.methods import Method, parse_method
+from benchmarks.records import Record
+from benchmarks.run import CACHE, Outcome, Task, file_key, run_apart
+from benchmarks.sets import DataSet, find_sets, read_labels
+from scrae import metrics
+
+__all__ = ["Settings", "run_quality"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What to run and how.
+
+    Attributes
+    ----------
+    data
+        Folder of h5ad files.
+    sets
+        Names of sets, None for all of the folder.
+    methods
+        Names of methods, see `benchmarks.methods`.
+    seeds
+        Seeds 0 to `seeds` - 1.
+    protocol
+        `"label-free"`.
+    output
+        File of records; what is there already is not run again.
+    device, threads, busy
+        As in `benchmarks.run.Task`.
+    rerun
+        Run also what has a record; tables take the newest.
+    """
+
+    data: Path
+    sets: list[str] | None
+    methods: list[str]
+    seeds: int
+    protocol: str
+    output: Path
+    device: str
+    threads: int
+    busy: bool
+    rerun: bool
+
+
+def run_quality(settings: Settings) -> Iterator[Record | tuple[str, Exception]]:
+    """Run every seed, set and method that has no record, seeds outermost, small sets first.
+
+    Yields
+    ------
+    The record, already in the file; or what failed and why, and then the next run goes on.
+
+    Raises
+    ------
+    ScraeError
+        If a method, a set or the protocol is unknown.
+    """
+    methods = [parse_method(name) for name in settings.methods]
+    for seed in range(settings.seeds):
+        for data in find_sets(settings.data, settings.sets):
+            for method in methods:
+                identity = _identity(data, method, seed, settings.protocol)
+                done = [_identity_of(record) for record in records.read(settings.output)]
+                if identity in done and not settings.rerun:
+                    continue
+                try:
+                    record = _run_and_score(data, method, seed, settings)
+                except Exception as error:  # one failure must not end a night of runs
+                    yield f"{data.name} {method.name} seed {seed}", error
+                    continue
+                records.append(settings.output, record)
+                yield record
+
+
+def _identity(data: DataSet, method: Method, seed: int, protocol: str) -> dict[str, Any]:
+    """Two runs with the same identity are the same run."""
+    return {
+        "sha256": data.sha256,
+        "protocol": protocol,
+        "method": method.name,
+        "config": method.config,
+        "seed": seed,
+    }
+
+
+def _identity_of(record: Record) -> dict[str, Any]:
+    keys = ("protocol", "method", "config", "seed")
+    return {"sha256": record["data"]["sha256"], **{key: record[key] for key in keys}}
+
+
+def _run_and_score(data: DataSet, method: Method, seed: int, settings: Settings) -> Record:
+    outcome = run_apart(
+        Task(
+            path=data.path,
+            sha256=data.sha256,
+            method=method.name,
+            n_clusters=data.n_types,
+            seed=seed,
+            device=settings.device,
+            threads=settings.threads,
+            busy=settings.busy,
+        )
+    )
+    identity = _identity(data, method, seed, settings.protocol)
+    agreement = _agreement(identity, outcome.clusters, settings.seeds)
+    return {
+        **records.head(
+            "quality",
+            threads=outcome.embedding.threads,
+            device=settings.device,
+            busy=outcome.embedding.busy or outcome.clustering.busy,
+        ),
+        "data": {key: value for key, value in asdict(data).items() if key != "path"},
+        **{key: identity[key] for key in ("protocol", "method", "config", "seed")},
+        "seconds": {"embedding": outcome.embedding.seconds, "clustering": outcome.clustering.seconds},
+        "peak_memory_mb": max(outcome.embedding.peak_memory_mb, outcome.clustering.peak_memory_mb),
+        "embedding_cached": outcome.embedding_cached,
+        "n_latent": outcome.n_latent,
+        "facts": {**outcome.embedding.facts, **outcome.clustering.facts},
+        "n_clusters": int(np.unique(outcome.clusters).size),
+        "scores": {key: round(value, 5) for key, value in asdict(_score(data, outcome)).items()},
+        "silhouette": outcome.silhouette,
+        "seed_agreement": agreement,
+    }
+
+
+def _score(data: DataSet, outcome: Outcome) -> metrics.Scores:
+    """The one place that reads labels; cells without a label are clustered but not scored."""
+    labels = read_labels(data.path)
+    labelled = pd.notna(labels)
+    return metrics.score(labels[labelled], outcome.clusters[labelled])
+
+
+def _agreement(identity: dict[str, Any], clusters: NDArray[np.int64], seeds: int) -> dict[str, float]:
+    """ARI with the clusters of the other seeds kept so far, by seed; keeps these clusters too."""
+    folder = CACHE / "clusters"
+    folder.mkdir(parents=True, exist_ok=True)
+    found = {}
+    for seed in range(seeds):
+        file = folder / f"{file_key({**identity, 'seed': seed})}.npy"
+        if seed == identity["seed"]:
+            np.save(file, clusters.astype(np.uint16))
+        elif file.exists():
+            found[str(seed)] = round(float(adjusted_rand_score(np.load(file), clusters)), 5)
+    return found

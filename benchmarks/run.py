@@ -1,0 +1,188 @@
+"""One run, in a process of its own: counts to codes to clusters. It never reads labels."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import resource
+import sys
+import warnings
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.records import ROOT
+
+__all__ = ["CACHE", "Outcome", "Task", "file_key", "run_apart"]
+
+CACHE = ROOT / "benchmarks" / "cache"
+_SILHOUETTE_CELLS = 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a run may know: of the labels only their number of kinds, K.
+
+    Attributes
+    ----------
+    path, sha256
+        The h5ad file and its checksum.
+    method
+        The method's name.
+    n_clusters
+        The number of published types.
+    seed
+        Drives everything that is random.
+    device
+        `"cpu"` or `"cuda"`.
+    threads
+        Threads for every library.
+    busy
+        Whether other work shares the machine.
+    """
+
+    path: Path
+    sha256: str
+    method: str
+    n_clusters: int
+    seed: int
+    device: str
+    threads: int
+    busy: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Cost and facts of the embedding or of the clustering."""
+
+    seconds: float
+    peak_memory_mb: float
+    threads: int
+    busy: bool
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a run gives.
+
+    Attributes
+    ----------
+    clusters
+        int64 [cells].
+    embedding, clustering
+        The two stages; the embedding's are those of the run that made the codes.
+    embedding_cached
+        Whether the codes came from the cache.
+    n_latent
+        Dimensions of the codes.
+    silhouette
+        Of the clusters on the codes, over 2,000 cells drawn with the seed; None where it is not defined.
+    """
+
+    clusters: NDArray[np.int64]
+    embedding: Stage
+    clustering: Stage
+    embedding_cached: bool
+    n_latent: int
+    silhouette: float | None
+
+
+def run_apart(task: Task) -> Outcome:
+    """Run in a fresh process, so that its peak memory is its own and its threads are as set."""
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[variable] = str(task.threads)
+    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(run, task).result()
+
+
+def run(task: Task) -> Outcome:
+    """Embed (or take the codes from the cache), cluster, and measure both."""
+    _quiet()
+    import torch
+
+    from benchmarks.methods import CLUSTERERS, parse_method
+
+    torch.set_num_threads(task.threads)
+    method = parse_method(task.method)
+    codes, embedding, cached = _embedding(task)
+
+    start = perf_counter()
+    cluster, _ = CLUSTERERS[method.clusterer]
+    clusters, facts = cluster(
+        codes, n_clusters=task.n_clusters, seed=task.seed, config=method.clusterer_config
+    )
+    clustering = _stage(task, start, facts)
+    return Outcome(
+        clusters=clusters,
+        embedding=embedding,
+        clustering=clustering,
+        embedding_cached=cached,
+        n_latent=codes.shape[1],
+        silhouette=_silhouette(codes, clusters, task.seed),
+    )
+
+
+def file_key(content: Any) -> str:
+    """A short name for a cache file, from all that its content depends on."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def _embedding(task: Task) -> tuple[NDArray[np.float32], Stage, bool]:
+    from benchmarks.methods import EMBEDDINGS, parse_method
+    from benchmarks.sets import read_counts
+
+    method = parse_method(task.method)
+    how = EMBEDDINGS[method.embedding]
+    key = file_key([task.sha256, method.config["embedding"], task.seed, how.code()])
+    codes_file, stage_file = CACHE / "codes" / f"{key}.npy", CACHE / "codes" / f"{key}.json"
+    if stage_file.exists():
+        return np.load(codes_file), Stage(**json.loads(stage_file.read_text())), True
+
+    counts = read_counts(task.path)
+    n_cells = counts.n_obs
+    start = perf_counter()
+    codes, facts = how.embed(counts, seed=task.seed, config=method.embedding_config, device=task.device)
+    stage = _stage(task, start, facts)
+    if codes.shape[0] != n_cells or not np.isfinite(codes).all():
+        raise FloatingPointError(f"{method.embedding}: expected finite codes for {n_cells} cells")
+    codes_file.parent.mkdir(parents=True, exist_ok=True)
+    np.save(codes_file, codes)
+    stage_file.write_text(json.dumps(asdict(stage)))  # last, since it says that the codes are whole
+    return codes, stage, False
+
+
+def _stage(task: Task, start: float, facts: dict[str, Any]) -> Stage:
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return Stage(
+        seconds=round(perf_counter() - start, 3),
+        peak_memory_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1),
+        threads=task.threads,
+        busy=task.busy or os.nice(0) > 0,
+        facts=facts,
+    )
+
+
+def _silhouette(codes: NDArray[np.float32], clusters: NDArray[np.int64], seed: int) -> float | None:
+    from sklearn.metrics import silhouette_score
+
+    generator = np.random.default_rng(seed)
+    cells = generator.permutation(clusters.size)[:_SILHOUETTE_CELLS]
+    if not 2 <= np.unique(clusters[cells]).size < cells.size:
+        return None
+    return round(float(silhouette_score(codes[cells], clusters[cells])), 5)
+
+
+def _quiet() -> None:
+    """Silence what other packages say; a run's own failure is an exception."""
+    warnings.simplefilter("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
