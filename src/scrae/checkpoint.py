@@ -1,0 +1,119 @@
+"""Model folders: ``config.json``, ``weights.safetensors``, ``genes.txt``. They are data and cannot run code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from .config import ModelConfig, from_dict, to_dict
+from .errors import ScraeError
+from .model import SCRAE
+
+__all__ = ["load", "save"]
+
+_FORMAT = 1
+_LARGEST_CONFIG = 1 << 20  # bytes
+_LARGEST_GENES = 1 << 26  # bytes
+
+
+def save(model: SCRAE, folder: str | Path) -> None:
+    """Write ``model`` into ``folder``, made if it is not there.
+
+    Files of an earlier model are replaced. For a folder that appears whole or not at all use
+    ``scrae.io.atomic_path``, as the command line does.
+
+    Raises
+    ------
+    ScraeError : a gene name with a line break, or a folder that cannot be written.
+    """
+    broken = next((g for g in model.genes if "\n" in g or "\r" in g), None)
+    if broken is not None:
+        raise ScraeError(f"save: expected gene names of one line, found {broken!r}; rename it")
+    path = Path(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        config = {"format": _FORMAT, "n_genes": len(model.genes), "model": to_dict(model.config)}
+        (path / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        (path / "genes.txt").write_text("".join(f"{gene}\n" for gene in model.genes), encoding="utf-8")
+        weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+        save_file(weights, path / "weights.safetensors")
+    except OSError as error:
+        raise ScraeError(f"save: cannot write the model to {path}: {error.strerror or error}") from error
+
+
+def load(folder: str | Path, *, device: torch.device | str = "cpu") -> SCRAE:
+    """Return the model that :func:`save` wrote, in evaluation mode; on CPU its codes are the same bits.
+
+    Raises
+    ------
+    ScraeError : a missing, foreign or damaged file; the message names it.
+    """
+    path = Path(folder)
+    config, n_genes = _read_config(path / "config.json")
+    genes = _read_text(path / "genes.txt", _LARGEST_GENES).split("\n")[:-1]
+    if len(genes) != n_genes:
+        raise ScraeError(f"{path / 'genes.txt'}: expected {n_genes} genes, as config.json says, found {len(genes)}")
+    weights = path / "weights.safetensors"
+    with torch.device("meta"):
+        expected = {name: tuple(value.shape) for name, value in _blank(genes, config).state_dict().items()}
+    model_state = _read_weights(weights, expected)
+    model = SCRAE(genes, config)
+    model.load_state_dict(model_state)
+    return model.to(device).eval()
+
+
+def _blank(genes: list[str], config: ModelConfig) -> SCRAE:
+    return SCRAE(genes, config)
+
+
+def _read_config(path: Path) -> tuple[ModelConfig, int]:
+    try:
+        content: Any = json.loads(_read_text(path, _LARGEST_CONFIG))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ScraeError(f"{path}: expected JSON, found something else ({error})") from error
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise ScraeError(f"{path}: expected a scrae model of format {_FORMAT}, found another file")
+    n_genes = content.get("n_genes")
+    if not isinstance(n_genes, int) or isinstance(n_genes, bool) or n_genes < 1:
+        raise ScraeError(f"{path}: expected a positive whole number n_genes, found {n_genes!r}")
+    return from_dict(ModelConfig, content.get("model", {})), n_genes
+
+
+def _read_text(path: Path, largest: int) -> str:
+    try:
+        if path.stat().st_size > largest:
+            raise ScraeError(f"{path}: expected at most {largest} bytes, found {path.stat().st_size}")
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ScraeError(f"{path}: expected UTF-8 text, found other bytes") from error
+    except OSError as error:
+        raise ScraeError(f"{path}: expected a file of a scrae model, found none that can be read ({error.strerror})") from error
+
+
+def _read_weights(path: Path, expected: dict[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
+    if not path.is_file():
+        raise ScraeError(f"{path}: expected a file of a scrae model, found none")
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = set(file.keys())
+            if names != set(expected):
+                odd = sorted(names ^ set(expected))[0]
+                raise ScraeError(f"{path}: expected the weights that config.json describes, found a difference at {odd!r}")
+            for name, shape in expected.items():
+                found = file.get_slice(name)
+                if tuple(found.get_shape()) != shape or found.get_dtype() != "F32":
+                    raise ScraeError(
+                        f"{path}: expected {name} as F32 {list(shape)}, found {found.get_dtype()} {found.get_shape()}"
+                    )
+            weights = {name: file.get_tensor(name) for name in expected}
+    except (SafetensorError, OSError) as error:
+        raise ScraeError(f"{path}: expected safetensors weights, found a damaged or foreign file ({error})") from error
+    bad = next((name for name, value in weights.items() if not torch.isfinite(value).all()), None)
+    if bad is not None:
+        raise ScraeError(f"{path}: expected finite weights, found NaN or infinity in {bad!r}")
+    return weights

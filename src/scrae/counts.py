@@ -1,0 +1,131 @@
+"""Count matrices of the modelled genes as compact tensors, and minibatches of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from jaxtyping import Float, Int
+from torch import Generator, Tensor
+
+from .distributions import Nonzeros
+from .errors import ScraeError
+
+__all__ = ["Batch", "CountData"]
+
+
+class Batch(NamedTuple):
+    """Some cells, by their nonzero counts."""
+
+    nonzeros: Nonzeros
+    row: Int[Tensor, " nonzeros"]
+    total: Float[Tensor, " cells"]
+    n_genes: int
+
+    @property
+    def log_library(self) -> Float[Tensor, " cells"]:
+        """Log of the total over the modelled genes; a cell without any counts as one count."""
+        return self.total.clamp(min=1).log()
+
+    def dense(self, values: Float[Tensor, " nonzeros"]) -> Float[Tensor, "cells genes"]:
+        """Return a matrix with ``values`` at the nonzero counts and zero elsewhere."""
+        block = torch.zeros(len(self.total) * self.n_genes, dtype=values.dtype, device=values.device)
+        block[self.nonzeros.index] = values
+        return block.view(len(self.total), self.n_genes)
+
+
+class CountData:
+    """Raw counts of the modelled genes, held as CSR with the smallest integers that fit.
+
+    Parameters
+    ----------
+    counts : [cells, genes] matrix of whole numbers >= 0: any scipy sparse format or a NumPy array.
+    genes : name of each column; None = "0", "1", ...
+    device : where the tensors live and batches are made.
+
+    Raises
+    ------
+    ScraeError : not a matrix, an empty one, negative or non-integer values, or genes that do not fit it.
+    """
+
+    def __init__(self, counts: Any, genes: Sequence[str] | None = None, *, device: torch.device | str = "cpu") -> None:
+        matrix = sp.csr_matrix(counts)
+        matrix.sum_duplicates()
+        _check(matrix)
+        self.genes = tuple(map(str, range(matrix.shape[1]) if genes is None else genes))
+        if len(self.genes) != matrix.shape[1]:
+            raise ScraeError(f"CountData: expected {matrix.shape[1]} gene names, one a column, found {len(self.genes)}")
+        largest = int(matrix.data.max(initial=0))
+        dtype = next(d for d in (torch.uint8, torch.int16, torch.int32, torch.int64) if largest <= torch.iinfo(d).max)
+        self.indptr = torch.as_tensor(matrix.indptr.astype(np.int64), device=device)
+        self.indices = torch.as_tensor(matrix.indices.astype(np.int32), device=device)
+        self.values = torch.as_tensor(matrix.data.astype(np.int64)).to(dtype).to(device)
+        self.totals = torch.as_tensor(np.asarray(matrix.sum(axis=1, dtype=np.float64)).ravel(), device=device)
+        small = torch.arange(min(largest, 65535) + 1, dtype=torch.float64)
+        self._log_factorials = torch.lgamma(small + 1).to(device)
+
+    def __len__(self) -> int:
+        """Return the number of cells."""
+        return len(self.totals)
+
+    @property
+    def n_genes(self) -> int:
+        """Number of modelled genes."""
+        return len(self.genes)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors live."""
+        return self.totals.device
+
+    def batch(self, rows: Int[Tensor, " cells"]) -> Batch:
+        """Return the given cells, in the given order."""
+        start = self.indptr[rows]
+        length = self.indptr[rows + 1] - start
+        before = length.cumsum(0) - length
+        row = torch.repeat_interleave(length)
+        position = torch.arange(len(row), device=row.device) + (start - before)[row]
+        gene = self.indices[position].long()
+        value = self.values[position]
+        nonzeros = Nonzeros(row * self.n_genes + gene, gene, value.float(), self._log_factorial(value))
+        return Batch(nonzeros, row, self.totals[rows].float(), self.n_genes)
+
+    def batches(
+        self, batch_size: int, *, rows: Int[Tensor, " cells"] | None = None, generator: Generator | None = None
+    ) -> Iterator[Batch]:
+        """Yield all cells in minibatches.
+
+        Parameters
+        ----------
+        rows : the cells to visit; None = all of them.
+        generator : shuffles the cells (a CPU generator); None = the given order.
+        """
+        rows = torch.arange(len(self)) if rows is None else rows
+        if generator is not None:
+            rows = rows[torch.randperm(len(rows), generator=generator)]
+        for start in range(0, len(rows), batch_size):
+            yield self.batch(rows[start : start + batch_size].to(self.device))
+
+    def _log_factorial(self, value: Tensor) -> Float[Tensor, " nonzeros"]:
+        count = value.long()
+        if len(self._log_factorials) <= 65535:
+            return self._log_factorials[count]
+        return torch.lgamma(value.double() + 1)
+
+
+def _check(matrix: sp.csr_matrix) -> None:
+    if 0 in matrix.shape:
+        raise ScraeError(f"CountData: expected cells and genes, found a matrix of shape {matrix.shape}")
+    values = matrix.data
+    if values.dtype.kind not in "biuf":
+        raise ScraeError(f"CountData: expected numbers, found values of type {values.dtype}")
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise ScraeError("CountData: expected counts, found NaN or infinite values; remove or mend these cells")
+    if values.dtype.kind != "b" and (values < 0).any():
+        raise ScraeError(f"CountData: expected counts >= 0, found {values.min()}; pass raw counts")
+    if values.dtype.kind == "f" and (values != np.round(values)).any():
+        found = values[values != np.round(values)][0]
+        raise ScraeError(f"CountData: expected whole numbers, found {found:.6g}; pass raw counts, not normalised values")

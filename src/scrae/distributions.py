@@ -1,0 +1,188 @@
+"""Zero-inflated and plain negative binomial: readable log-probabilities, and the fused loss that training uses.
+
+Notation (paper, eq. 4-10): mean ``mu``, inverse dispersion ``theta`` = 1/α, zero-inflation logit ``zi_logits`` = l.
+In log space, with a = -theta·log1p(mu/theta) the log-probability that the negative binomial gives to zero:
+
+    x = 0:  log(sigmoid(l) + sigmoid(-l)·exp(a)) = log1p(q),  q = sigmoid(-l)·expm1(a)
+    x > 0:  log sigmoid(-l) + a + x·log(mu/(theta+mu)) + lgamma(x+theta) - lgamma(theta) - lgamma(x+1)
+
+The first form is exact where q is small; where q <= -1/2 the same number is softplus(a-l) - softplus(-l).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["Nonzeros", "count_nll", "nb_log_prob", "zinb_log_prob"]
+
+_TABLE = 8
+"""Counts up to this many take lgamma(x+theta) - lgamma(theta) from a table: a sum of x logarithms per gene."""
+
+
+class Nonzeros(NamedTuple):
+    """The nonzero counts of a dense [cells, genes] block, in any order.
+
+    Attributes
+    ----------
+    index : position in the flattened block.
+    gene : column of each.
+    value : the count, as float32.
+    log_factorial : lgamma(count + 1), float64; constant, so computed once per data set.
+    """
+
+    index: Int[Tensor, " nonzeros"]
+    gene: Int[Tensor, " nonzeros"]
+    value: Float[Tensor, " nonzeros"]
+    log_factorial: Float[Tensor, " nonzeros"]
+
+
+def zinb_log_prob(counts: Tensor, mu: Tensor, theta: Tensor, zi_logits: Tensor) -> Tensor:
+    """Log-probability of counts under the zero-inflated negative binomial (paper, eq. 6).
+
+    Parameters
+    ----------
+    counts, mu, theta, zi_logits : tensors that broadcast together, usually [cells, genes] and theta [genes].
+
+    Returns
+    -------
+    Tensor of the broadcast shape and of ``mu``'s dtype; computed in float64, differentiable in the parameters.
+    """
+    x, m, t, l = (tensor.double() for tensor in (counts, mu, theta, zi_logits))  # noqa: E741 (the paper's letter)
+    a = -t * torch.log1p(m / t)
+    q = torch.sigmoid(-l) * torch.expm1(a)
+    near = q > -0.5
+    zero = torch.where(
+        near, torch.log1p(torch.where(near, q, torch.zeros_like(q))), functional.softplus(a - l) - functional.softplus(-l)
+    )
+    return torch.where(x > 0, functional.logsigmoid(-l) + _nb(x, m, t), zero).to(mu.dtype)
+
+
+def nb_log_prob(counts: Tensor, mu: Tensor, theta: Tensor) -> Tensor:
+    """Log-probability of counts under the negative binomial (paper, eq. 5); the ZINB's limit l → -∞.
+
+    Shapes and dtypes as in :func:`zinb_log_prob`.
+    """
+    return _nb(counts.double(), mu.double(), theta.double()).to(mu.dtype)
+
+
+def _nb(x: Tensor, mu: Tensor, theta: Tensor) -> Tensor:
+    gammas = torch.lgamma(x + theta) - torch.lgamma(theta) - torch.lgamma(x + 1)
+    return gammas - theta * torch.log1p(mu / theta) - torch.xlogy(x, 1 + theta / mu)
+
+
+def count_nll(
+    log_mu: Float[Tensor, "cells genes"],
+    log_theta: Float[Tensor, " genes"],
+    zi_logits: Float[Tensor, "cells genes"] | None,
+    nonzeros: Nonzeros,
+) -> Float[Tensor, " cells"]:
+    """Minus the log-likelihood of each cell's counts, summed over genes (paper, eq. 4-7).
+
+    One fused operation with an analytic gradient: dense work in the tensors' own dtype, gamma functions in
+    float64 at the nonzero counts only (80-99 % of real entries are zeros, where they vanish).
+
+    Parameters
+    ----------
+    zi_logits : None = the plain negative binomial.
+    """
+    result: Tensor = _CountNLL.apply(log_mu, log_theta, zi_logits, nonzeros)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _CountNLL(torch.autograd.Function):
+    """The gradients are made in the forward pass, in place, while the shared terms are at hand."""
+
+    @staticmethod
+    def forward(ctx: Any, log_mu: Tensor, log_theta: Tensor, zi_logits: Tensor | None, nonzeros: Nonzeros) -> Tensor:
+        theta, mu = log_theta.exp(), log_mu.exp()
+        a = torch.log1p(mu / theta).mul_(-theta)
+        at = _at_nonzeros(log_mu, log_theta, zi_logits, nonzeros)
+        if zi_logits is None:
+            log_prob = a.clone()
+        else:
+            keep = torch.sigmoid(-zi_logits)
+            q = torch.expm1(a).mul_(keep)
+            log_prob = torch.log1p(q)
+            _mend(log_prob, q, a, zi_logits)
+        _put(log_prob, nonzeros, at.log_prob)
+        if any(ctx.needs_input_grad):
+            pull = mu.mul(theta).div_(mu.add_(theta))  # -da/dlog mu
+            d_theta = (a + pull).neg_()  # -da/dlog theta
+            if zi_logits is None:
+                d_mu, d_zi = pull, None
+            else:
+                weight = a.sub_(zi_logits).sigmoid_()  # posterior: this zero came from the negative binomial
+                d_mu, d_theta = pull.mul_(weight), d_theta.mul_(weight)
+                d_zi = weight.sub_(keep)
+                _put(d_zi, nonzeros, at.d_zi_logits)
+            _put(d_mu, nonzeros, at.d_log_mu)
+            _put(d_theta, nonzeros, at.d_log_theta)
+            ctx.save_for_backward(d_mu, d_theta, d_zi)
+        return -log_prob.sum(dim=1)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        d_mu, d_theta, d_zi = ctx.saved_tensors
+        column = upstream[:, None]
+        return d_mu * column, upstream @ d_theta, None if d_zi is None else d_zi * column, None
+
+
+class _AtNonzeros(NamedTuple):
+    """Log-probability of the nonzero counts, and minus its gradients; float64 [nonzeros]."""
+
+    log_prob: Tensor
+    d_log_mu: Tensor
+    d_log_theta: Tensor
+    d_zi_logits: Tensor
+
+
+def _at_nonzeros(log_mu: Tensor, log_theta: Tensor, zi_logits: Tensor | None, nonzeros: Nonzeros) -> _AtNonzeros:
+    x = nonzeros.value.double()
+    log_m = log_mu.view(-1)[nonzeros.index].double()
+    theta = log_theta.double().exp()
+    log_gammas, digammas = _gamma_differences(theta, nonzeros.gene, x)
+    t, m = theta[nonzeros.gene], log_m.exp()
+    total = t + m
+    a = -t * torch.log1p(m / t)
+    surplus = x * t / total  # x·dlog(mu/(theta+mu))/dlog mu
+    pull = t * m / total
+    log_prob = a - x * torch.log1p(t / m) + log_gammas - nonzeros.log_factorial
+    inflation = torch.zeros_like(x)
+    if zi_logits is not None:
+        logits = zi_logits.view(-1)[nonzeros.index].double()
+        log_prob = log_prob + functional.logsigmoid(-logits)
+        inflation = torch.sigmoid(logits)
+    return _AtNonzeros(log_prob, pull - surplus, surplus - pull - a - t * digammas, inflation)
+
+
+def _gamma_differences(theta: Tensor, gene: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return lgamma(x+theta) - lgamma(theta) and digamma(x+theta) - digamma(theta) at each nonzero count.
+
+    For x up to ``_TABLE`` they are sums of log(theta+k) and 1/(theta+k), k < x: one small table over genes.
+    """
+    steps = theta + torch.arange(_TABLE, dtype=theta.dtype, device=theta.device)[:, None]
+    row = (x.clamp(max=_TABLE) - 1).long()
+    log_gammas = steps.log().cumsum(0)[row, gene]
+    digammas = steps.reciprocal().cumsum(0)[row, gene]
+    large = (x > _TABLE).nonzero().squeeze(1)
+    if len(large):
+        x, t = x[large], theta[gene[large]]
+        log_gammas[large] = torch.lgamma(x + t) - torch.lgamma(t)
+        digammas[large] = torch.digamma(x + t) - torch.digamma(t)
+    return log_gammas, digammas
+
+
+def _mend(log_prob: Tensor, q: Tensor, a: Tensor, zi_logits: Tensor) -> None:
+    """Replace log1p(q) where q is near -1, and rounding of q would show, by its other form."""
+    at = (q.view(-1) < -0.5).nonzero().squeeze(1)
+    logits = zi_logits.view(-1)[at]
+    log_prob.view(-1)[at] = functional.softplus(a.view(-1)[at] - logits) - functional.softplus(-logits)
+
+
+def _put(dense: Tensor, nonzeros: Nonzeros, values: Tensor) -> None:
+    dense.view(-1)[nonzeros.index] = values.to(dense.dtype)

@@ -1,0 +1,180 @@
+"""The four networks as one model, with what it must remember of the data it was made for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor, nn
+
+from .config import ModelConfig
+from .counts import Batch, CountData
+from .distributions import count_nll
+from .errors import ScraeError
+from .losses import library_kl
+from .networks import Critic, Decoder, Encoded, Encoder, LatentGenerator
+
+__all__ = ["SCRAE", "AutoencoderLosses"]
+
+_CLIP = 10.0
+"""Scaled expression is cut here, as in scanpy's usual recipe: a rare gene's one count must not outshout the rest."""
+
+
+class AutoencoderLosses(NamedTuple):
+    """The parts of eq. 11, per cell, and the codes they came from."""
+
+    reconstruction: Float[Tensor, " cells"]
+    library: Float[Tensor, " cells"]
+    z: Float[Tensor, "cells latent"]
+
+
+class SCRAE(nn.Module):
+    """Encoder, decoder, latent generator and critic.
+
+    Make one with :meth:`for_data`; the constructor alone is for loading.
+
+    Attributes
+    ----------
+    genes : names of the modelled genes, in column order.
+    config : what the networks look like.
+    gene_scale : [genes] standard deviation of each gene's log-normalised expression.
+    target_total : scalar, the total that cells are normalised to: the median total of the training cells.
+    library_mean, library_var : scalars µG and σ²G, of the log library size of the training cells.
+    """
+
+    gene_scale: Tensor
+    target_total: Tensor
+    library_mean: Tensor
+    library_var: Tensor
+
+    def __init__(self, genes: Sequence[str], config: ModelConfig, *, seed: int = 0) -> None:
+        super().__init__()
+        self.genes, self.config = tuple(genes), config
+        rng = Generator().manual_seed(seed)
+        n_genes, c = len(self.genes), config
+        self.encoder = Encoder(n_genes, c.n_latent, c.encoder_layers, c.leak, c.dropout, rng)
+        self.decoder = Decoder(n_genes, c.n_latent, c.decoder_layers, c.leak, c.dropout, c.likelihood == "zinb", rng)
+        self.critic = None if c.prior == "none" else Critic(c.n_latent, c.critic_layers, c.leak, rng)
+        self.latent_generator = (
+            LatentGenerator(c.n_noise or c.n_latent, c.n_latent, c.generator_layers, c.leak, rng)
+            if c.prior == "learned"
+            else None
+        )
+        self.register_buffer("gene_scale", torch.ones(n_genes))
+        self.register_buffer("target_total", torch.tensor(1.0))
+        self.register_buffer("library_mean", torch.tensor(0.0))
+        self.register_buffer("library_var", torch.tensor(1.0))
+
+    @classmethod
+    def for_data(cls, data: CountData, config: ModelConfig, *, seed: int = 0) -> SCRAE:
+        """Return a fresh model for the genes of ``data``, on its device, with the statistics it needs of its cells."""
+        model = cls(data.genes, config, seed=seed).to(data.device)
+        log_library = data.totals.clamp(min=1).log()
+        model.target_total.fill_(float(data.totals.median().clamp(min=1)))
+        model.library_mean.fill_(float(log_library.mean()))
+        model.library_var.fill_(max(float(log_library.var(correction=0)), 1e-4))
+        mean, scale = _expression_moments(model, data)
+        model.gene_scale.copy_(scale)
+        _centre_first_layer(model.encoder, mean / scale)
+        return model
+
+    def inputs(self, batch: Batch) -> Float[Tensor, "cells genes"]:
+        """Return what the encoder reads: log1p of counts per ``target_total``, in units of each gene's deviation."""
+        x = self.log_expression(batch) / self.gene_scale[batch.nonzeros.gene]
+        return batch.dense(x.clamp_(max=_CLIP))
+
+    def log_expression(self, batch: Batch) -> Float[Tensor, " nonzeros"]:
+        """Return log1p of the normalised counts, at the nonzero counts."""
+        per_count = self.target_total / batch.total.clamp(min=1)
+        return torch.log1p(batch.nonzeros.value * per_count[batch.row])
+
+    def autoencoder_losses(self, batch: Batch, generator: Generator | None = None) -> AutoencoderLosses:
+        """Encode and decode a batch.
+
+        Parameters
+        ----------
+        generator : in training mode, draws s ~ N(µs, σs) and dropout. In evaluation mode s = µs.
+        """
+        encoded = self.encoder(self.inputs(batch), generator)
+        log_share, zi_logits = self.decoder(encoded.z, generator)
+        log_library, kl = self._library(encoded, batch, generator)
+        nll = count_nll(log_share + log_library[:, None], self.decoder.log_theta, zi_logits, batch.nonzeros)
+        return AutoencoderLosses(nll, kl, encoded.z)
+
+    def _library(self, encoded: Encoded, batch: Batch, generator: Generator | None) -> tuple[Tensor, Tensor]:
+        if self.config.library == "observed":
+            return batch.log_library, torch.zeros_like(batch.total)
+        mean, log_var = encoded.library_mean + self.library_mean, encoded.library_log_var
+        kl = library_kl(mean, log_var, self.library_mean, self.library_var)
+        if not self.training:
+            return mean, kl
+        noise = torch.empty_like(mean).normal_(generator=generator)
+        return mean + (0.5 * log_var).exp() * noise, kl
+
+    def sample_prior(self, n_cells: int, generator: Generator | None = None) -> Float[Tensor, "cells latent"]:
+        """Draw codes from the prior: ẑ = G(n), n ~ N(0, I); for prior='normal' G is the identity.
+
+        Raises
+        ------
+        ScraeError : the model has no prior.
+        """
+        if self.config.prior == "none":
+            raise ScraeError("SCRAE.sample_prior: expected a model with a prior, found prior='none'")
+        n_noise = self.config.n_noise or self.config.n_latent
+        noise = torch.empty(n_cells, n_noise, device=self.library_mean.device).normal_(generator=generator)
+        result: Tensor = noise if self.latent_generator is None else self.latent_generator(noise)
+        return result
+
+    def encode(self, data: CountData, *, batch_size: int = 1024) -> np.ndarray:
+        """Return the latent code of every cell, float32 [cells, latent]. Deterministic.
+
+        Raises
+        ------
+        ScraeError : the genes of ``data`` are not the model's, in the model's order.
+        """
+        if data.genes != self.genes:
+            raise ScraeError(
+                f"SCRAE.encode: expected the model's {len(self.genes)} genes in its order, found {data.n_genes} others; "
+                "align them by name first (scrae.tl.count_data(adata, genes=model.genes))"
+            )
+        was_training = self.training
+        self.eval()
+        with torch.inference_mode():
+            codes = [self.encoder(self.inputs(batch)).z.cpu() for batch in data.batches(batch_size)]
+        self.train(was_training)
+        return np.asarray(torch.cat(codes).numpy())
+
+    def held_out_loss(self, data: CountData, rows: Tensor, *, batch_size: int = 1024) -> float:
+        """Return minus the log-likelihood per cell of the given cells, with deterministic codes and library."""
+        was_training = self.training
+        self.eval()
+        total = torch.zeros((), dtype=torch.float64, device=data.device)
+        with torch.inference_mode():
+            for batch in data.batches(batch_size, rows=rows):
+                total += self.autoencoder_losses(batch).reconstruction.sum(dtype=torch.float64)
+        self.train(was_training)
+        return float(total) / len(rows)
+
+
+def _expression_moments(model: SCRAE, data: CountData) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of each gene's log-normalised expression, float32 [genes]."""
+    first = torch.zeros(data.n_genes, dtype=torch.float64, device=data.device)
+    second = torch.zeros_like(first)
+    for batch in data.batches(4096):
+        x = model.log_expression(batch).double()
+        first.index_add_(0, batch.nonzeros.gene, x)
+        second.index_add_(0, batch.nonzeros.gene, x * x)
+    mean = first / len(data)
+    scale = (second / len(data) - mean**2).clamp(min=0).sqrt()
+    return mean.float(), torch.where(scale > 1e-6, scale, 1.0).float()
+
+
+def _centre_first_layer(encoder: Encoder, mean: Float[Tensor, " genes"]) -> None:
+    """Start the first layer's bias where it centres the inputs, so that they can stay sparse."""
+    first = encoder.body.layers[0] if len(encoder.body.layers) else None
+    for layer in [first] if first is not None else [encoder.code, encoder.library_hidden]:
+        with torch.no_grad():
+            layer.bias.copy_(-(layer.weight @ mean))

@@ -1,0 +1,139 @@
+"""The four networks (paper, section 3.2 and fig. 1). Each is a plain multilayer perceptron with leaky ReLU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+
+__all__ = ["Critic", "Decoder", "Encoded", "Encoder", "LatentGenerator", "Linear"]
+
+
+class Linear(nn.Linear):
+    """A linear layer, Xavier-initialised from a generator of ours and not from the global one."""
+
+    def __init__(self, n_in: int, n_out: int, generator: Generator) -> None:
+        with torch.device("meta"):
+            super().__init__(n_in, n_out)
+        self.weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(n_out, n_in), generator=generator))
+        self.bias = nn.Parameter(torch.zeros(n_out))
+
+
+class MLP(nn.Module):
+    """Hidden layers: linear, leaky ReLU, dropout."""
+
+    def __init__(self, n_in: int, sizes: Sequence[int], leak: float, dropout: float, generator: Generator) -> None:
+        super().__init__()
+        inputs = [n_in, *sizes[:-1]] if sizes else []
+        self.layers = nn.ModuleList(Linear(i, o, generator) for i, o in zip(inputs, sizes, strict=True))
+        self.n_out = sizes[-1] if sizes else n_in
+        self.leak, self.dropout = leak, dropout
+
+    def forward(self, h: Tensor, generator: Generator | None = None) -> Tensor:
+        """Map [cells, n_in] to [cells, n_out]; dropout acts in training mode, drawn from ``generator``."""
+        for layer in self.layers:
+            h = functional.leaky_relu(layer(h), self.leak)
+            if self.training and self.dropout:
+                keep = torch.empty_like(h).bernoulli_(1 - self.dropout, generator=generator)
+                h = h * keep / (1 - self.dropout)
+        return h
+
+
+class Encoded(NamedTuple):
+    """What the encoder says of each cell."""
+
+    z: Float[Tensor, "cells latent"]
+    library_mean: Float[Tensor, " cells"]
+    library_log_var: Float[Tensor, " cells"]
+
+
+class Encoder(nn.Module):
+    """Log-normalised expression to a deterministic code and the parameters of the log library size."""
+
+    def __init__(
+        self, n_genes: int, n_latent: int, layers: Sequence[int], leak: float, dropout: float, generator: Generator
+    ) -> None:
+        super().__init__()
+        self.body = MLP(n_genes, layers, leak, dropout, generator)
+        self.code = Linear(self.body.n_out, n_latent, generator)
+        self.library_hidden = Linear(self.body.n_out, n_latent, generator)
+        self.library = Linear(n_latent, 2, generator)
+
+    def forward(self, x: Float[Tensor, "cells genes"], generator: Generator | None = None) -> Encoded:
+        h = self.body(x, generator)  # [cells, hidden]
+        library = self.library(functional.relu(self.library_hidden(h)))  # [cells, 2]
+        return Encoded(self.code(h), library[:, 0], library[:, 1])
+
+
+class Decoder(nn.Module):
+    """Code to the shares of the genes (eq. 8), zero-inflation logits (eq. 10) and gene-wise dispersion (eq. 9)."""
+
+    def __init__(
+        self,
+        n_genes: int,
+        n_latent: int,
+        layers: Sequence[int],
+        leak: float,
+        dropout: float,
+        zero_inflated: bool,
+        generator: Generator,
+    ) -> None:
+        super().__init__()
+        self.body = MLP(n_latent, layers, leak, dropout, generator)
+        self.share = Linear(self.body.n_out, n_genes, generator)
+        self.zero = Linear(self.body.n_out, n_genes, generator) if zero_inflated else None
+        self.log_theta = nn.Parameter(torch.randn(n_genes, generator=generator))
+
+    def forward(
+        self, z: Float[Tensor, "cells latent"], generator: Generator | None = None
+    ) -> tuple[Float[Tensor, "cells genes"], Float[Tensor, "cells genes"] | None]:
+        """Return log shares (they sum to one over genes) and zero-inflation logits (None for ``nb``)."""
+        h = self.body(z, generator)
+        return torch.log_softmax(self.share(h), dim=1), None if self.zero is None else self.zero(h)
+
+
+class LatentGenerator(nn.Module):
+    """Noise to codes drawn from the learned prior."""
+
+    def __init__(self, n_noise: int, n_latent: int, layers: Sequence[int], leak: float, generator: Generator) -> None:
+        super().__init__()
+        self.body = MLP(n_noise, layers, leak, 0.0, generator)
+        self.code = Linear(self.body.n_out, n_latent, generator)
+
+    def forward(self, noise: Float[Tensor, "cells noise"]) -> Float[Tensor, "cells latent"]:
+        result: Tensor = self.code(self.body(noise))
+        return result
+
+
+class Critic(nn.Module):
+    """Code to one number. No batch normalisation: the gradient penalty is per cell."""
+
+    def __init__(self, n_latent: int, layers: Sequence[int], leak: float, generator: Generator) -> None:
+        super().__init__()
+        self.body = MLP(n_latent, layers, leak, 0.0, generator)
+        self.value = Linear(self.body.n_out, 1, generator)
+
+    def forward(self, z: Float[Tensor, "cells latent"]) -> Float[Tensor, " cells"]:
+        result: Tensor = self.value(self.body(z)).squeeze(1)
+        return result
+
+    def input_gradient(self, z: Float[Tensor, "cells latent"]) -> Float[Tensor, "cells latent"]:
+        """Return the gradient of the critic's value with respect to each code, itself differentiable.
+
+        A leaky ReLU network is piecewise linear, so the gradient is a product of its weights and of the slopes
+        that each cell's activations choose; written out, it needs no second backward pass.
+        """
+        slopes, h = [], z
+        with torch.no_grad():
+            for layer in self.body.layers:
+                h = layer(h)
+                slopes.append(torch.where(h > 0, 1.0, self.body.leak))
+                h = h * slopes[-1]
+        gradient = self.value.weight.expand(len(z), -1)  # [cells, hidden]
+        for layer, slope in zip(reversed(self.body.layers), reversed(slopes), strict=True):
+            gradient = (gradient * slope) @ layer.weight
+        return gradient
