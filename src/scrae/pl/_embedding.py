@@ -1,0 +1,151 @@
+"""Cells as points in two dimensions."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from scrae.errors import ScraeError
+from scrae.pl._colors import MISSING, category_colors, category_column, is_category
+from scrae.pl._draw import INK, literal, new_axes, shorten
+
+__all__ = ["embedding"]
+
+RASTER_ABOVE = 5_000  # points; more than that make an SVG that no editor opens gladly
+LEGEND_ROWS = 25
+NAMES = {
+    "X_scrae": "scRAE latent",
+    "X_scrae_2d": "scRAE 2-D latent",
+    "X_pca_scrae": "PCA",
+    "X_tsne_scrae": "t-SNE",
+    "X_umap_scrae": "UMAP",
+}
+
+
+def embedding(adata: AnnData, basis: str, *, color: str, ax: Axes | None = None) -> Axes:
+    """Draw the cells at ``obsm[basis]``, coloured by a column of ``obs``.
+
+    Cells are drawn in a shuffled order that is the same every time, so that no group covers another. More than
+    5,000 points are rasterised in vector files. Categories with names of at most three letters are also written
+    into the picture.
+
+    Parameters
+    ----------
+    adata
+        Annotated cells.
+    basis
+        Name in ``obsm`` of an array of shape [cells, 2]; of a wider one the first two columns are drawn.
+    color
+        Column of ``obs``: groups or a quantity. Cells without a value are grey.
+    ax
+        Where to draw; None makes a figure (show it with ``.figure`` in a notebook).
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Slots written: ``uns[f"{color}_colors"]`` for groups, where it is missing or too short.
+
+    Raises
+    ------
+    ScraeError
+        When ``obsm`` has no such basis or ``obs`` no such column.
+    """
+    xy = _coordinates(adata, basis)
+    if color not in adata.obs:
+        category_column(adata, color)  # raises, and names the columns
+    order = np.random.default_rng(0).permutation(adata.n_obs)
+    order = order[np.isfinite(xy[order]).all(axis=1)]
+    column = adata.obs[color]
+    if is_category(column):
+        ax = _by_category(adata, color, xy, order, ax)
+    else:
+        ax = _by_value(column.to_numpy(dtype=np.float64, na_value=np.nan), xy, order, ax)
+    name = NAMES.get(basis, basis.removeprefix("X_"))
+    literal(ax.xaxis.label, f"{name} 1")
+    literal(ax.yaxis.label, f"{name} 2")
+    literal(ax.title, shorten(str(color), 60))
+    ax.title.set(fontsize=11, color=INK)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    return ax
+
+
+def _coordinates(adata: AnnData, basis: str) -> NDArray[np.float64]:
+    if basis not in adata.obsm:
+        known = ", ".join(adata.obsm) or "none"
+        raise ScraeError(f"expected an embedding in obsm, found no {basis!r}; there are: {known}")
+    xy = np.asarray(adata.obsm[basis], dtype=np.float64)
+    if xy.ndim != 2 or xy.shape[1] < 2:
+        raise ScraeError(f"expected obsm[{basis!r}] of shape [cells, 2], found {list(xy.shape)}")
+    return xy[:, :2]
+
+
+def _by_category(
+    adata: AnnData, key: str, xy: NDArray[np.float64], order: NDArray[np.int64], ax: Axes | None
+) -> Axes:
+    column = category_column(adata, key)
+    colors = category_colors(adata, key)
+    names = [shorten(name) for name in column.categories]
+    columns = math.ceil(len(names) / LEGEND_ROWS)
+    letters = max(map(len, names), default=0)
+    ax = new_axes(5.2 + columns * (0.35 + 0.075 * letters), 5.0) if ax is None else ax
+    _scatter(ax, xy[order], np.array([*colors, MISSING])[column.codes[order]])
+    handles = [Line2D([], [], marker="o", linestyle="", markersize=5, color=color) for color in colors]
+    if (column.codes < 0).any():
+        names.append("no value")
+        handles.append(Line2D([], [], marker="o", linestyle="", markersize=5, color=MISSING))
+    legend = ax.legend(
+        handles, ["·"] * len(handles), loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, ncols=max(columns, 1),
+        fontsize=8 if columns <= 1 else 6.5, handletextpad=0.2, columnspacing=1.0, borderaxespad=0.3,
+    )  # fmt: skip
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        literal(text, name)
+    if letters <= 3:
+        _write_names(ax, xy, column)
+    return ax
+
+
+def _write_names(ax: Axes, xy: NDArray[np.float64], column: pd.Categorical) -> None:
+    """Write each name at the median of its cells, with a white rim."""
+    for code, name in enumerate(column.categories):
+        points = xy[(column.codes == code) & np.isfinite(xy).all(axis=1)]
+        if not len(points):
+            continue
+        text = ax.text(*np.median(points, axis=0), "", ha="center", va="center", fontsize=9, weight="bold", color=INK)
+        text.set_path_effects([patheffects.withStroke(linewidth=2.5, foreground="white")])
+        literal(text, name)
+
+
+def _by_value(
+    values: NDArray[np.float64], xy: NDArray[np.float64], order: NDArray[np.int64], ax: Axes | None
+) -> Axes:
+    ax = new_axes(6.0, 5.0) if ax is None else ax
+    known = np.isfinite(values[order])
+    _scatter(ax, xy[order[~known]], MISSING)
+    order = order[known]
+    low, high = np.percentile(values[order], [1, 99]) if len(order) else (0.0, 1.0)
+    points = _scatter(ax, xy[order], values[order])
+    points.set_cmap("viridis")
+    points.set_clim(low, high if high > low else low + 1)
+    bar = ax.figure.colorbar(points, ax=ax, shrink=0.5, aspect=18, pad=0.02, extend="both")
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=8, width=0.8)
+    return ax
+
+
+def _scatter(ax: Axes, xy: NDArray[np.float64], color: str | NDArray[np.generic]) -> PathCollection:
+    n_points = max(len(xy), 1)
+    return ax.scatter(
+        xy[:, 0], xy[:, 1], c=color, s=float(np.clip(60_000 / n_points, 0.6, 18)), linewidths=0,
+        rasterized=n_points > RASTER_ABOVE,
+    )  # fmt: skip

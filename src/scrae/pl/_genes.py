@@ -1,0 +1,141 @@
+"""Which genes the model looks at, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from anndata import AnnData
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from scrae.errors import ScraeError
+from scrae.pl._draw import ACCENT, INK, MUTED, literal, new_axes, run_facts, tidy
+
+__all__ = ["GenePoints", "gene_points", "gene_selection"]
+
+DROPOUT_METHODS = ("m3drop", "nbumi")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenePoints:
+    """Genes as points; genes that no cell expresses are left out. All arrays are [points]."""
+
+    names: NDArray[np.object_]
+    mean: NDArray[np.float64]
+    statistic: NDArray[np.float64]
+    statistic_name: str
+    expected: NDArray[np.float64] | None
+    """The statistic that the null model expects at each mean; None where there is no null model."""
+    selected: NDArray[np.bool_]
+    score: NDArray[np.float64]
+
+    @property
+    def log_statistic(self) -> bool:
+        """Whether the statistic is positive and spans more than two orders of magnitude."""
+        finite = self.statistic[np.isfinite(self.statistic)]
+        return bool(len(finite) and finite.min() > 0 and finite.max() > 100 * finite.min())
+
+
+def gene_points(adata: AnnData) -> GenePoints:
+    """Collect what ``pp.select_genes`` left in ``var`` and ``uns["scrae"]["gene_selection"]``.
+
+    What is not there (mean, drop-out rate) is counted from ``layers["counts"]``; without any statistic of its own
+    the method's score takes its place.
+
+    Raises
+    ------
+    ScraeError
+        When no genes were selected yet.
+    """
+    if "scrae_selected" not in adata.var:
+        raise ScraeError('expected var["scrae_selected"], found none; run scrae.pp.select_genes first')
+    facts = run_facts(adata, "gene_selection")
+    counts = csr_matrix(adata.layers["counts"] if "counts" in adata.layers else adata.X)
+    mean = _per_gene(facts, "mean", adata.n_vars)
+    if mean is None:
+        mean = np.asarray(counts.mean(axis=0), dtype=np.float64).ravel()
+    score = np.asarray(adata.var.get("scrae_score", np.zeros(adata.n_vars)), dtype=np.float64)
+    statistic, name, expected = _statistic(facts, counts, mean, score)
+    shown = (mean > 0) & np.isfinite(statistic)
+    return GenePoints(
+        names=adata.var_names.to_numpy(dtype=object)[shown],
+        mean=mean[shown],
+        statistic=statistic[shown],
+        statistic_name=name,
+        expected=None if expected is None else expected[shown],
+        selected=adata.var["scrae_selected"].to_numpy(dtype=bool)[shown],
+        score=score[shown],
+    )
+
+
+def _statistic(
+    facts: Mapping[str, Any], counts: csr_matrix, mean: NDArray[np.float64], score: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], str, NDArray[np.float64] | None]:
+    n_genes = len(mean)
+    expected = _per_gene(facts, "expected", n_genes)
+    if (statistic := _per_gene(facts, "statistic", n_genes)) is not None:
+        return statistic, str(facts.get("statistic_name", "statistic")), expected
+    if (dropout := _per_gene(facts, "dropout_rate", n_genes)) is not None or facts.get("method") in DROPOUT_METHODS:
+        if dropout is None:
+            dropout = 1.0 - np.asarray(counts.getnnz(axis=0), dtype=np.float64) / max(counts.shape[0], 1)
+        if expected is None and "K" in facts:
+            expected = float(facts["K"]) / (float(facts["K"]) + mean)  # Michaelis-Menten
+        return dropout, "drop-out rate", expected
+    if (dispersion := _per_gene(facts, "dispersion", n_genes)) is not None:
+        return dispersion, "dispersion", expected
+    return score, "score", expected
+
+
+def _per_gene(facts: Mapping[str, Any], name: str, n_genes: int) -> NDArray[np.float64] | None:
+    """Return the array of that name if there is one with a value for each gene of the AnnData."""
+    values = np.asarray(facts.get(name, ()), dtype=np.float64)
+    return values if values.shape == (n_genes,) else None
+
+
+def gene_selection(adata: AnnData, *, ax: Axes | None = None) -> Axes:
+    """Draw each gene's mean against the statistic that it was judged by; the selected genes stand out.
+
+    For ``m3drop`` and ``nbumi`` the statistic is the drop-out rate, with the curve that the null model expects;
+    for other methods it is the dispersion, or the score where nothing else was kept.
+
+    Parameters
+    ----------
+    adata
+        Annotated cells after ``pp.select_genes``.
+    ax
+        Where to draw; None makes a figure.
+
+    Raises
+    ------
+    ScraeError
+        When no genes were selected yet.
+    """
+    points = gene_points(adata)
+    ax = new_axes(5.2, 4.0) if ax is None else ax
+    for mask, color, size, name in (
+        (~points.selected, MUTED, 3.0, "other"),
+        (points.selected, ACCENT, 5.0, "selected"),
+    ):
+        ax.scatter(
+            points.mean[mask], points.statistic[mask], s=size, color=color, linewidths=0, alpha=0.7, rasterized=True,
+            label=f"{int(mask.sum()):,} {name}",
+        )  # fmt: skip
+    if points.expected is not None:
+        order = np.argsort(points.mean)
+        ax.plot(points.mean[order], points.expected[order], color=INK, linewidth=1.2, label="expected")
+    if len(points.mean):
+        ax.set_xscale("log")
+    if points.log_statistic:
+        ax.set_yscale("log")
+    ax.set_xlabel("mean per cell", fontsize=9)
+    literal(ax.yaxis.label, points.statistic_name)
+    ax.yaxis.label.set_fontsize(9)
+    literal(ax.title, str(run_facts(adata, "gene_selection").get("method", "")))
+    ax.title.set_fontsize(10)
+    ax.legend(frameon=False, fontsize=8, markerscale=2)
+    tidy(ax)
+    return ax
