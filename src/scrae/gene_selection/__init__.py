@@ -1,11 +1,12 @@
 """Which genes to keep: scores, ranks and selected sets from plain arrays, sparse throughout.
 
-Every function takes cells x genes and returns one `GeneScores`. `m3drop`, `nbumi`, `deviance` and `dispersion`
-read their input once, block by block, so they also take `RowBlocks` over a file; `scmarker` works in memory.
+Every function takes cells x genes and returns one `GeneScores`. `m3drop`, `nbumi`, `deviance` and
+`dispersion` read their input once, block by block, so they also take `RowBlocks` over a file; `scmarker`
+works in memory.
 """
 
-from scrae.gene_selection._blocks import Counts, RowBlocks
 from scrae.gene_selection._batches import combine_batches
+from scrae.gene_selection._blocks import Counts, RowBlocks
 from scrae.gene_selection._deviance import deviance
 from scrae.gene_selection._dispersion import dispersion
 from scrae.gene_selection._m3drop import m3drop

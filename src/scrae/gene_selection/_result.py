@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scrae.errors import ScraeError
 
-__all__ = ["DispersionTrend", "GeneFit", "GeneScores", "MichaelisMenten"]
+__all__ = [
+    "Correction",
+    "DispersionTrend",
+    "GeneFit",
+    "GeneScores",
+    "MichaelisMenten",
+    "adjust",
+    "scores_of",
+    "spread",
+]
+
+Correction = Literal["bonferroni", "fdr"]
 
 
 class MichaelisMenten(NamedTuple):
@@ -17,8 +30,6 @@ class MichaelisMenten(NamedTuple):
 
     K: float
     """The mean at which half of the cells show no transcript."""
-    K_error: float
-    """Standard error of ``K``, at least ``sigma`` (reported as the R package does, not used by the test)."""
     sigma: float
     """Root mean square of the residuals of the drop-out rate."""
 
@@ -34,7 +45,7 @@ class DispersionTrend(NamedTuple):
 class GeneFit:
     """What a plot needs: ``mean`` against ``statistic``, and the line ``expected`` through them.
 
-    Sort by ``mean`` to draw ``expected`` as a curve. Genes that were dropped have mean 0 and NaN elsewhere.
+    Sort by ``mean`` to draw ``expected`` as a curve. Dropped genes have mean 0, and NaN elsewhere.
     """
 
     mean: NDArray[np.float64]
@@ -42,9 +53,9 @@ class GeneFit:
     statistic: NDArray[np.float64]
     """[genes] what is plotted against the mean; ``statistic_name`` says what it is."""
     statistic_name: str
-    """In words, for an axis: "drop-out rate", "dispersion", ..."""
+    """In words, for an axis: "drop-out rate", "deviance", ..."""
     expected: NDArray[np.float64] | None = None
-    """[genes] the statistic that the null model expects at this mean; None where there is no null model."""
+    """[genes] the statistic that the null model expects; None where there is no null model."""
     parameters: MichaelisMenten | DispersionTrend | None = None
     """The fitted parameters; None where nothing is fitted."""
 
@@ -60,8 +71,86 @@ class GeneScores:
     selected: NDArray[np.bool_]
     """The genes to keep."""
     p_value: NDArray[np.float64] | None
-    """One-sided; 1 for dropped genes. None where the method has no test."""
+    """One-sided, not adjusted; 1 for dropped genes. None where the method has no test."""
     fit: GeneFit | None
     """What a plot needs. None after `combine_batches`: there is one fit per batch."""
     notes: tuple[str, ...]
     """What was dropped or fell short, in plain words."""
+
+
+def spread(values: NDArray[np.float64], kept: NDArray[np.bool_], fill: float) -> NDArray[np.float64]:
+    """Put the values of the kept genes back among all genes: [kept genes] -> [genes]."""
+    out = np.full(kept.shape, fill, dtype=np.float64)
+    out[kept] = values
+    return out
+
+
+def adjust(p_value: NDArray[np.float64], correction: Correction) -> NDArray[np.float64]:
+    """Adjust p-values for many tests, by Bonferroni or by Benjamini and Hochberg (the false discovery rate)."""
+    n = p_value.size
+    if correction == "bonferroni":
+        return np.minimum(1.0, p_value * n)
+    if correction == "fdr":
+        order = np.argsort(p_value)[::-1]
+        steps = np.minimum.accumulate(p_value[order] * n / np.arange(n, 0, -1))
+        adjusted = np.empty(n)
+        adjusted[order] = np.minimum(1.0, steps)
+        return adjusted
+    raise ScraeError(f'expected correction="bonferroni" or "fdr", found {correction!r}: use one of the two')
+
+
+def scores_of(
+    score: NDArray[np.float64],
+    *,
+    ties: Sequence[NDArray[Any]] = (),
+    kept: NDArray[np.bool_],
+    choice: int | NDArray[np.bool_],
+    p_value: NDArray[np.float64] | None = None,
+    fit: GeneFit | None,
+    notes: Sequence[str],
+) -> GeneScores:
+    """Rank the kept genes and mark the chosen ones.
+
+    Parameters
+    ----------
+    score
+        [kept genes], larger is better.
+    ties
+        [kept genes] each; between genes of equal score the larger one goes first, then the order of the input.
+    kept
+        [genes]; the others rank last.
+    choice
+        How many of the best genes to select, or [kept genes], which.
+    p_value
+        [kept genes], or None without a test.
+    fit, notes
+        Passed on.
+
+    Raises
+    ------
+    ScraeError
+        If the number of genes to select is not positive.
+    """
+    index = np.flatnonzero(kept)
+    order = np.lexsort([-key for key in (*reversed(ties), score)])
+    dropped = np.flatnonzero(~kept)
+    rank = np.empty(kept.size, dtype=np.int64)
+    rank[np.concatenate([index[order], dropped])] = np.arange(kept.size)
+    selected = np.zeros(kept.size, dtype=np.bool_)
+    notes = list(notes)
+    if isinstance(choice, np.ndarray):
+        selected[index] = choice
+    else:
+        if choice < 1:
+            raise ScraeError(f"expected n_top_genes of at least 1, found {choice}: ask for one gene or more")
+        selected[index[order[:choice]]] = True
+        if choice > index.size:
+            notes.append(f"{choice} genes asked for, {index.size} available: all of them are selected")
+    return GeneScores(
+        score=spread(score, kept, -np.inf),
+        rank=rank,
+        selected=selected,
+        p_value=None if p_value is None else spread(p_value, kept, 1.0),
+        fit=fit,
+        notes=tuple(notes),
+    )

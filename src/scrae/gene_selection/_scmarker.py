@@ -1,14 +1,26 @@
-"""Genes that split cells and go with other genes (SCMarker; Wang et al. 2019)."""
+"""Genes that split the cells and go with other genes (SCMarker; Wang et al., PLoS Comput Biol 2019)."""
 
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
-from scrae.gene_selection._blocks import Matrix
-from scrae.gene_selection._result import GeneScores
+from scrae.errors import ScraeError, ScraeWarning
+from scrae.gene_selection._blocks import Matrix, are_whole, check_values
+from scrae.gene_selection._modes import count_modes
+from scrae.gene_selection._result import GeneFit, GeneScores, scores_of
 
 __all__ = ["scmarker"]
+
+_ROWS_AT_A_TIME = 256
+# A gene that is on in this share of the cells or more marks nothing.
+_TOO_COMMON = 0.8
+# Two equal Gaussians at distance 1 have two modes if their standard deviation, width / 4, is under 1 / 2.
+_VACUOUS_WIDTH = 2.0
 
 
 def scmarker(
@@ -23,5 +35,183 @@ def scmarker(
     n: int = 30,
     exclude: NDArray[np.bool_] | None = None,
 ) -> GeneScores:
-    """Marker genes from log-normalised expression, in memory. ``n_top_genes=None`` takes SCMarker's own set."""
-    raise NotImplementedError
+    """Genes with several modes that are on together with, or instead of, other such genes.
+
+    A gene is on in a cell if its value is at least ``cutoff``. Candidates are on in more than ``min_cells`` cells
+    and in under 80 % of them, and their nonzero values have two modes or more. Gene j is a neighbour of gene i if
+    it is among the ``k`` genes that are most often on where i is on, and that in more than ``n`` cells. Two genes
+    that are neighbours of each other are partners. The same is done for genes on where i is off. A marker is a
+    candidate with a partner.
+
+    Parameters
+    ----------
+    expression
+        [cells, genes] log-normalised values (or log of TPM), in memory.
+    n_top_genes
+        How many genes to select. None: the markers. SCMarker itself ranks nothing; ranking is our addition: genes by
+        their number of partners, of both kinds together, ties by the number of neighbours, then candidates first,
+        then by the number of cells in which they are on. Beyond the markers the selection is filled in this order.
+    width
+        R's kernel width, in the units of the values; the Gaussian kernel has standard deviation ``width`` / 4.
+        Wang et al. use 1 for molecule counts and 2 for TPM.
+    cutoff
+        The value from which on a gene is on.
+    min_genes
+        Cells with at most so many nonzero genes are set aside (``cellK`` in R).
+    min_cells
+        Genes that are on in at most so many cells are no candidates (``geneK`` in R).
+    k, n
+        As above.
+    exclude
+        [genes] genes that are no candidates (R leaves out human ribosomal, mitochondrial and similar genes by
+        their names); None: no such genes.
+
+    Returns
+    -------
+    GeneScores
+        ``score`` is the number of partners, ``p_value`` None; ``fit`` has the mean value and the partners.
+
+    Raises
+    ------
+    ScraeError
+        For negative, NaN or infinite values, for another type, for parameters out of range, and where no cell
+        has more than ``min_genes`` genes.
+
+    Warns
+    -----
+    ScraeWarning
+        For whole numbers with ``width`` under 2: every number is then a mode of its own, and the test of the
+        modes says nothing.
+    """
+    matrix = _checked(expression, width, cutoff, k, n, exclude)
+    busy = np.diff(matrix.indptr) > min_genes
+    if not busy.any():
+        raise ScraeError(
+            f"scmarker expected cells with more than {min_genes} genes, found none: lower min_genes"
+        )
+    matrix = matrix if busy.all() else matrix[busy]
+    n_genes = matrix.shape[1]
+    kept = np.bincount(matrix.indices, minlength=n_genes) > 0
+    times_on = np.bincount(matrix.indices[matrix.data >= cutoff], minlength=n_genes)
+    candidate = (times_on > min_cells) & (times_on < _TOO_COMMON * matrix.shape[0])
+    if exclude is not None:
+        candidate &= ~exclude
+    candidate[candidate] = count_modes(matrix[:, candidate].tocsc(), width / 4) >= 2
+    partners, neighbours = np.zeros(n_genes), np.zeros(n_genes)
+    partners[candidate], neighbours[candidate] = _partners(matrix[:, candidate] >= cutoff, k, n)
+    return scores_of(
+        partners[kept],
+        ties=[neighbours[kept], candidate[kept].astype(np.int64), times_on[kept]],
+        kept=kept,
+        choice=partners[kept] > 0 if n_top_genes is None else n_top_genes,
+        fit=GeneFit(
+            mean=np.bincount(matrix.indices, weights=matrix.data, minlength=n_genes) / matrix.shape[0],
+            statistic=np.where(kept, partners, np.nan),
+            statistic_name="partners",
+        ),
+        notes=_notes(busy, kept, partners, n_top_genes, min_genes),
+    )
+
+
+def _checked(
+    expression: Matrix, width: float, cutoff: float, k: int, n: int, exclude: NDArray[np.bool_] | None
+) -> sparse.csr_matrix[Any]:
+    """The values as canonical csr of float64 without stored zeros; the caller's matrix is not changed."""
+    if not (sparse.issparse(expression) or isinstance(expression, np.ndarray)) or len(expression.shape) != 2:
+        raise ScraeError(
+            f"scmarker expected a sparse or dense matrix, cells x genes, found {type(expression).__name__}: "
+            "load row blocks into memory first"
+        )
+    if not (width > 0 and cutoff > 0 and k >= 1 and n >= 0):
+        raise ScraeError(
+            "scmarker expected width and cutoff above 0, k of at least 1 and n of at least 0, found "
+            f"width={width}, cutoff={cutoff}, k={k}, n={n}"
+        )
+    matrix = sparse.csr_matrix(expression, dtype=np.float64)
+    check_values(matrix.data, "scmarker")
+    if exclude is not None and (exclude.shape != (matrix.shape[1],) or exclude.dtype != np.bool_):
+        raise ScraeError(
+            f"scmarker expected exclude as {matrix.shape[1]} booleans, one a gene, found "
+            f"{exclude.dtype} of shape {exclude.shape}"
+        )
+    if not matrix.has_canonical_format or not matrix.data.all():
+        matrix = matrix.copy()
+        matrix.sum_duplicates()
+        matrix.eliminate_zeros()
+    if width < _VACUOUS_WIDTH and are_whole(matrix.data):
+        warnings.warn(
+            f"scmarker found whole numbers only: at width {width:g} every number is a mode of its own and the test "
+            "of the modes is vacuous. Pass log-normalised values, or a width of 2 or more.",
+            ScraeWarning,
+            stacklevel=3,
+        )
+    return matrix
+
+
+def _partners(on: sparse.csr_matrix[Any], k: int, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Count for every candidate its partners and its neighbours.
+
+    Both kinds of counts come from one product: with C the cells in which both genes are on, gene j is on and gene
+    i off in (times j is on) - C_ij cells.
+
+    Parameters
+    ----------
+    on
+        [cells, candidates] of booleans.
+    k, n
+        As in `scmarker`.
+
+    Returns
+    -------
+    tuple
+        Distinct partners, and neighbours of both kinds, each [candidates].
+    """
+    cells_by_genes = on.astype(np.int32)
+    genes_by_cells = cells_by_genes.T.tocsr()
+    size = on.shape[1]
+    times_on = np.diff(genes_by_cells.indptr)
+    near: list[sparse.csr_matrix[Any]] = []
+    apart: list[sparse.csr_matrix[Any]] = []
+    for start in range(0, size, _ROWS_AT_A_TIME):
+        rows = np.arange(start, min(start + _ROWS_AT_A_TIME, size))
+        together = (genes_by_cells[rows] @ cells_by_genes).toarray()  # [rows, candidates]
+        instead = times_on - together
+        together[rows - start, rows] = 0
+        near.append(_neighbours(together, k, n))
+        apart.append(_neighbours(instead, k, n))
+    if not near:
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    near_all, apart_all = sparse.vstack(near, format="csr"), sparse.vstack(apart, format="csr")
+    mutual = near_all.multiply(near_all.T) + apart_all.multiply(apart_all.T)
+    return np.diff(mutual.tocsr().indptr), np.diff(near_all.indptr) + np.diff(apart_all.indptr)
+
+
+def _neighbours(counts: NDArray[np.int32], k: int, n: int) -> sparse.csr_matrix[Any]:
+    """Mark in every row the entries above ``n`` whose rank from the top, averaged over ties, is at most ``k``."""
+    size = counts.shape[1]
+    least = np.full((counts.shape[0], 1), n + 1)
+    if k < size:
+        kth = np.partition(counts, size - k, axis=1)[:, size - k, None]
+        above = (counts > kth).sum(axis=1, keepdims=True)
+        equal = (counts == kth).sum(axis=1, keepdims=True)
+        reached = above + (equal + 1) / 2 <= k  # else the ties at the k-th place are all out
+        least = np.maximum(least, np.where(reached, kth, kth + 1))
+    return sparse.csr_matrix(counts >= least)
+
+
+def _notes(
+    busy: NDArray[np.bool_],
+    kept: NDArray[np.bool_],
+    partners: NDArray[np.float64],
+    n_top_genes: int | None,
+    min_genes: int,
+) -> list[str]:
+    notes = []
+    if aside := int((~busy).sum()):
+        notes.append(f"{aside} cells with at most {min_genes} genes dropped")
+    if dropped := int((~kept).sum()):
+        notes.append(f"{dropped} genes without counts dropped")
+    markers = int((partners > 0).sum())
+    if n_top_genes is not None and n_top_genes > markers:
+        notes.append(f"{n_top_genes} genes asked for, {markers} are markers: filled with the next by rank")
+    return notes
