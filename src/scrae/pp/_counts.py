@@ -1,0 +1,23 @@
+"""The one way in to the counts that `scrae.io` put into their slot."""
+
+from __future__ import annotations
+
+from anndata import AnnData
+from scipy import sparse
+
+from scrae.errors import ScraeError
+
+__all__ = ["counts_of"]
+
+
+def counts_of(adata: AnnData) -> sparse.csr_matrix:
+    """Return ``layers["counts"]``, csr_matrix of integers [cells, genes]; not a copy."""
+    counts = adata.layers.get("counts")
+    if not (isinstance(counts, sparse.csr_matrix) and counts.dtype.kind == "i"):
+        found = "none" if counts is None else f"a {type(counts).__name__} of {counts.dtype}"
+        raise ScraeError(
+            f"Expected checked counts (csr_matrix of integers) in layers['counts'], found {found}; read "
+            "the file "
+            "with scrae.io.read, or call scrae.io.use_counts(adata)."
+        )
+    return counts

@@ -1,0 +1,128 @@
+"""Leave out cells and genes that carry no information."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from anndata import AnnData
+from numpy.typing import NDArray
+
+from scrae.errors import ScraeError
+from scrae.io import note
+from scrae.pp._counts import counts_of
+
+__all__ = ["filter"]
+
+
+def filter(
+    adata: AnnData,
+    *,
+    min_cells: int = 10,
+    min_genes: int = 1,
+    min_counts: int | None = None,
+    max_mito: float | None = None,
+) -> None:
+    """Drop poor cells, then genes that few of the remaining cells express, in place.
+
+    A cell that expresses none of the remaining genes is dropped too, unless `min_genes` is 0. The defaults
+    are those of the scRAE paper (section 4.2).
+
+    Parameters
+    ----------
+    adata
+        With ``layers["counts"]``, as `scrae.io.read` gives it.
+    min_cells
+        Keep genes that at least so many cells express.
+    min_genes
+        Keep cells that express at least so many genes.
+    min_counts
+        Keep cells with at least so many counts. None: any.
+    max_mito
+        Keep cells with at most this share (0 to 1) of their counts in mitochondrial genes, which are those
+        with names in MT- or mt-. None: any.
+
+    Raises
+    ------
+    ScraeError
+        A filter leaves nothing: the message says which, and how far the best cell or gene was. Or a
+        threshold is no number that it can be, or there are no mitochondrial genes to judge by.
+
+    Notes
+    -----
+    Writes ``obs["scrae_n_counts"]``, ``obs["scrae_n_genes"]`` and ``obs["scrae_mito"]``, all over the genes
+    before filtering; ``uns["scrae"]["filter"]`` (thresholds, numbers before and after, cells dropped by
+    each filter); and ``uns["scrae"]["notes"]``.
+    """
+    if max_mito is not None and not 0 <= max_mito <= 1:
+        raise ScraeError(f"max_mito is a share from 0 to 1, found {max_mito}; for 5 % say 0.05.")
+    counts = counts_of(adata)
+    n_counts = np.asarray(counts.sum(axis=1, dtype=np.int64)).ravel()
+    n_genes = counts.getnnz(axis=1)
+    mito_genes = adata.var_names.str.startswith(("MT-", "mt-"))
+    mito_counts = np.asarray(counts[:, mito_genes].sum(axis=1, dtype=np.int64)).ravel()
+    mito = mito_counts / np.maximum(n_counts, 1)
+    if max_mito is not None and not mito_genes.any():
+        raise ScraeError("max_mito is given, but no gene name begins with MT- or mt-; leave it out.")
+
+    keep = np.ones(adata.n_obs, dtype=bool)
+    dropped: dict[str, int] = {}
+    _apply("min_genes", min_genes, n_genes >= min_genes, n_genes, keep, dropped)
+    if min_counts is not None:
+        _apply("min_counts", min_counts, n_counts >= min_counts, n_counts, keep, dropped)
+    if max_mito is not None:
+        _apply("max_mito", max_mito, mito <= max_mito, mito, keep, dropped)
+    seen_in = counts[keep].getnnz(axis=0)
+    genes = seen_in >= min_cells
+    if not genes.any():
+        raise ScraeError(
+            f"min_cells={min_cells} leaves no gene: the most frequent is in {seen_in.max()} cells. Lower it."
+        )
+    if min_genes > 0:
+        expresses = counts[:, genes].getnnz(axis=1) > 0
+        dropped["no_gene_left"] = int((keep & ~expresses).sum())
+        keep &= expresses
+
+    facts: dict[str, Any] = {"min_cells": min_cells, "min_genes": min_genes}
+    facts |= {"min_counts": min_counts, "max_mito": max_mito}
+    facts |= {"n_cells_before": adata.n_obs, "n_cells_after": int(keep.sum())}
+    facts |= {"n_genes_before": adata.n_vars, "n_genes_after": int(genes.sum())}
+    facts |= {"n_mito_genes": int(mito_genes.sum()), "cells_dropped": dropped}
+    adata.obs["scrae_n_counts"] = n_counts
+    adata.obs["scrae_n_genes"] = n_genes.astype(np.int64)
+    adata.obs["scrae_mito"] = mito
+    if not keep.all():
+        adata._inplace_subset_obs(keep)
+    if not genes.all():
+        adata._inplace_subset_var(genes)
+    note(adata, _summary(facts))
+    adata.uns["scrae"]["filter"] = facts
+
+
+def _apply(
+    name: str,
+    threshold: float,
+    passes: NDArray[np.bool_],
+    values: NDArray[Any],
+    keep: NDArray[np.bool_],
+    dropped: dict[str, int],
+) -> None:
+    """Take the cells that fail one filter out of `keep`, and count them in `dropped`, both in place."""
+    if not (keep & passes).any():
+        best = values[keep].min() if name.startswith("max") else values[keep].max()
+        way = "Raise" if name.startswith("max") else "Lower"
+        raise ScraeError(f"{name}={threshold} leaves no cell: the best that is left has {best:g}. {way} it.")
+    dropped[name] = int((keep & ~passes).sum())
+    keep &= passes
+
+
+def _summary(facts: dict[str, Any]) -> str:
+    gone = facts["n_cells_before"] - facts["n_cells_after"]
+    reasons = [f"{number} by {name}" for name, number in facts["cells_dropped"].items() if number]
+    genes = facts["n_genes_before"] - facts["n_genes_after"]
+    return (
+        f"Filter: {gone} of {facts['n_cells_before']} cells were "
+        f"dropped{' (' if reasons else ''}{', '.join(reasons)}"
+        f"{')' if reasons else ''}, and {genes} of {facts['n_genes_before']} genes that fewer than "
+        f"{facts['min_cells']} cells express."
+    )
