@@ -57,7 +57,9 @@ def load(folder: str | Path, *, device: torch.device | str = "cpu") -> SCRAE:
     config, n_genes = _read_config(path / "config.json")
     genes = _read_text(path / "genes.txt", _LARGEST_GENES).split("\n")[:-1]
     if len(genes) != n_genes:
-        raise ScraeError(f"{path / 'genes.txt'}: expected {n_genes} genes, as config.json says, found {len(genes)}")
+        raise ScraeError(
+            f"{path / 'genes.txt'}: expected {n_genes} genes, as config.json says, found {len(genes)}"
+        )
     weights = path / "weights.safetensors"
     with torch.device("meta"):
         expected = {name: tuple(value.shape) for name, value in _blank(genes, config).state_dict().items()}
@@ -92,7 +94,9 @@ def _read_text(path: Path, largest: int) -> str:
     except UnicodeDecodeError as error:
         raise ScraeError(f"{path}: expected UTF-8 text, found other bytes") from error
     except OSError as error:
-        raise ScraeError(f"{path}: expected a file of a scrae model, found none that can be read ({error.strerror})") from error
+        raise ScraeError(
+            f"{path}: expected a file of a scrae model, found none that can be read ({error.strerror})"
+        ) from error
 
 
 def _read_weights(path: Path, expected: dict[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
@@ -103,7 +107,9 @@ def _read_weights(path: Path, expected: dict[str, tuple[int, ...]]) -> dict[str,
             names = set(file.keys())
             if names != set(expected):
                 odd = sorted(names ^ set(expected))[0]
-                raise ScraeError(f"{path}: expected the weights that config.json describes, found a difference at {odd!r}")
+                raise ScraeError(
+                    f"{path}: expected the weights that config.json describes, found a difference at {odd!r}"
+                )
             for name, shape in expected.items():
                 found = file.get_slice(name)
                 if tuple(found.get_shape()) != shape or found.get_dtype() != "F32":
@@ -112,7 +118,9 @@ def _read_weights(path: Path, expected: dict[str, tuple[int, ...]]) -> dict[str,
                     )
             weights = {name: file.get_tensor(name) for name in expected}
     except (SafetensorError, OSError) as error:
-        raise ScraeError(f"{path}: expected safetensors weights, found a damaged or foreign file ({error})") from error
+        raise ScraeError(
+            f"{path}: expected safetensors weights, found a damaged or foreign file ({error})"
+        ) from error
     bad = next((name for name, value in weights.items() if not torch.isfinite(value).all()), None)
     if bad is not None:
         raise ScraeError(f"{path}: expected finite weights, found NaN or infinity in {bad!r}")

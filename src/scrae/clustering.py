@@ -2,14 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from sklearn.cluster import KMeans
+from sklearn.metrics import silhouette_score
 
-__all__ = ["kmeans"]
+from .errors import ScraeError
+
+__all__ = ["ClusterCount", "choose_n_clusters", "kmeans"]
+
+_CANDIDATES = range(2, 26)
+_SAMPLE = 2000
+"""Cells that the choice of K looks at: silhouettes cost the square of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterCount:
+    """A chosen number of clusters and the curve it was read from.
+
+    Attributes
+    ----------
+    n_clusters : the choice.
+    criterion : what the values measure; larger is better.
+    candidates : int64 [candidates], the numbers tried.
+    values : float64 [candidates].
+    """
+
+    n_clusters: int
+    criterion: str
+    candidates: np.ndarray
+    values: np.ndarray
 
 
 def kmeans(z: np.ndarray, n_clusters: int, *, seed: int, n_init: int = 10) -> np.ndarray:
-    """K-means on codes [cells, latent]; int64 labels [cells], 0 being the largest cluster."""
+    """K-means on codes [cells, latent]; int64 labels [cells], 0 being the largest cluster.
+
+    Raises
+    ------
+    ScraeError : more clusters than cells.
+    """
+    if n_clusters > len(z):
+        raise ScraeError(f"kmeans: expected at most as many clusters as cells ({len(z)}), found {n_clusters}")
     labels = KMeans(n_clusters, n_init=n_init, random_state=seed).fit_predict(z)
     order = np.argsort(-np.bincount(labels, minlength=n_clusters), kind="stable")
-    return np.argsort(order)[labels]
+    return np.asarray(np.argsort(order)[labels])
+
+
+def choose_n_clusters(z: np.ndarray, *, seed: int, candidates: Sequence[int] = _CANDIDATES) -> ClusterCount:
+    """Choose K without labels: the candidate whose K-means clusters have the largest mean silhouette.
+
+    Looks at no more than 2,000 cells, drawn with ``seed``.
+
+    Parameters
+    ----------
+    candidates : numbers of clusters to try; those of at least the number of cells are left out.
+
+    Raises
+    ------
+    ScraeError : no candidate fits the number of cells.
+    """
+    rng = np.random.default_rng(seed)
+    sample = z if len(z) <= _SAMPLE else z[np.sort(rng.choice(len(z), _SAMPLE, replace=False))]
+    tried = np.asarray([k for k in candidates if 2 <= k < len(sample)])
+    if not len(tried):
+        raise ScraeError(
+            f"choose_n_clusters: expected more than 2 cells, found {len(z)}; give the number of clusters"
+        )
+    values = np.asarray([_silhouette(sample, int(k), seed) for k in tried])
+    best = int(tried[int(np.argmax(values))])
+    return ClusterCount(n_clusters=best, criterion="mean silhouette", candidates=tried, values=values)
+
+
+def _silhouette(z: np.ndarray, n_clusters: int, seed: int) -> float:
+    labels = kmeans(z, n_clusters, seed=seed, n_init=3)
+    return float(silhouette_score(z, labels)) if len(np.unique(labels)) > 1 else -1.0

@@ -10,7 +10,16 @@ from typing import Any, Literal, TypeVar
 
 from .errors import ScraeError
 
-__all__ = ["ClusterConfig", "ModelConfig", "PreprocessConfig", "Settings", "TrainConfig", "from_dict", "preset", "to_dict"]
+__all__ = [
+    "ClusterConfig",
+    "ModelConfig",
+    "PreprocessConfig",
+    "Settings",
+    "TrainConfig",
+    "from_dict",
+    "preset",
+    "to_dict",
+]
 
 Likelihood = Literal["zinb", "nb"]
 Library = Literal["inferred", "observed"]
@@ -19,7 +28,15 @@ Divergence = Literal["wasserstein", "jensen-shannon", "kullback-leibler"]
 PriorUpdate = Literal["joint", "separate"]
 Schedule = Literal["constant", "cosine"]
 GeneSelection = Literal[
-    "seurat_v3", "seurat", "cell_ranger", "pearson_residuals", "deviance", "m3drop", "nbumi", "nbumi_high_variance", "scmarker"
+    "seurat_v3",
+    "seurat",
+    "cell_ranger",
+    "pearson_residuals",
+    "deviance",
+    "m3drop",
+    "nbumi",
+    "nbumi_high_variance",
+    "scmarker",
 ]
 ClusterMethod = Literal["kmeans"]
 C = TypeVar("C")
@@ -142,7 +159,12 @@ class TrainConfig:
         _check_types(self)
         _at_least(self, batch_size=1, max_epochs=1, n_critic=1, patience=1, seed=0)
         _at_least(self, weight_decay=0, prior_weight=0, gradient_penalty_weight=0, library_kl_weight=0)
-        _between(self, learning_rate=(0.0, 1.0), adversarial_learning_rate=(0.0, 1.0), validation_fraction=(0.0, 0.9))
+        _between(
+            self,
+            learning_rate=(0.0, 1.0),
+            adversarial_learning_rate=(0.0, 1.0),
+            validation_fraction=(0.0, 0.9),
+        )
         if self.patience is not None and self.validation_fraction == 0:
             raise ScraeError(
                 "TrainConfig.patience: early stopping needs held-out cells, found validation_fraction=0; "
@@ -213,7 +235,11 @@ def preset(name: str) -> Settings:
 def to_dict(config: Any) -> dict[str, Any]:
     """Return a config as a plain dict that JSON can hold (tuples become lists)."""
     return {
-        f.name: to_dict(value) if dataclasses.is_dataclass(value) else list(value) if isinstance(value, tuple) else value
+        f.name: to_dict(value)
+        if dataclasses.is_dataclass(value)
+        else list(value)
+        if isinstance(value, tuple)
+        else value
         for f in dataclasses.fields(config)
         for value in [getattr(config, f.name)]
     }
@@ -231,7 +257,9 @@ def from_dict(cls: type[C], values: dict[str, Any]) -> C:
     hints = typing.get_type_hints(cls)
     unknown = sorted(set(values) - set(hints))
     if unknown:
-        raise ScraeError(f"{cls.__name__}: unknown setting {unknown[0]!r}; known are {', '.join(sorted(hints))}")
+        raise ScraeError(
+            f"{cls.__name__}: unknown setting {unknown[0]!r}; known are {', '.join(sorted(hints))}"
+        )
     arguments = {}
     for name, value in values.items():
         if dataclasses.is_dataclass(hints[name]):
@@ -271,7 +299,9 @@ def _describe(hint: Any) -> str:
         return " or ".join(_describe(part) for part in parts)
     if origin is tuple:
         return f"a tuple of {_describe(parts[0])}"
-    return {int: "a whole number", float: "a number", type(None): "None"}.get(hint, getattr(hint, "__name__", str(hint)))
+    return {int: "a whole number", float: "a number", type(None): "None"}.get(
+        hint, getattr(hint, "__name__", str(hint))
+    )
 
 
 def _at_least(config: Any, **minima: float) -> None:

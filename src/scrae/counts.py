@@ -33,7 +33,7 @@ class Batch(NamedTuple):
     def dense(self, values: Float[Tensor, " nonzeros"]) -> Float[Tensor, "cells genes"]:
         """Return a matrix with ``values`` at the nonzero counts and zero elsewhere."""
         block = torch.zeros(len(self.total) * self.n_genes, dtype=values.dtype, device=values.device)
-        block[self.nonzeros.index] = values
+        block[self.nonzeros.position] = values
         return block.view(len(self.total), self.n_genes)
 
 
@@ -51,15 +51,21 @@ class CountData:
     ScraeError : not a matrix, an empty one, negative or non-integer values, or genes that do not fit it.
     """
 
-    def __init__(self, counts: Any, genes: Sequence[str] | None = None, *, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, counts: Any, genes: Sequence[str] | None = None, *, device: torch.device | str = "cpu"
+    ) -> None:
         matrix = sp.csr_matrix(counts)
         matrix.sum_duplicates()
         _check(matrix)
         self.genes = tuple(map(str, range(matrix.shape[1]) if genes is None else genes))
         if len(self.genes) != matrix.shape[1]:
-            raise ScraeError(f"CountData: expected {matrix.shape[1]} gene names, one a column, found {len(self.genes)}")
+            raise ScraeError(
+                f"CountData: expected {matrix.shape[1]} gene names, one a column, found {len(self.genes)}"
+            )
         largest = int(matrix.data.max(initial=0))
-        dtype = next(d for d in (torch.uint8, torch.int16, torch.int32, torch.int64) if largest <= torch.iinfo(d).max)
+        dtype = next(
+            d for d in (torch.uint8, torch.int16, torch.int32, torch.int64) if largest <= torch.iinfo(d).max
+        )
         self.indptr = torch.as_tensor(matrix.indptr.astype(np.int64), device=device)
         self.indices = torch.as_tensor(matrix.indices.astype(np.int32), device=device)
         self.values = torch.as_tensor(matrix.data.astype(np.int64)).to(dtype).to(device)
@@ -94,7 +100,11 @@ class CountData:
         return Batch(nonzeros, row, self.totals[rows].float(), self.n_genes)
 
     def batches(
-        self, batch_size: int, *, rows: Int[Tensor, " cells"] | None = None, generator: Generator | None = None
+        self,
+        batch_size: int,
+        *,
+        rows: Int[Tensor, " cells"] | None = None,
+        generator: Generator | None = None,
     ) -> Iterator[Batch]:
         """Yield all cells in minibatches.
 
@@ -123,9 +133,13 @@ def _check(matrix: sp.csr_matrix) -> None:
     if values.dtype.kind not in "biuf":
         raise ScraeError(f"CountData: expected numbers, found values of type {values.dtype}")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise ScraeError("CountData: expected counts, found NaN or infinite values; remove or mend these cells")
+        raise ScraeError(
+            "CountData: expected counts, found NaN or infinite values; remove or mend these cells"
+        )
     if values.dtype.kind != "b" and (values < 0).any():
         raise ScraeError(f"CountData: expected counts >= 0, found {values.min()}; pass raw counts")
     if values.dtype.kind == "f" and (values != np.round(values)).any():
         found = values[values != np.round(values)][0]
-        raise ScraeError(f"CountData: expected whole numbers, found {found:.6g}; pass raw counts, not normalised values")
+        raise ScraeError(
+            f"CountData: expected whole numbers, found {found:.6g}; pass raw counts, not normalised values"
+        )

@@ -29,13 +29,13 @@ class Nonzeros(NamedTuple):
 
     Attributes
     ----------
-    index : position in the flattened block.
+    position : place in the flattened block.
     gene : column of each.
     value : the count, as float32.
     log_factorial : lgamma(count + 1), float64; constant, so computed once per data set.
     """
 
-    index: Int[Tensor, " nonzeros"]
+    position: Int[Tensor, " nonzeros"]
     gene: Int[Tensor, " nonzeros"]
     value: Float[Tensor, " nonzeros"]
     log_factorial: Float[Tensor, " nonzeros"]
@@ -57,7 +57,9 @@ def zinb_log_prob(counts: Tensor, mu: Tensor, theta: Tensor, zi_logits: Tensor) 
     q = torch.sigmoid(-l) * torch.expm1(a)
     near = q > -0.5
     zero = torch.where(
-        near, torch.log1p(torch.where(near, q, torch.zeros_like(q))), functional.softplus(a - l) - functional.softplus(-l)
+        near,
+        torch.log1p(torch.where(near, q, torch.zeros_like(q))),
+        functional.softplus(a - l) - functional.softplus(-l),
     )
     return torch.where(x > 0, functional.logsigmoid(-l) + _nb(x, m, t), zero).to(mu.dtype)
 
@@ -98,7 +100,9 @@ class _CountNLL(torch.autograd.Function):
     """The gradients are made in the forward pass, in place, while the shared terms are at hand."""
 
     @staticmethod
-    def forward(ctx: Any, log_mu: Tensor, log_theta: Tensor, zi_logits: Tensor | None, nonzeros: Nonzeros) -> Tensor:
+    def forward(
+        ctx: Any, log_mu: Tensor, log_theta: Tensor, zi_logits: Tensor | None, nonzeros: Nonzeros
+    ) -> Tensor:
         theta, mu = log_theta.exp(), log_mu.exp()
         a = torch.log1p(mu / theta).mul_(-theta)
         at = _at_nonzeros(log_mu, log_theta, zi_logits, nonzeros)
@@ -126,7 +130,7 @@ class _CountNLL(torch.autograd.Function):
         return -log_prob.sum(dim=1)
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         d_mu, d_theta, d_zi = ctx.saved_tensors
         column = upstream[:, None]
         return d_mu * column, upstream @ d_theta, None if d_zi is None else d_zi * column, None
@@ -141,9 +145,11 @@ class _AtNonzeros(NamedTuple):
     d_zi_logits: Tensor
 
 
-def _at_nonzeros(log_mu: Tensor, log_theta: Tensor, zi_logits: Tensor | None, nonzeros: Nonzeros) -> _AtNonzeros:
+def _at_nonzeros(
+    log_mu: Tensor, log_theta: Tensor, zi_logits: Tensor | None, nonzeros: Nonzeros
+) -> _AtNonzeros:
     x = nonzeros.value.double()
-    log_m = log_mu.view(-1)[nonzeros.index].double()
+    log_m = log_mu.view(-1)[nonzeros.position].double()
     theta = log_theta.double().exp()
     log_gammas, digammas = _gamma_differences(theta, nonzeros.gene, x)
     t, m = theta[nonzeros.gene], log_m.exp()
@@ -154,7 +160,7 @@ def _at_nonzeros(log_mu: Tensor, log_theta: Tensor, zi_logits: Tensor | None, no
     log_prob = a - x * torch.log1p(t / m) + log_gammas - nonzeros.log_factorial
     inflation = torch.zeros_like(x)
     if zi_logits is not None:
-        logits = zi_logits.view(-1)[nonzeros.index].double()
+        logits = zi_logits.view(-1)[nonzeros.position].double()
         log_prob = log_prob + functional.logsigmoid(-logits)
         inflation = torch.sigmoid(logits)
     return _AtNonzeros(log_prob, pull - surplus, surplus - pull - a - t * digammas, inflation)
@@ -185,4 +191,4 @@ def _mend(log_prob: Tensor, q: Tensor, a: Tensor, zi_logits: Tensor) -> None:
 
 
 def _put(dense: Tensor, nonzeros: Nonzeros, values: Tensor) -> None:
-    dense.view(-1)[nonzeros.index] = values.to(dense.dtype)
+    dense.view(-1)[nonzeros.position] = values.to(dense.dtype)

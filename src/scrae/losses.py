@@ -54,7 +54,10 @@ def encoder_loss(divergence: Divergence, real: Values) -> Scalar:
 
 
 def gradient_penalty(
-    critic: Critic, z: Float[Tensor, "cells latent"], z_prior: Float[Tensor, "cells latent"], mix: Float[Tensor, "cells 1"]
+    critic: Critic,
+    z: Float[Tensor, "cells latent"],
+    z_prior: Float[Tensor, "cells latent"],
+    mix: Float[Tensor, "cells 1"],
 ) -> Scalar:
     """Mean squared distance from 1 of the critic's slope at points between codes and prior draws (eq. 12).
 
@@ -62,5 +65,5 @@ def gradient_penalty(
     ----------
     mix : α of each cell, uniform in [0, 1]; the point is α·z + (1 - α)·ẑ.
     """
-    slope = torch.linalg.vector_norm(critic.input_gradient(torch.lerp(z_prior, z, mix)), dim=1)
+    slope: Tensor = torch.linalg.vector_norm(critic.input_gradient(torch.lerp(z_prior, z, mix)), dim=1)
     return (slope - 1).square().mean()

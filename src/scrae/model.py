@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -56,7 +56,9 @@ class SCRAE(nn.Module):
         rng = Generator().manual_seed(seed)
         n_genes, c = len(self.genes), config
         self.encoder = Encoder(n_genes, c.n_latent, c.encoder_layers, c.leak, c.dropout, rng)
-        self.decoder = Decoder(n_genes, c.n_latent, c.decoder_layers, c.leak, c.dropout, c.likelihood == "zinb", rng)
+        self.decoder = Decoder(
+            n_genes, c.n_latent, c.decoder_layers, c.leak, c.dropout, c.likelihood == "zinb", rng
+        )
         self.critic = None if c.prior == "none" else Critic(c.n_latent, c.critic_layers, c.leak, rng)
         self.latent_generator = (
             LatentGenerator(c.n_noise or c.n_latent, c.n_latent, c.generator_layers, c.leak, rng)
@@ -148,7 +150,7 @@ class SCRAE(nn.Module):
         return np.asarray(torch.cat(codes).numpy())
 
     def held_out_loss(self, data: CountData, rows: Tensor, *, batch_size: int = 1024) -> float:
-        """Return minus the log-likelihood per cell of the given cells, with deterministic codes and library."""
+        """Return minus the log-likelihood per cell of the given cells, with s = µs."""
         was_training = self.training
         self.eval()
         total = torch.zeros((), dtype=torch.float64, device=data.device)
@@ -174,7 +176,7 @@ def _expression_moments(model: SCRAE, data: CountData) -> tuple[Tensor, Tensor]:
 
 def _centre_first_layer(encoder: Encoder, mean: Float[Tensor, " genes"]) -> None:
     """Start the first layer's bias where it centres the inputs, so that they can stay sparse."""
-    first = encoder.body.layers[0] if len(encoder.body.layers) else None
-    for layer in [first] if first is not None else [encoder.code, encoder.library_hidden]:
-        with torch.no_grad():
+    first: list[Any] = [*encoder.body.layers][:1] or [encoder.code, encoder.library_hidden]
+    with torch.no_grad():
+        for layer in first:
             layer.bias.copy_(-(layer.weight @ mean))

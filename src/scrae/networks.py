@@ -26,10 +26,12 @@ class Linear(nn.Linear):
 class MLP(nn.Module):
     """Hidden layers: linear, leaky ReLU, dropout."""
 
-    def __init__(self, n_in: int, sizes: Sequence[int], leak: float, dropout: float, generator: Generator) -> None:
+    def __init__(
+        self, n_in: int, sizes: Sequence[int], leak: float, dropout: float, generator: Generator
+    ) -> None:
         super().__init__()
         inputs = [n_in, *sizes[:-1]] if sizes else []
-        self.layers = nn.ModuleList(Linear(i, o, generator) for i, o in zip(inputs, sizes, strict=True))
+        self.layers = nn.ModuleList([Linear(i, o, generator) for i, o in zip(inputs, sizes, strict=True)])
         self.n_out = sizes[-1] if sizes else n_in
         self.leak, self.dropout = leak, dropout
 
@@ -55,7 +57,13 @@ class Encoder(nn.Module):
     """Log-normalised expression to a deterministic code and the parameters of the log library size."""
 
     def __init__(
-        self, n_genes: int, n_latent: int, layers: Sequence[int], leak: float, dropout: float, generator: Generator
+        self,
+        n_genes: int,
+        n_latent: int,
+        layers: Sequence[int],
+        leak: float,
+        dropout: float,
+        generator: Generator,
     ) -> None:
         super().__init__()
         self.body = MLP(n_genes, layers, leak, dropout, generator)
@@ -64,6 +72,7 @@ class Encoder(nn.Module):
         self.library = Linear(n_latent, 2, generator)
 
     def forward(self, x: Float[Tensor, "cells genes"], generator: Generator | None = None) -> Encoded:
+        """Encode cells; ``generator`` draws the dropout in training mode."""
         h = self.body(x, generator)  # [cells, hidden]
         library = self.library(functional.relu(self.library_hidden(h)))  # [cells, 2]
         return Encoded(self.code(h), library[:, 0], library[:, 1])
@@ -99,12 +108,15 @@ class Decoder(nn.Module):
 class LatentGenerator(nn.Module):
     """Noise to codes drawn from the learned prior."""
 
-    def __init__(self, n_noise: int, n_latent: int, layers: Sequence[int], leak: float, generator: Generator) -> None:
+    def __init__(
+        self, n_noise: int, n_latent: int, layers: Sequence[int], leak: float, generator: Generator
+    ) -> None:
         super().__init__()
         self.body = MLP(n_noise, layers, leak, 0.0, generator)
         self.code = Linear(self.body.n_out, n_latent, generator)
 
     def forward(self, noise: Float[Tensor, "cells noise"]) -> Float[Tensor, "cells latent"]:
+        """Turn noise into draws from the prior."""
         result: Tensor = self.code(self.body(noise))
         return result
 
@@ -118,6 +130,7 @@ class Critic(nn.Module):
         self.value = Linear(self.body.n_out, 1, generator)
 
     def forward(self, z: Float[Tensor, "cells latent"]) -> Float[Tensor, " cells"]:
+        """Judge codes."""
         result: Tensor = self.value(self.body(z)).squeeze(1)
         return result
 

@@ -39,8 +39,12 @@ class Optimizers(NamedTuple):
         autoencoder = [*model.encoder.parameters(), *model.decoder.parameters()]
         return cls(
             AdamW(autoencoder, lr=rate, weight_decay=config.weight_decay),
-            Adam(model.encoder.parameters(), lr=rate * config.prior_weight, betas=_WGAN_BETAS) if separate else None,
-            Adam(model.latent_generator.parameters(), lr=slow, betas=_WGAN_BETAS) if model.latent_generator else None,
+            Adam(model.encoder.parameters(), lr=rate * config.prior_weight, betas=_WGAN_BETAS)
+            if separate
+            else None,
+            Adam(model.latent_generator.parameters(), lr=slow, betas=_WGAN_BETAS)
+            if model.latent_generator
+            else None,
             Adam(model.critic.parameters(), lr=slow, betas=_WGAN_BETAS) if model.critic else None,
         )
 
@@ -89,7 +93,13 @@ class FitResult:
 
 
 def training_step(
-    model: SCRAE, batch: Batch, optimizers: Optimizers, config: TrainConfig, generator: Generator, *, update_prior: bool
+    model: SCRAE,
+    batch: Batch,
+    optimizers: Optimizers,
+    config: TrainConfig,
+    generator: Generator,
+    *,
+    update_prior: bool,
 ) -> StepLosses:
     """Take one iteration: L_AE, L_Gen, L_Enc, L_Critic, in the paper's order; changes ``model`` and ``optimizers``.
 
@@ -119,7 +129,9 @@ def training_step(
         _descend(optimizers.generator, generated)
     if config.prior_update == "separate":  # fresh passes, after the autoencoder's step
         if update_prior and optimizers.encoder is not None:
-            adversarial = encoder_loss(divergence, model.critic(model.encoder(model.inputs(batch), generator).z))
+            adversarial = encoder_loss(
+                divergence, model.critic(model.encoder(model.inputs(batch), generator).z)
+            )
             _descend(optimizers.encoder, adversarial)
         with torch.no_grad():
             z = model.encoder(model.inputs(batch), generator).z
@@ -165,7 +177,9 @@ def fit(
     ScraeError : genes that are not the model's, too few cells, or a loss that is not finite.
     """
     if data.genes != model.genes:
-        raise ScraeError(f"fit: expected the model's {len(model.genes)} genes in its order, found {data.n_genes} others")
+        raise ScraeError(
+            f"fit: expected the model's {len(model.genes)} genes in its order, found {data.n_genes} others"
+        )
     order = Generator().manual_seed(config.seed)
     noise = Generator(data.device).manual_seed(config.seed + 1)
     train, held_out = _split(len(data), config.validation_fraction, order)
@@ -185,7 +199,7 @@ def fit(
         validation = model.held_out_loss(data, held_out) if len(held_out) else math.nan
         for scheduler in schedulers:
             scheduler.step()
-        rows.append(Epoch(epoch, *_means(steps), validation, rate))
+        rows.append(Epoch(epoch, **_means(steps), validation=validation, learning_rate=rate))
         if on_epoch is not None:
             on_epoch(rows[-1])
         _check_finite(rows[-1])
@@ -193,7 +207,9 @@ def fit(
             break
     model.eval()
     best = stopping.restore(model) or epoch
-    return FitResult(history=_history(rows), epochs=epoch, best_epoch=best, stopped_because=stopping.reason(epoch, config))
+    return FitResult(
+        history=_history(rows), epochs=epoch, best_epoch=best, stopped_because=stopping.reason(epoch, config)
+    )
 
 
 class _EarlyStopping:
@@ -225,7 +241,11 @@ class _EarlyStopping:
                 f"held-out likelihood did not improve for {self.patience} epochs; "
                 f"weights of epoch {self.best_epoch} were kept"
             )
-        kept = f"; weights of epoch {self.best_epoch} were kept" if self.weights and self.best_epoch != epoch else ""
+        kept = (
+            f"; weights of epoch {self.best_epoch} were kept"
+            if self.weights and self.best_epoch != epoch
+            else ""
+        )
         return f"all {config.max_epochs} epochs were run{kept}"
 
 
@@ -245,10 +265,10 @@ def _scheduler(optimizer: Optimizer, config: TrainConfig) -> torch.optim.lr_sche
     return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
-def _means(steps: Iterable[StepLosses]) -> list[float]:
+def _means(steps: Iterable[StepLosses]) -> dict[str, float]:
     """Average each term over the steps that used it, with one transfer from the device."""
     table = torch.stack([torch.stack(step) for step in steps])
-    return [float(v) for v in table.nanmean(dim=0).tolist()]
+    return dict(zip(StepLosses._fields, table.nanmean(dim=0).tolist(), strict=True))
 
 
 def _check_finite(row: Epoch) -> None:
