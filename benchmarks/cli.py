@@ -77,6 +77,38 @@ def quality(
 
 
 @app.command()
+def table(
+    files: Annotated[list[Path], typer.Argument(help="Files of records.")],
+    against: Annotated[
+        str | None,
+        typer.Option(help="Pair every method with this one; `best-peer` is the best peer of each set."),
+    ] = None,
+    apart: Annotated[str, typer.Option(help="Sets shown but kept out of means, comma separated.")] = "",
+    metrics: Annotated[str, typer.Option(help="Scores to show by set, comma separated.")] = "nmi,ari",
+    only: Annotated[str | None, typer.Option(help="Only these methods, comma separated.")] = None,
+    protocol: Annotated[Protocol, typer.Option(help="How scores were made.")] = Protocol.LABEL_FREE,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+) -> None:
+    """Print tables of records: each set, over sets, and paired differences."""
+    from benchmarks import records, render
+    from benchmarks import table as tables
+
+    frame = tables.tidy([record for file in files for record in records.read(file)], protocol.value)
+    if only:
+        frame = frame[frame["method"].isin(only.split(","))]
+    aside = apart.split(",") if apart else []
+    drawn = [tables.per_set(frame, metric, aside) for metric in metrics.split(",")]
+    drawn.append(tables.overview(frame, aside))
+    if against:
+        drawn.append(tables.paired(frame, against, aside))
+    for one in drawn:
+        if markdown:
+            print(render.markdown(one))
+        else:
+            render.show(one, Console(highlight=False))
+
+
+@app.command()
 def methods() -> None:
     """List the methods and how their names are made."""
     from benchmarks import methods as known

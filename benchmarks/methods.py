@@ -1,8 +1,9 @@
 """The names of methods: `EMBEDDING[@GENES][+KEY=VALUE...][:CLUSTERER[+KEY=VALUE...]]`.
 
-An embedding alone is clustered by K-means, so that `scvi` is scVI with K-means, `scvi:gmm` the same codes with
-a Gaussian mixture, `pca50@scrae:leiden-k` Leiden at the true K on 50 components of the genes that scrae chooses,
-and `pca50+n_top_genes=720` changes one setting. To add a method, add a row to `EMBEDDINGS` or `CLUSTERERS`.
+An embedding alone is clustered by K-means, so that `scvi` is scVI with K-means and `scvi:gmm` the same codes
+with a Gaussian mixture. `pca50@scrae:leiden-k` is Leiden at the true K on 50 components of the genes that scrae
+chooses, and `pca50+n_top_genes=720` changes one setting. To add a method, add a row to `EMBEDDINGS` or
+`CLUSTERERS`.
 """
 
 from __future__ import annotations

@@ -184,5 +184,4 @@ def _silhouette(codes: NDArray[np.float32], clusters: NDArray[np.int64], seed: i
 def _quiet() -> None:
     """Silence what other packages say; a run's own failure is an exception."""
     warnings.simplefilter("ignore")
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
+    logging.getLogger("lightning").setLevel(logging.ERROR)
