@@ -1,0 +1,176 @@
+"""`python -m benchmarks.gene_selection`: time and memory of the gene selectors on synthetic counts.
+
+Every method runs in a process of its own on the same matrix. Its peak memory is what the process grew beyond
+the loaded matrix. The counts have log-normal gene means, eight kinds of cells and log-normal depths.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, sparse
+
+from benchmarks.records import append, head
+
+# Cells x genes: what the method is timed on. SCMarker works in memory, on fewer cells.
+_FEW_CELLS = {"scmarker"}
+_METHODS = ("m3drop", "nbumi", "nbumi_high_variance", "deviance", "dispersion", "scmarker", "scanpy_seurat_v3")
+_N_KINDS = 8
+_TABLE = 2**20
+
+
+def synthetic_counts(n_cells: int, n_genes: int, density: float, seed: int) -> sparse.csr_matrix[np.int32]:
+    """Counts of ``density`` nonzero: every cell draws its molecules from the gene shares of its kind."""
+    rng = np.random.default_rng(seed)
+    depths = rng.lognormal(0, 0.4, n_cells)
+    log_mean = rng.normal(0, 2.2, n_genes)
+    tables, shares = [], np.empty(0)
+    for _ in range(_N_KINDS):
+        differs = rng.random(n_genes) < 0.1
+        shares = np.exp(log_mean + differs * rng.normal(0, 1.5, n_genes))
+        shares /= shares.sum()
+        # a table of genes, each as often as its share: a draw is one look-up
+        places = np.searchsorted(np.cumsum(shares), (np.arange(_TABLE) + 0.5) / _TABLE)
+        tables.append(np.minimum(places, n_genes - 1).astype(np.int32))
+    depths *= _mean_depth(shares, depths[:200], density)
+    kinds = rng.integers(0, _N_KINDS, n_cells)
+    blocks = [
+        _draw(depths[start : start + 2000], kinds[start : start + 2000], tables, n_genes, rng)
+        for start in range(0, n_cells, 2000)
+    ]
+    return sparse.vstack(blocks, format="csr")
+
+
+def _mean_depth(shares: NDArray[np.float64], depths: NDArray[np.float64], density: float) -> float:
+    """Molecules per cell that make ``density`` of the entries nonzero."""
+
+    def excess(log_depth: float) -> float:
+        missing = np.exp(-np.exp(log_depth) * depths[:, None] * shares)
+        return float(1 - missing.mean() - density)
+
+    return float(np.exp(optimize.brentq(excess, np.log(10), np.log(1e6), xtol=1e-3)))
+
+
+def _draw(
+    depths: NDArray[np.float64],
+    kinds: NDArray[np.int64],
+    tables: list[NDArray[np.int32]],
+    n_genes: int,
+    rng: np.random.Generator,
+) -> sparse.csr_matrix[np.int32]:
+    totals = np.maximum(1, rng.poisson(depths))
+    genes = np.concatenate(
+        [tables[kind][rng.integers(0, _TABLE, total)] for kind, total in zip(kinds, totals, strict=True)]
+    )
+    indptr = np.concatenate([[0], np.cumsum(totals)])
+    block = sparse.csr_matrix((np.ones(genes.size, np.int32), genes, indptr), shape=(depths.size, n_genes))
+    block.sum_duplicates()
+    return sparse.csr_matrix((block.data, block.indices.astype(np.int32), block.indptr.astype(np.int32)), block.shape)
+
+
+def run_method(method: str, matrix: sparse.csr_matrix[np.int32], n_top_genes: int) -> NDArray[np.bool_]:
+    """Run one method; which genes it selected, [genes]."""
+    from scrae import gene_selection
+
+    if method == "scanpy_seurat_v3":
+        import anndata
+        import scanpy
+
+        data = anndata.AnnData(matrix)
+        scanpy.pp.highly_variable_genes(data, flavor="seurat_v3", n_top_genes=n_top_genes)
+        return data.var["highly_variable"].to_numpy()
+    if method == "scmarker":
+        return gene_selection.scmarker(matrix, n_top_genes=n_top_genes, cutoff=1.0).selected
+    if method == "nbumi_high_variance":
+        return gene_selection.nbumi(matrix, variant="high_variance", n_top_genes=n_top_genes).selected
+    function = {name: getattr(gene_selection, name) for name in ("m3drop", "nbumi", "deviance", "dispersion")}
+    return function[method](matrix, n_top_genes=n_top_genes).selected
+
+
+def _measure(method: str, folder: str, n_top_genes: int, repeats: int) -> dict[str, object]:
+    """In a child: load the matrix, run, and say how long it took and how far the process grew."""
+    warnings.simplefilter("ignore")
+    parts = [np.load(Path(folder) / f"{name}.npy") for name in ("data", "indices", "indptr", "shape")]
+    matrix = sparse.csr_matrix(tuple(parts[:3]), shape=tuple(parts[3]))
+    if method in _FEW_CELLS:  # log-normalised values of a part of the cells
+        matrix = sparse.csr_matrix(matrix[: 5000 * matrix.shape[0] // 70000], dtype=np.float32)
+        totals = np.asarray(matrix.sum(axis=1)).ravel()
+        matrix.data = np.log1p(matrix.data / np.repeat(totals / np.median(totals), np.diff(matrix.indptr)))
+    run_method(method, matrix[:2000], 10)  # imports and compilation are not timed
+    before = _memory_mb("VmRSS")
+    if before is not None:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        selected = run_method(method, matrix, n_top_genes)
+        seconds.append(round(time.perf_counter() - start, 3))
+    peak = _memory_mb("VmHWM")
+    matrix_mb = (matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes) / 2**20
+    return {
+        "method": method,
+        "n_cells": matrix.shape[0],
+        "n_genes": matrix.shape[1],
+        "n_nonzero": matrix.nnz,
+        "matrix_mb": round(matrix_mb, 1),
+        "seconds": seconds,
+        "growth_mb": None if before is None or peak is None else round(peak - before, 1),
+        "n_selected": int(selected.sum()),
+    }
+
+
+def _memory_mb(field: str) -> float | None:
+    """A field of Linux's account of this process ("VmRSS" now, "VmHWM" at its peak); None elsewhere."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return None
+    line = next(line for line in status.read_text().splitlines() if line.startswith(field))
+    return int(line.split()[1]) / 2**10
+
+
+def main() -> None:
+    """Make the counts, run every method in a child, print and record."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gene_selection", description=__doc__)
+    parser.add_argument("--n-cells", type=int, default=70_000, help="SCMarker gets one in 14 of them")
+    parser.add_argument("--n-genes", type=int, default=20_000)
+    parser.add_argument("--density", type=float, default=0.05)
+    parser.add_argument("--n-top-genes", type=int, default=2000)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--methods", nargs="+", choices=_METHODS, default=list(_METHODS))
+    parser.add_argument("--busy", action="store_true", help="say in the record that the machine was shared")
+    parser.add_argument("-o", "--output", type=Path, help="JSON lines file to add the records to")
+    options = parser.parse_args()
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[name] = str(options.threads)
+    data = {name: getattr(options, name) for name in ("n_cells", "n_genes", "density", "seed")}
+    with tempfile.TemporaryDirectory() as folder:
+        matrix = synthetic_counts(**data)
+        for name in ("data", "indices", "indptr"):
+            np.save(Path(folder) / f"{name}.npy", getattr(matrix, name))
+        np.save(Path(folder) / "shape.npy", matrix.shape)
+        del matrix
+        for method in options.methods:
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                result = pool.apply(_measure, (method, folder, options.n_top_genes, options.repeats))
+            print(
+                f"{method:20s} {result['n_cells']:6d} x {result['n_genes']} "
+                f"{min(result['seconds']):7.2f} s (best of {options.repeats})  grew by {result['growth_mb']} MB, "
+                f"matrix {result['matrix_mb']:.0f} MB"
+            )
+            if options.output:
+                shared = head("gene_selection", threads=options.threads, device="cpu", busy=options.busy)
+                append(options.output, {**shared, "data": data, "n_top_genes": options.n_top_genes, **result})
+
+
+if __name__ == "__main__":
+    main()
