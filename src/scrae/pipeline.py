@@ -1,0 +1,302 @@
+"""The one path from a raw file to a report, which ``scrae run`` and ``scrae demo`` share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from anndata import AnnData
+
+from . import io, pl, pp, report, tl
+from .checkpoint import save
+from .config import Settings, to_dict
+from .errors import ScraeError, ScraeWarning
+from .model import SCRAE
+from .train import Epoch
+
+__all__ = ["Progress", "Silent", "analyse", "resolve_device", "run"]
+
+_LIBRARIES = ("scrae", "torch", "numpy", "scipy", "scikit-learn", "anndata", "scanpy")
+
+
+class Progress(Protocol):
+    """Who is told how far a run is."""
+
+    def stage(self, name: str) -> None:
+        """Hear that a stage begins."""
+
+    def epoch(self, epoch: Epoch, max_epochs: int) -> None:
+        """Hear that an epoch of training ended."""
+
+
+class Silent:
+    """Progress that nobody sees."""
+
+    def stage(self, name: str) -> None:
+        """Say nothing."""
+
+    def epoch(self, epoch: Epoch, max_epochs: int) -> None:
+        """Say nothing."""
+
+
+def analyse(
+    adata: AnnData,
+    settings: Settings,
+    *,
+    label_key: str | None = None,
+    also_2d: bool = False,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> tuple[SCRAE, dict[str, float]]:
+    """Take counts, as ``io.read`` gives them, to codes, clusters, scores and pictures' coordinates, in place.
+
+    Parameters
+    ----------
+    label_key : column of obs to score the clusters against; None = no scores.
+    also_2d : train a second model with two latent dimensions into ``obsm["X_scrae_2d"]``.
+
+    Returns
+    -------
+    The model, and the seconds of each stage.
+    """
+    clock = _Clock(progress or Silent())
+    seed, max_epochs = settings.train.seed, settings.train.max_epochs
+    pre = settings.preprocess
+    with clock.stage("preprocess"):
+        pp.filter(
+            adata,
+            min_cells=pre.min_cells,
+            min_genes=pre.min_genes,
+            min_counts=pre.min_counts,
+            max_mito=pre.max_mito,
+        )
+        pp.normalize(adata)
+        pp.select_genes(adata, method=pre.gene_selection, n_top_genes=pre.n_top_genes)
+    with clock.stage("train"):
+        model = tl.train(
+            adata,
+            settings.model,
+            settings.train,
+            device=device,
+            on_epoch=lambda e: clock.progress.epoch(e, max_epochs),
+        )
+    if also_2d:
+        with clock.stage("train in two dimensions"):
+            flat = replace(settings.model, n_latent=2, n_noise=None)
+            tl.train(adata, flat, settings.train, device=device, key_added="X_scrae_2d")
+    with clock.stage("cluster"):
+        tl.cluster(adata, n_clusters=settings.cluster.n_clusters, seed=seed)
+    if label_key is not None:
+        tl.score(adata, label_key)
+    with clock.stage("pictures' coordinates"):
+        tl.project(adata, seed=seed)
+    return model, clock.seconds
+
+
+def run(
+    inputs: str | Path | Sequence[str | Path] | AnnData,
+    output: str | Path,
+    settings: Settings | None = None,
+    *,
+    label_key: str | None = None,
+    layer: str | None = None,
+    also_2d: bool = False,
+    device: str = "auto",
+    command: str = "scrae.run",
+    progress: Progress | None = None,
+) -> AnnData:
+    """Take raw counts to clusters, codes, pictures and a report in the folder ``output``.
+
+    Parameters
+    ----------
+    inputs : one file or folder, several (one sample each), or an AnnData as ``scrae.io.read`` gives it, which is
+        changed in place.
+    settings : None = the defaults; see ``scrae.preset``.
+    label_key : column of obs to score against; None = no scores.
+    layer : where the counts are; None = they are looked for.
+    device : auto, cpu, cuda or mps; auto takes a CUDA device where there is one.
+
+    Returns
+    -------
+    The AnnData that was written as ``result.h5ad``; its slots are listed in ``docs/architecture.md``.
+
+    Raises
+    ------
+    ScraeError : bad input or settings, or a folder that cannot be written.
+    """
+    settings, progress = settings or Settings(), progress or Silent()
+    device, folder, start = resolve_device(device), Path(output), time.perf_counter()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ScraeWarning)
+        progress.stage("read")
+        if isinstance(inputs, AnnData):
+            adata, source = inputs, _source_of_anndata(inputs)
+        else:
+            paths = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
+            adata = io.read(paths, layer=layer, min_counts=settings.preprocess.min_counts)
+            source = _source_of_files([Path(path) for path in paths])
+        source |= {"n_cells": adata.n_obs, "n_genes": adata.n_vars}
+        _check_label_key(adata, label_key)
+        seconds = {"read": time.perf_counter() - start}
+        model, stages = analyse(
+            adata, settings, label_key=label_key, also_2d=also_2d, device=device, progress=progress
+        )
+    _pass_on(adata, caught)
+    adata.uns["scrae"]["versions"] = {name: version(name) for name in _LIBRARIES}
+    record = _record(adata, settings, command, source, device, label_key, seconds | stages)
+    _write(adata, model, record, folder, progress)
+    return adata
+
+
+def resolve_device(name: str) -> str:
+    """Return the torch device that ``name`` (auto, cpu, cuda, mps) means here.
+
+    Raises
+    ------
+    ScraeError : another name, or a device that this machine does not have.
+    """
+    if name not in ("auto", "cpu", "cuda", "mps"):
+        raise ScraeError(f"device: expected auto, cpu, cuda or mps, found {name!r}")
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there[name]:
+        raise ScraeError(
+            f"device: expected one that is there, found no {name} device for torch; use --device cpu"
+        )
+    return name
+
+
+class _Clock:
+    """Tells each stage's beginning and keeps its seconds."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        self.progress.stage(name)
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - start
+
+
+def _write(adata: AnnData, model: SCRAE, record: dict[str, Any], folder: Path, progress: Progress) -> None:
+    """Write everything that DESIGN's contract names; each file appears whole or not at all."""
+    clock = _Clock(progress)
+    with clock.stage("write"):
+        io.write_h5ad(adata, folder / "result.h5ad")
+        with io.atomic_path(folder / "clusters.csv") as draft:
+            adata.obs["scrae"].to_csv(draft, index_label="cell", header=["cluster"])
+        with io.atomic_path(folder / "model") as draft:
+            save(model, draft)
+    with clock.stage("figures"), io.atomic_path(folder / "figures") as draft:
+        pl.save_figures(adata, draft, label_key=record["label_key"])
+    with clock.stage("report"):
+        _write_record(record, clock, folder)  # the report reads it
+        report.build(folder)
+    _write_record(record, clock, folder)
+
+
+def _write_record(record: dict[str, Any], clock: _Clock, folder: Path) -> None:
+    scale = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
+    record["seconds"] |= clock.seconds
+    record["peak_memory_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale)
+    io.write_text(folder / "run.json", json.dumps(record, indent=2) + "\n")
+
+
+def _record(
+    adata: AnnData,
+    settings: Settings,
+    command: str,
+    source: dict[str, Any],
+    device: str,
+    label_key: str | None,
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    facts = adata.uns["scrae"]
+    scores = {k: v for k, v in facts["scores"].items() if k != "label_key"} if label_key else None
+    return {
+        "version": version("scrae"),
+        "command": command,
+        "input": source,
+        "seed": settings.train.seed,
+        "device": device,
+        "config": to_dict(settings),
+        "n_cells": adata.n_obs,
+        "n_genes": adata.n_vars,
+        "n_clusters": int(facts["clusters"]["n_clusters"]),
+        "epochs": int(facts["train"]["epochs"]),
+        "best_epoch": int(facts["train"]["best_epoch"]),
+        "stopped_because": facts["train"]["stopped_because"],
+        "label_key": label_key,
+        "scores": scores,
+        "seconds": seconds,
+        "peak_memory_mb": None,
+        "versions": facts["versions"],
+    }
+
+
+def _check_label_key(adata: AnnData, label_key: str | None) -> None:
+    """Refuse a wrong name before the work, not after it."""
+    if label_key is not None and label_key not in adata.obs:
+        import difflib
+
+        near = difflib.get_close_matches(label_key, adata.obs.columns, n=1, cutoff=0.4)
+        hint = f"; did you mean --label-key {near[0]}?" if near else ""
+        there = ", ".join(adata.obs.columns) or "no columns at all"
+        raise ScraeError(
+            f"--label-key: expected a column of obs, found no {label_key!r}; there is {there}{hint}"
+        )
+
+
+def _pass_on(adata: AnnData, caught: Sequence[warnings.WarningMessage]) -> None:
+    """Keep our own warnings for the report, and raise all of them again."""
+    ours = [str(w.message) for w in caught if issubclass(w.category, ScraeWarning)]
+    if ours:
+        adata.uns["scrae"]["warnings"] = list(dict.fromkeys(ours))
+    for w in caught:
+        warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
+
+
+def _source_of_anndata(adata: AnnData) -> dict[str, Any]:
+    counts = adata.layers["counts"] if "counts" in adata.layers else None
+    if counts is None:
+        raise ScraeError(
+            'run: expected raw counts in layers["counts"], found none; use scrae.io.use_counts(adata)'
+        )
+    digest = hashlib.sha256()
+    for part in (counts.indptr, counts.indices, counts.data):
+        digest.update(part.tobytes())
+    return {"path": "AnnData in memory", "sha256": digest.hexdigest()}
+
+
+def _source_of_files(paths: list[Path]) -> dict[str, Any]:
+    if len(paths) == 1:
+        return {"path": str(paths[0]), "sha256": _sha256(paths[0])}
+    return {"path": [str(path) for path in paths], "sha256": [_sha256(path) for path in paths]}
+
+
+def _sha256(path: Path) -> str:
+    """Checksum of a file; of a folder, of its files' names and contents in order."""
+    digest = hashlib.sha256()
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    for file in files:
+        if file != path:
+            digest.update(file.relative_to(path).as_posix().encode())
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
