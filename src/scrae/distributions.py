@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 __all__ = ["Nonzeros", "count_nll", "nb_log_prob", "zinb_log_prob"]
@@ -130,6 +131,7 @@ class _CountNLL(torch.autograd.Function):
         return -log_prob.sum(dim=1)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         d_mu, d_theta, d_zi = ctx.saved_tensors
         column = upstream[:, None]

@@ -1,0 +1,1 @@
+"""Slow twins: the same numbers from textbook formulas, in mpmath, NumPy and SciPy."""

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from reference import zinb
+from scipy import stats
+from torch import Tensor
+
+from scrae.distributions import Nonzeros, count_nll, nb_log_prob, zinb_log_prob
+
+COUNTS = [0, 1, 2, 8, 9, 500, 70_000, 100_000]
+LOG_MU = np.linspace(np.log(1e-6), np.log(1e5), 8).astype(np.float32)
+LOG_THETA = np.linspace(np.log(1e-3), np.log(1e4), 6).astype(np.float32)
+LOGITS = [-30.0, -20.5, -3.0, 0.0, 0.5, 10.0, 30.0, None]
+GRID = list(product(COUNTS, LOG_MU.tolist(), LOG_THETA.tolist(), LOGITS))
+# Zeros are the delicate case: log(1 - q) with q anywhere between 0 and 1.
+ZEROS = list(
+    product([0], np.linspace(-14, 12, 40, dtype=np.float32).tolist(), LOG_THETA.tolist(), [-6.0, -0.1, 4.0])
+)
+
+
+def nonzeros_of(counts: Tensor) -> Nonzeros:
+    """The nonzero entries of a dense block, last first: any order must do."""
+    index = counts.flatten().nonzero().squeeze(1).flip(0)
+    value = counts.flatten()[index]
+    return Nonzeros(index, index % counts.shape[1], value.float(), torch.lgamma(value.double() + 1))
+
+
+def fused(points: list[tuple[int, float, float, float | None]]) -> np.ndarray:
+    """``count_nll`` in float32 at single points: a cell each, one gene."""
+    result = np.empty(len(points))
+    for log_theta, inflated in {(point[2], point[3] is not None) for point in points}:
+        chosen = [
+            i for i, point in enumerate(points) if (point[2], point[3] is not None) == (log_theta, inflated)
+        ]
+        x, log_mu, _, logits = zip(*(points[i] for i in chosen), strict=True)
+        nll = count_nll(
+            torch.tensor(log_mu)[:, None],
+            torch.tensor([log_theta]),
+            torch.tensor(logits)[:, None] if inflated else None,
+            nonzeros_of(torch.tensor(x)[:, None]),
+        )
+        assert nll.dtype == torch.float32
+        result[chosen] = -nll.numpy()
+    return result
+
+
+def test_float32_equals_mpmath_to_five_digits_over_the_whole_grid():
+    points = GRID + ZEROS
+    expected = np.array([zinb.log_prob(*point) for point in points])
+    np.testing.assert_allclose(fused(points), expected, rtol=1e-5)
+    readable = [
+        float(
+            nb_log_prob(*(torch.tensor(v, dtype=torch.float64) for v in (x, np.exp(m), np.exp(t))))
+            if logit is None
+            else zinb_log_prob(
+                *(torch.tensor(v, dtype=torch.float64) for v in (x, np.exp(m), np.exp(t), logit))
+            )
+        )
+        for x, m, t, logit in points
+    ]
+    np.testing.assert_allclose(readable, expected, rtol=1e-8)
+
+
+@pytest.mark.parametrize("mu", [0.01, 3.0, 100.0])
+@pytest.mark.parametrize("theta", [0.1, 2.0, 1000.0])
+@pytest.mark.parametrize("logit", [-2.0, 1.0, None])
+def test_probabilities_sum_to_one(mu: float, theta: float, logit: float | None):
+    x = torch.arange(50_000)[:, None]
+    logits = None if logit is None else torch.full(x.shape, logit)
+    log_mu = torch.full(x.shape, np.log(mu), dtype=torch.float32)
+    nll = count_nll(log_mu, torch.tensor([np.log(theta)], dtype=torch.float32), logits, nonzeros_of(x))
+    assert float((-nll.double()).exp().sum()) == pytest.approx(1, abs=1e-5)
+
+
+def test_negative_binomial_equals_scipy_and_is_the_limit_of_no_inflation():
+    x, mu, theta = (
+        np.array([0, 1, 7, 30, 400]),
+        np.array([0.2, 3.0, 3.0, 50.0, 90.0]),
+        np.array([0.5, 2.0, 9.0, 0.3, 40.0]),
+    )
+    expected = stats.nbinom.logpmf(x, theta, theta / (theta + mu))
+    tensors = [torch.tensor(v, dtype=torch.float64) for v in (x, mu, theta)]
+    np.testing.assert_allclose(nb_log_prob(*tensors), expected, rtol=1e-9)
+    np.testing.assert_allclose(zinb_log_prob(*tensors, torch.tensor(-80.0)), expected, rtol=1e-9)
+    np.testing.assert_allclose(zinb_log_prob(*tensors, torch.tensor(40.0))[1:], expected[1:] - 40, rtol=1e-9)
+    points = [
+        (int(c), float(np.log(m)), float(np.log(t)), -80.0) for c, m, t in zip(x, mu, theta, strict=True)
+    ]
+    np.testing.assert_allclose(fused(points), expected, rtol=1e-5)
+
+
+def block(dtype: torch.dtype, inflated: bool = True) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+    """Three cells of six genes, with counts on both sides of the table of eight and parameters all over."""
+    rng = torch.Generator().manual_seed(5)
+    counts = torch.tensor([[0, 1, 8, 9, 0, 3], [0, 0, 0, 0, 0, 0], [2, 0, 40, 5000, 7, 0]])
+    log_mu = torch.empty(3, 6).uniform_(-3, 6, generator=rng).to(dtype)
+    log_theta = torch.tensor([-4.0, -1.0, 0.0, 1.0, 3.0, 6.0], dtype=dtype)
+    logits = torch.empty(3, 6).uniform_(-4, 4, generator=rng).to(dtype) if inflated else None
+    return log_mu, log_theta, logits, counts
+
+
+@pytest.mark.parametrize("inflated", [True, False])
+def test_a_block_is_the_sum_over_genes_of_each_cell(inflated: bool):
+    log_mu, log_theta, logits, counts = block(torch.float64, inflated)
+    each = (
+        nb_log_prob(counts, log_mu.exp(), log_theta.exp())
+        if logits is None
+        else zinb_log_prob(counts, log_mu.exp(), log_theta.exp(), logits)
+    )
+    found = count_nll(log_mu, log_theta, logits, nonzeros_of(counts))
+    np.testing.assert_allclose(found, -each.sum(dim=1), rtol=1e-10)
+
+
+@pytest.mark.parametrize("inflated", [True, False])
+def test_gradients_pass_gradcheck(inflated: bool):
+    log_mu, log_theta, logits, counts = block(torch.float64, inflated)
+    nonzeros = nonzeros_of(counts)
+    inputs = [v.requires_grad_() for v in (log_mu, log_theta, logits) if v is not None]
+    assert torch.autograd.gradcheck(lambda m, t, z=None: count_nll(m, t, z, nonzeros), inputs)
+
+
+@pytest.mark.parametrize("inflated", [True, False])
+def test_float32_gradients_equal_those_of_the_readable_form_in_float64(inflated: bool):
+    def of(dtype: torch.dtype) -> list[Tensor]:
+        log_mu, log_theta, logits, counts = block(torch.float32, inflated)
+        inputs = [v.to(dtype).requires_grad_() for v in (log_mu, log_theta, logits) if v is not None]
+        if dtype == torch.float32:
+            nll = count_nll(inputs[0], inputs[1], inputs[2] if inflated else None, nonzeros_of(counts))
+        elif inflated:
+            nll = -zinb_log_prob(counts, inputs[0].exp(), inputs[1].exp(), inputs[2]).sum(dim=1)
+        else:
+            nll = -nb_log_prob(counts, inputs[0].exp(), inputs[1].exp()).sum(dim=1)
+        weights = torch.tensor([1.0, -2.0, 0.5], dtype=dtype)  # each cell its own upstream gradient
+        return list(torch.autograd.grad((nll * weights).sum(), inputs))
+
+    for fast, slow in zip(of(torch.float32), of(torch.float64), strict=True):
+        np.testing.assert_allclose(fast, slow, rtol=2e-5, atol=2e-6)
+
+
+def test_only_wanted_gradients_come_and_no_second_ones():
+    log_mu, log_theta, logits, counts = block(torch.float64)
+    assert not count_nll(log_mu, log_theta, logits, nonzeros_of(counts)).requires_grad
+    log_theta.requires_grad_()
+    (first,) = torch.autograd.grad(
+        count_nll(log_mu, log_theta, logits, nonzeros_of(counts)).square().sum(), log_theta, create_graph=True
+    )
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()
