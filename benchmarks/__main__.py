@@ -1,6 +1,6 @@
 """`python -m benchmarks`."""
 
-from benchmarks.cli import app
+from benchmarks.cli import main
 
 if __name__ == "__main__":  # the child processes import this module under another name
-    app(prog_name="python -m benchmarks")
+    main()

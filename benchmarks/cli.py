@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-__all__ = ["app"]
+from scrae.errors import ScraeError
+
+__all__ = ["app", "main"]
+
+_WIDTH = 240  # tables are printed whole, also into a file
+_CACHE = Path(__file__).resolve().parent / "cache"
 
 app = typer.Typer(
     help="Measure scrae and its peers, and print tables of the records.",
@@ -44,6 +50,12 @@ def quality(
     threads: Annotated[int, typer.Option(min=1, help="Threads for every library.")] = 2,
     busy: Annotated[bool, typer.Option("--busy", help="Mark the seconds as not comparable.")] = False,
     rerun: Annotated[bool, typer.Option("--rerun", help="Run also what has a record already.")] = False,
+    cache: Annotated[
+        Path,
+        typer.Option(
+            help="Folder for codes and clusters, kept between runs.", show_default="benchmarks/cache"
+        ),
+    ] = _CACHE,
 ) -> None:
     """Cluster every set with every method and seed that has no record yet; one record a run."""
     from benchmarks.quality import Settings, run_quality
@@ -59,6 +71,7 @@ def quality(
         device=device.value,
         threads=threads,
         busy=busy,
+        cache=cache,
         rerun=rerun,
     )
     failed = 0
@@ -105,7 +118,7 @@ def table(
         if markdown:
             print(render.markdown(one))
         else:
-            render.show(one, Console(highlight=False))
+            render.show(one, Console(highlight=False, width=_WIDTH))
 
 
 @app.command()
@@ -119,3 +132,12 @@ def methods() -> None:
     console.print("Clusterers:", ", ".join(known.CLUSTERERS))
     for short, (embedding, clusterer) in known.SHORT_NAMES.items():
         console.print(f"{short} is short for {embedding}:{clusterer}", markup=False)
+
+
+def main() -> None:
+    """Run the command line; a known error is one line, without a traceback."""
+    try:
+        app(prog_name="python -m benchmarks")
+    except ScraeError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -18,9 +18,10 @@ from sklearn.metrics import adjusted_rand_score
 from benchmarks import records
 from benchmarks.methods import Method, parse_method
 from benchmarks.records import Record
-from benchmarks.run import CACHE, Outcome, Task, file_key, run_apart
+from benchmarks.run import Outcome, Task, file_key, run_apart
 from benchmarks.sets import DataSet, find_sets, read_labels
 from scrae import metrics
+from scrae.errors import ScraeError
 
 __all__ = ["Settings", "run_quality"]
 
@@ -43,7 +44,7 @@ class Settings:
         `"label-free"`.
     output
         File of records; what is there already is not run again.
-    device, threads, busy
+    device, threads, busy, cache
         As in `benchmarks.run.Task`.
     rerun
         Run also what has a record; tables take the newest.
@@ -58,6 +59,7 @@ class Settings:
     device: str
     threads: int
     busy: bool
+    cache: Path
     rerun: bool
 
 
@@ -73,9 +75,14 @@ def run_quality(settings: Settings) -> Iterator[Record | tuple[str, Exception]]:
     ScraeError
         If a method, a set or the protocol is unknown.
     """
+    if settings.protocol != "label-free":
+        raise ScraeError(
+            "expected protocol label-free, found paper; no method gives its codes epoch by epoch yet"
+        )
     methods = [parse_method(name) for name in settings.methods]
+    sets = find_sets(settings.data, settings.sets)
     for seed in range(settings.seeds):
-        for data in find_sets(settings.data, settings.sets):
+        for data in sets:
             for method in methods:
                 identity = _identity(data, method, seed, settings.protocol)
                 done = [_identity_of(record) for record in records.read(settings.output)]
@@ -117,10 +124,11 @@ def _run_and_score(data: DataSet, method: Method, seed: int, settings: Settings)
             device=settings.device,
             threads=settings.threads,
             busy=settings.busy,
+            cache=settings.cache,
         )
     )
     identity = _identity(data, method, seed, settings.protocol)
-    agreement = _agreement(identity, outcome.clusters, settings.seeds)
+    agreement = _agreement(identity, outcome.clusters, settings)
     return {
         **records.head(
             "quality",
@@ -149,12 +157,12 @@ def _score(data: DataSet, outcome: Outcome) -> metrics.Scores:
     return metrics.score(labels[labelled], outcome.clusters[labelled])
 
 
-def _agreement(identity: dict[str, Any], clusters: NDArray[np.int64], seeds: int) -> dict[str, float]:
+def _agreement(identity: dict[str, Any], clusters: NDArray[np.int64], settings: Settings) -> dict[str, float]:
     """ARI with the clusters of the other seeds kept so far, by seed; keeps these clusters too."""
-    folder = CACHE / "clusters"
+    folder = settings.cache / "clusters"
     folder.mkdir(parents=True, exist_ok=True)
     found = {}
-    for seed in range(seeds):
+    for seed in range(settings.seeds):
         file = folder / f"{file_key({**identity, 'seed': seed})}.npy"
         if seed == identity["seed"]:
             np.save(file, clusters.astype(np.uint16))

@@ -19,11 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.records import ROOT
+__all__ = ["Outcome", "Stage", "Task", "file_key", "run", "run_apart"]
 
-__all__ = ["CACHE", "Outcome", "Task", "file_key", "run_apart"]
-
-CACHE = ROOT / "benchmarks" / "cache"
 _SILHOUETTE_CELLS = 2000
 
 
@@ -47,6 +44,8 @@ class Task:
         Threads for every library.
     busy
         Whether other work shares the machine.
+    cache
+        Folder for codes and clusters, kept between runs.
     """
 
     path: Path
@@ -57,6 +56,7 @@ class Task:
     device: str
     threads: int
     busy: bool
+    cache: Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +143,7 @@ def _embedding(task: Task) -> tuple[NDArray[np.float32], Stage, bool]:
     method = parse_method(task.method)
     how = EMBEDDINGS[method.embedding]
     key = file_key([task.sha256, method.config["embedding"], task.seed, how.code()])
-    codes_file, stage_file = CACHE / "codes" / f"{key}.npy", CACHE / "codes" / f"{key}.json"
+    codes_file, stage_file = task.cache / "codes" / f"{key}.npy", task.cache / "codes" / f"{key}.json"
     if stage_file.exists():
         return np.load(codes_file), Stage(**json.loads(stage_file.read_text())), True
 

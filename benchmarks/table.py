@@ -164,17 +164,18 @@ def overview(frame: pd.DataFrame, apart: list[str]) -> Table:
                 method,
                 str(len(means)),
                 "-".join(str(count) for count in dict.fromkeys([seeds[0], seeds[-1]])),
-                *(_spread(means[metric].mean(), means[metric].std()) for metric in METRICS),
+                *(_spread(means[metric].mean(), means[metric].std()) for metric in METRICS[:2]),
+                *(_number(means[metric].mean()) for metric in METRICS[2:]),
                 _number(means["silhouette"].mean()),
                 _spread_of_seeds(spread),
                 _number(float(np.mean(agreement))) if agreement else "",
                 ("~" if part["busy"].any() else "") + f"{means['seconds'].mean():.1f}",
             ]
         )
-    names = ["NMI", "ARI", "AMI", "homogeneity", "completeness"]
-    stability = ["silhouette", "NMI sd of seeds (worst)", "seed ARI", "seconds"]
+    names = ["NMI", "ARI", "AMI", "homog.", "compl."]
+    stability = ["silh.", "NMI sd of seeds (worst)", "seed ARI", "seconds"]
     return Table(
-        title="Over sets: mean of set means ± sd of set means",
+        title="Over sets: means of set means (± their sd)",
         header=["method", "sets", "seeds", *names, *stability],
         rows=rows,
         note=(

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.methods import parse_method
+from scrae.errors import ScraeError
+
+
+def test_an_embedding_alone_is_clustered_by_kmeans_with_its_full_config():
+    method = parse_method("pca15")
+    assert method.config == {
+        "embedding": {"method": "pca15", "genes": "seurat_v3", "n_top_genes": 2000, "n_components": 15},
+        "clusterer": {"method": "kmeans", "n_init": 10},
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "embedding", "genes", "clusterer"),
+    [
+        ("leiden", "pca50", "seurat_v3", "leiden"),
+        ("leiden-k", "pca50", "seurat_v3", "leiden-k"),
+        ("leiden-k@scrae", "pca50", "scrae", "leiden-k"),
+        ("scvi:gmm", "scvi", "seurat_v3", "gmm"),
+        ("scvi@scrae:leiden-k", "scvi", "scrae", "leiden-k"),
+    ],
+)
+def test_names_name_genes_and_clusterers(name, embedding, genes, clusterer):
+    method = parse_method(name)
+    assert (method.name, method.embedding, method.clusterer) == (name, embedding, clusterer)
+    assert method.embedding_config["genes"] == genes
+
+
+def test_settings_change_by_name_on_their_side_of_the_colon():
+    method = parse_method("pca15+n_components=7+n_top_genes=300:leiden+resolution=0.5")
+    assert method.embedding_config == {"genes": "seurat_v3", "n_top_genes": 300, "n_components": 7}
+    assert method.clusterer_config == {"n_neighbors": 15, "resolution": 0.5}
+    assert parse_method("pca15").embedding_config["n_components"] == 15
+
+
+def test_errors_list_what_is_known():
+    with pytest.raises(
+        ScraeError, match=r"expected a method among pca15, pca50, .*, found 'pca99' in 'pca99:gmm'"
+    ):
+        parse_method("pca99:gmm")
+    with pytest.raises(
+        ScraeError, match=r"expected a clusterer among kmeans, .*, found 'ward' in 'pca15:ward'"
+    ):
+        parse_method("pca15:ward")
+    with pytest.raises(
+        ScraeError, match=r"with a key among n_init, found 'n_start=3' in 'pca15:gmm\+n_start=3'"
+    ):
+        parse_method("pca15:gmm+n_start=3")
+    with pytest.raises(
+        ScraeError, match=r"expected KEY=VALUE .* found 'n_top_genes' in 'pca15\+n_top_genes'"
+    ):
+        parse_method("pca15+n_top_genes")
