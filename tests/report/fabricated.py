@@ -70,8 +70,8 @@ def facts(n_genes: int, n_clusters: int, counts: csr_matrix) -> dict[str, Any]:
     return {
         "notes": ["12 genes seen in fewer than 10 cells were dropped.", "3 antibody features were dropped: only gene expression is modelled."],
         "filter": {
-            "n_cells_before": 412, "n_cells_after": counts.shape[0], "n_genes_before": n_genes + 12, "n_genes_after": n_genes,
-            "min_cells": 10, "min_genes": 1,
+            "n_cells_before": counts.shape[0] + 12, "n_cells_after": counts.shape[0], "n_genes_before": n_genes + 12, "n_genes_after": n_genes,
+            "min_cells": 10, "min_genes": 1, "cells_dropped": {"min_genes": 9, "no_gene_left": 3},
         },
         "gene_selection": {
             "method": "m3drop", "n_selected": n_genes // 2, "K": 0.9,
@@ -84,9 +84,9 @@ def facts(n_genes: int, n_clusters: int, counts: csr_matrix) -> dict[str, Any]:
             "encoder": -0.3 + 0.05 * np.sin(epoch / 2), "gradient_penalty": 0.3 * np.exp(-epoch / 6.0),
             "learning_rate": 1e-3 * (1 + np.cos(np.pi * epoch / N_EPOCHS)) / 2 + 1e-5,
         },
-        "train": {"best_epoch": BEST_EPOCH, "epochs": N_EPOCHS, "stopped_because": "no better held-out likelihood in 7 epochs"},
+        "train": {"best_epoch": BEST_EPOCH, "epochs": N_EPOCHS, "stopped_because": "held-out likelihood did not improve for 7 epochs; weights of epoch 17 were kept"},
         "clusters": {
-            "n_clusters": n_clusters, "method": "kmeans", "criterion": "silhouette", "candidates": candidates,
+            "n_clusters": n_clusters, "method": "kmeans", "criterion": "mean silhouette", "candidates": candidates,
             "values": 0.6 - 0.03 * np.abs(candidates - n_clusters),
         },
         "scores": {"nmi": 0.8123, "ari": 0.7456, "ami": 0.8101, "homogeneity": 0.8222, "completeness": 0.8033},
@@ -109,7 +109,7 @@ def run_record(adata: ad.AnnData) -> dict[str, Any]:
         },
         "n_clusters": len(adata.obs["scrae"].cat.categories),
         "epochs": N_EPOCHS,
-        "stopped_because": "no better held-out likelihood in 7 epochs",
+        "stopped_because": "held-out likelihood did not improve for 7 epochs; weights of epoch 17 were kept",
         "scores": dict(adata.uns["scrae"]["scores"]),
         "seconds": {"read": 0.4, "preprocess": 0.9, "train": 21.5, "cluster": 1.2, "figures": 4.0},
         "peak_memory_mb": 812.5,

@@ -31,13 +31,14 @@ class GenePoints:
     expected: NDArray[np.float64] | None
     """The statistic that the null model expects at each mean; None where there is no null model."""
     selected: NDArray[np.bool_]
-    score: NDArray[np.float64]
+    rank: NDArray[np.int64]
+    """0 is best."""
 
     @property
     def log_statistic(self) -> bool:
-        """Whether the statistic is positive and spans more than two orders of magnitude."""
-        finite = self.statistic[np.isfinite(self.statistic)]
-        return bool(len(finite) and finite.min() > 0 and finite.max() > 100 * finite.min())
+        """Whether the statistic is positive, no rate, and spans more than two orders of magnitude."""
+        low, high = (self.statistic.min(), self.statistic.max()) if len(self.statistic) else (0.0, 0.0)
+        return bool(low > 0 and high > 1 and high > 100 * low)
 
 
 def gene_points(adata: AnnData) -> GenePoints:
@@ -59,6 +60,7 @@ def gene_points(adata: AnnData) -> GenePoints:
     if mean is None:
         mean = np.asarray(counts.mean(axis=0), dtype=np.float64).ravel()
     score = np.asarray(adata.var.get("scrae_score", np.zeros(adata.n_vars)), dtype=np.float64)
+    rank = np.asarray(adata.var.get("scrae_rank", np.argsort(np.argsort(-score, kind="stable"))), dtype=np.int64)
     statistic, name, expected = _statistic(facts, counts, mean, score)
     shown = (mean > 0) & np.isfinite(statistic)
     return GenePoints(
@@ -68,7 +70,7 @@ def gene_points(adata: AnnData) -> GenePoints:
         statistic_name=name,
         expected=None if expected is None else expected[shown],
         selected=adata.var["scrae_selected"].to_numpy(dtype=bool)[shown],
-        score=score[shown],
+        rank=rank[shown],
     )
 
 

@@ -9,6 +9,7 @@ import matplotlib
 from anndata import AnnData
 from matplotlib.axes import Axes
 
+from scrae.io import atomic_path
 from scrae.pl._draw import run_facts
 from scrae.pl._embedding import embedding
 from scrae.pl._genes import gene_selection
@@ -40,17 +41,21 @@ def save_figures(adata: AnnData, folder: str | Path, *, label_key: str | None = 
     -------
     list of pathlib.Path
         The files, in the order of drawing.
+
+    Raises
+    ------
+    ScraeError
+        When ``obs`` has no such labels, or a file cannot be written.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     paths = []
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "scrae"}):
         for name, draw in _pictures(adata, label_key).items():
             figure = draw().figure
             for suffix in ("png", "svg"):
-                path = folder / f"{name}.{suffix}"
+                path = Path(folder) / f"{name}.{suffix}"
                 metadata = {"Date": None} if suffix == "svg" else None
-                figure.savefig(path, dpi=RESOLUTION, metadata=metadata)
+                with atomic_path(path) as draft:
+                    figure.savefig(draft, dpi=RESOLUTION, metadata=metadata)
                 paths.append(path)
     return paths
 

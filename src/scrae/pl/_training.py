@@ -18,11 +18,11 @@ from scrae.pl._draw import ACCENT, INK, MUTED, run_facts, tidy
 __all__ = ["PANELS", "history", "panels_of"]
 
 PANELS: dict[str, tuple[str, ...]] = {
-    "Reconstruction (minus log-likelihood per cell)": ("reconstruction", "validation"),
+    "Reconstruction": ("reconstruction", "validation"),
     "Library size (KL)": ("library",),
     "Critic": ("critic",),
     "Latent generator": ("generator",),
-    "Encoder (adversarial)": ("encoder",),
+    "Encoder, adversarial": ("encoder",),
     "Gradient penalty": ("gradient_penalty",),
     "Learning rate": ("learning_rate",),
 }

@@ -1,0 +1,121 @@
+"""What a reader should know before trusting the result, in plain words; each rule is one function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scrae.pl._colors import category_column
+from scrae.report._run import Run
+
+__all__ = ["advice"]
+
+SMALL_CLUSTER = 10  # cells
+
+
+def advice(run: Run) -> list[str]:
+    """Return the sentences of every rule that applies, then the warnings that the run itself recorded."""
+    rules: tuple[Callable[[Run], list[str]], ...] = (
+        _lost_cells, _training, _number_of_clusters, _small_clusters, _poor_clusters, _one_sample,
+    )  # fmt: skip
+    return [sentence for rule in rules for sentence in rule(run)] + run.texts("warnings")
+
+
+def _lost_cells(run: Run) -> list[str]:
+    before = (run.record.get("input") or {}).get("n_cells") or 0
+    lost = before - run.adata.n_obs
+    if before and lost > 0.3 * before:
+        share = f"{lost:,} of {before:,} cells ({100 * lost / before:.0f} %)"
+        return [f"The filters removed {share}. Check the thresholds under “Cells and genes kept”."]
+    return []
+
+
+def _training(run: Run) -> list[str]:
+    sentences = []
+    for term, values in run.part("history").items():
+        values = np.asarray(values, dtype=np.float64)
+        if len(values) > 1 and np.isfinite(values[0]) and not np.isfinite(values[-1]):
+            sentences.append(f"The loss “{term}” stopped being a number during training; do not use this result.")
+    best, epochs = run.part("train").get("best_epoch"), run.part("train").get("epochs")
+    held_out = np.asarray(run.part("history").get("validation", np.nan), dtype=np.float64)
+    if best is not None and epochs is not None and np.isfinite(held_out).any():
+        if int(epochs) == run.setting("train", "max_epochs") and int(best) >= int(epochs) - 1:
+            sentences.append(
+                f"Training ended at its limit of {int(epochs)} epochs while the held-out loss was still falling. "
+                "More epochs may give a better model."
+            )
+    return sentences
+
+
+def _number_of_clusters(run: Run) -> list[str]:
+    clusters = run.part("clusters")
+    candidates = np.atleast_1d(np.asarray(clusters.get("candidates", ()), dtype=np.float64))
+    chosen = clusters.get("n_clusters")
+    if len(candidates) > 1 and chosen is not None and float(chosen) in (candidates.min(), candidates.max()):
+        return [
+            f"The chosen number of clusters, {int(chosen)}, is at the edge of those tried "
+            f"({candidates.min():.0f} to {candidates.max():.0f}). Set it yourself if you expect another."
+        ]
+    return []
+
+
+def _small_clusters(run: Run) -> list[str]:
+    if not run.has_clusters:
+        return []
+    column = category_column(run.adata, "scrae")
+    sizes = np.bincount(column.codes[column.codes >= 0], minlength=len(column.categories))
+    small = [name for name, size in zip(column.categories, sizes, strict=True) if 0 < size < SMALL_CLUSTER]
+    return [f"{_listed(small)} fewer than {SMALL_CLUSTER} cells: too few to say much about."] if small else []
+
+
+def _poor_clusters(run: Run) -> list[str]:
+    """Clusters that look like damaged cells or empty droplets."""
+    sentences = []
+    if (mito := run.column("scrae_mito")) is not None:
+        high = [name for name, cells in _members(run) if np.nanmedian(mito[cells]) > 0.2]
+        if high:
+            sentences.append(
+                f"{_listed(high)} more than 20 % mitochondrial counts in the median cell: perhaps damaged cells."
+            )
+    if (total := run.column("scrae_n_counts")) is not None:
+        usual = float(np.nanmedian(total))
+        low = [name for name, cells in _members(run) if np.nanmedian(total[cells]) < usual / 4]
+        if low:
+            sentences.append(
+                f"{_listed(low)} less than a quarter of the usual counts per cell: perhaps debris or empty droplets."
+            )
+    return sentences
+
+
+def _one_sample(run: Run) -> list[str]:
+    if "sample" not in run.adata.obs:
+        return []
+    sample = category_column(run.adata, "sample")
+    if len(sample.categories) < 2:
+        return []
+    overall = np.bincount(sample.codes[sample.codes >= 0], minlength=len(sample.categories)) / run.adata.n_obs
+    alone = []
+    for name, cells in _members(run):
+        codes = sample.codes[cells]
+        share = np.bincount(codes[codes >= 0], minlength=len(overall)) / len(cells)
+        if len(cells) >= 50 and share.max() > 0.95 and overall[share.argmax()] < 0.8:
+            alone.append(name)
+    return [f"{_listed(alone)} cells of almost only one sample: a batch effect, or biology of that sample."] if alone else []
+
+
+def _members(run: Run) -> list[tuple[str, NDArray[np.int64]]]:
+    """Return name and cells of each cluster that has any."""
+    if not run.has_clusters:
+        return []
+    column = category_column(run.adata, "scrae")
+    members = [(name, np.flatnonzero(column.codes == code)) for code, name in enumerate(column.categories)]
+    return [(name, cells) for name, cells in members if len(cells)]
+
+
+def _listed(names: list[str]) -> str:
+    """Begin a sentence about clusters: ``Clusters 3 and 5 have``."""
+    if len(names) == 1:
+        return f"Cluster {names[0]} has"
+    return f"Clusters {', '.join(names[:-1])} and {names[-1]} have"

@@ -1,0 +1,75 @@
+"""From a run's folder to one page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from scrae.io import write_text
+from scrae.report._advice import advice
+from scrae.report._content import cluster_rows, headline, label_view, marker_view, scatter_view, title_of
+from scrae.report._markers import marker_tables, summarize
+from scrae.report._method import gene_view, k_view, quality_view, record_view, training_view
+from scrae.report._points import embed_json
+from scrae.report._run import Run, read_run
+
+__all__ = ["build", "render"]
+
+
+def build(folder: str | Path) -> Path:
+    """Write ``report.html`` into the folder of a finished run.
+
+    The page is one file that needs no network. It is made from ``result.h5ad`` and ``run.json`` alone, so it can be
+    made again at any time; parts for which the run left nothing are left out. The scatter shows at most 20,000
+    cells.
+
+    Parameters
+    ----------
+    folder
+        Holds ``result.h5ad`` and ``run.json``.
+
+    Returns
+    -------
+    pathlib.Path
+        The page.
+
+    Raises
+    ------
+    ScraeError
+        When a file is missing or cannot be read, or the page cannot be written.
+    """
+    path = Path(folder) / "report.html"
+    write_text(path, render(read_run(folder)))
+    return path
+
+
+def render(run: Run) -> str:
+    """Return the page of a run. Every name from the data is escaped."""
+    environment = Environment(
+        loader=PackageLoader("scrae.report", "page"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    files = Path(__file__).parent / "page"
+    expression = summarize(run.adata) if run.has_clusters else None
+    markers = marker_tables(expression) if expression else {}
+    scatter = scatter_view(run, markers)
+    return environment.get_template("report.html").render(
+        title=title_of(run),
+        record=run.record,
+        figures=headline(run),
+        advice=advice(run),
+        scatter=scatter,
+        scatter_json=embed_json(scatter["data"]) if scatter else Markup("null"),
+        clusters=cluster_rows(run, markers),
+        markers=marker_view(expression, markers) if expression else None,
+        labels=label_view(run),
+        k=k_view(run),
+        training=training_view(run),
+        genes=gene_view(run),
+        quality=quality_view(run),
+        settings=record_view(run),
+        style=Markup((files / "report.css").read_text(encoding="utf-8")),  # noqa: S704  our own file
+        script=Markup((files / "report.js").read_text(encoding="utf-8")),  # noqa: S704  our own file
+    )

@@ -1,0 +1,175 @@
+"""The first half of the page: what was found (headline, scatter, clusters, markers, labels)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from scrae.pl._colors import category_colors, category_column
+from scrae.pl._tables import cross_table
+from scrae.report._charts import dot_plot
+from scrae.report._markers import Expression, pick
+from scrae.report._points import scatter_data
+from scrae.report._run import Run
+from scrae.report._scale import number
+
+__all__ = ["cluster_rows", "headline", "label_view", "marker_view", "scatter_view", "title_of"]
+
+N_COLOR_GENES = 50  # genes that the scatter can be coloured by
+N_DOT_GENES = 40
+SCORES = {
+    "nmi": ("NMI", "normalised mutual information, geometric mean"),
+    "ari": ("ARI", "adjusted Rand index"),
+    "ami": ("AMI", "adjusted mutual information"),
+    "homogeneity": ("Homogeneity", "each cluster holds one label"),
+    "completeness": ("Completeness", "each label lies in one cluster"),
+}
+
+
+class Figure(NamedTuple):
+    """A number that stands out."""
+
+    value: str
+    name: str
+    detail: str
+
+
+def title_of(run: Run) -> str:
+    """Return the name of the input file or files."""
+    path = (run.record.get("input") or {}).get("path") or "result.h5ad"
+    return ", ".join(PurePath(str(part)).name for part in (path if isinstance(path, list) else [path]))
+
+
+def headline(run: Run) -> list[Figure]:
+    """Return the numbers at the top of the page."""
+    adata, given = run.adata, run.record.get("input") or {}
+    figures = [Figure(f"{adata.n_obs:,}", "cells", _of(adata.n_obs, given.get("n_cells")))]
+    if "scrae_selected" in adata.var:
+        n_selected = int(adata.var["scrae_selected"].sum())
+        figures.append(Figure(f"{n_selected:,}", "genes modelled", _of(n_selected, adata.n_vars)))
+    if run.has_clusters:
+        n_clusters = len(category_column(adata, "scrae").categories)
+        how = "chosen without labels" if len(np.atleast_1d(run.part("clusters").get("candidates", ()))) > 1 else "as asked"
+        figures.append(Figure(f"{n_clusters:,}", "clusters", how if run.part("clusters") else ""))
+    scores = run.part("scores")
+    figures.extend(
+        Figure(f"{float(scores[key]):.3f}", SCORES[key][0], "against the labels")
+        for key in ("nmi", "ari")
+        if scores.get(key) is not None
+    )
+    seconds = run.record.get("seconds")
+    if isinstance(seconds, Mapping) and seconds:
+        device = run.record.get("device")
+        figures.append(Figure(duration(sum(map(float, seconds.values()))), "run time", f"on {device}" if device else ""))
+    return figures
+
+
+def _of(part: int, whole: Any) -> str:
+    return f"of {int(whole):,}" if whole and int(whole) != part else ""
+
+
+def duration(seconds: float) -> str:
+    """Write a time for a reader: ``4.2 s``, ``3 min 5 s``, ``2 h 10 min``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def scatter_view(run: Run, markers: Mapping[str, pd.DataFrame]) -> dict[str, Any] | None:
+    """Return the data of the interactive scatter; None where there is no two-dimensional picture."""
+    groups = {"scrae": "Cluster"} if run.has_clusters else {}
+    if run.label_key is not None:
+        groups[run.label_key] = f"Label ({run.label_key})"
+    batch_key = run.setting("preprocess", "batch_key") or run.setting("model", "batch_key")
+    for key, title in ((batch_key, f"Batch ({batch_key})"), ("sample", "Sample")):
+        if key in run.adata.obs:
+            groups.setdefault(key, title)
+    data = scatter_data(run.adata, groups, pick(dict(markers), N_COLOR_GENES))
+    if not data["bases"]:
+        return None
+    return {"data": data, "n_shown": data["n"], "n_cells": run.adata.n_obs}
+
+
+def cluster_rows(run: Run, markers: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
+    """Return one row a cluster for the table of clusters."""
+    if not run.has_clusters:
+        return []
+    column = category_column(run.adata, "scrae")
+    colors = category_colors(run.adata, "scrae")
+    sizes = np.bincount(column.codes[column.codes >= 0], minlength=len(column.categories))
+    main = {key: _main_of(run, key) for key in (run.label_key, "sample") if key is not None and key in run.adata.obs}
+    rows = []
+    for code, name in enumerate(column.categories):
+        cells = column.codes == code
+        genes = markers[name]["gene"].head(5).tolist() if name in markers else []
+        rows.append(
+            {
+                "name": name,
+                "color": colors[code],
+                "size": int(sizes[code]),
+                "share": float(sizes[code] / max(run.adata.n_obs, 1)),
+                "bar": float(sizes[code] / max(sizes.max(), 1)),
+                "counts": _median(run, "scrae_n_counts", cells),
+                "genes": _median(run, "scrae_n_genes", cells),
+                "label": main[run.label_key][code] if run.label_key in main else None,
+                "sample": main["sample"][code] if "sample" in main else None,
+                "markers": genes,
+            }
+        )
+    return rows
+
+
+def _median(run: Run, key: str, cells: np.ndarray[Any, np.dtype[np.bool_]]) -> str | None:
+    values = run.column(key)
+    return None if values is None or not cells.any() else number(round(float(np.nanmedian(values[cells]))))
+
+
+def _main_of(run: Run, key: str) -> list[tuple[str, float] | None]:
+    """Return for each cluster the most frequent category of ``obs[key]`` and its share of the cluster's cells."""
+    clusters, column = category_column(run.adata, "scrae"), category_column(run.adata, key)
+    known = (clusters.codes >= 0) & (column.codes >= 0)
+    table = np.zeros((len(clusters.categories), len(column.categories)))
+    np.add.at(table, (clusters.codes[known], column.codes[known]), 1)
+    return [
+        (column.categories[int(row.argmax())], float(row.max() / row.sum())) if row.sum() else None for row in table
+    ]
+
+
+def marker_view(expression: Expression, markers: Mapping[str, pd.DataFrame]) -> dict[str, Any] | None:
+    """Return the dot plot and one table a cluster; None where no cluster could be tested."""
+    if not markers:
+        return None
+    names = expression.clusters
+    chosen = pick(dict(markers), max(N_DOT_GENES, len(names)))
+    genes = sorted(chosen, key=lambda gene: names.index(chosen[gene]))
+    at = expression.genes.get_indexer(genes)
+    summary = f"Dot plot of {len(genes)} marker genes in {len(names)} clusters; the tables below hold the numbers."
+    plot: Markup = dot_plot([f"cluster {name}" for name in names], genes, expression.share[:, at], expression.mean[:, at], summary=summary)
+    tables = [
+        {"name": name, "genes": table["gene"].head(8).tolist(), "rows": table.to_dict("records")}
+        for name, table in markers.items()
+    ]
+    return {"plot": plot, "tables": tables}
+
+
+def label_view(run: Run) -> dict[str, Any] | None:
+    """Return scores and the table of labels against clusters; None where the run had no labels."""
+    scores = [
+        Figure(f"{float(run.part('scores')[key]):.3f}", name, detail)
+        for key, (name, detail) in SCORES.items()
+        if run.part("scores").get(key) is not None
+    ]
+    if run.label_key is None or not run.has_clusters:
+        return {"key": None, "scores": scores} if scores else None
+    table = cross_table(run.adata, run.label_key)
+    rows = [
+        {"name": name, "size": int(row.sum()), "cells": [(int(n), float(n / row.sum())) for n in row]}
+        for name, row in zip(table.index, table.to_numpy(), strict=True)
+    ]
+    return {"key": run.label_key, "scores": scores, "clusters": list(table.columns), "rows": rows}

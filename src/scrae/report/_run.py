@@ -1,0 +1,91 @@
+"""Read what a run wrote; what is missing is empty, never an error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+from anndata import AnnData
+from numpy.typing import NDArray
+
+from scrae.errors import ScraeError
+
+__all__ = ["Run", "read_run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A finished run: its annotated cells and its record."""
+
+    adata: AnnData
+    record: Mapping[str, Any]
+    """``run.json``."""
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """``uns["scrae"]``."""
+        facts: Mapping[str, Any] = self.adata.uns.get("scrae", {})
+        return facts
+
+    def part(self, name: str) -> Mapping[str, Any]:
+        """Return one dict of ``uns["scrae"]``, or of the record where it is not there; empty where in neither."""
+        for source in (self.facts, self.record):
+            part = source.get(name)
+            if isinstance(part, Mapping):
+                return part
+        return {}
+
+    def texts(self, name: str) -> list[str]:
+        """Return a list of sentences of ``uns["scrae"]`` or the record."""
+        values = self.facts.get(name, self.record.get(name))
+        return [] if values is None else [str(value) for value in np.atleast_1d(np.asarray(values, dtype=object))]
+
+    def setting(self, group: str, name: str) -> Any:
+        """Return a setting of ``run.json``'s ``config``; None where it is not there."""
+        settings = self.record.get("config") or {}
+        return (settings.get(group) or {}).get(name)
+
+    @property
+    def label_key(self) -> str | None:
+        """The column of ``obs`` with labels that the run was scored against."""
+        key = self.record.get("label_key") or self.facts.get("label_key")
+        return str(key) if key is not None and str(key) in self.adata.obs else None
+
+    @property
+    def has_clusters(self) -> bool:
+        """Whether the cells have clusters."""
+        return "scrae" in self.adata.obs
+
+    def column(self, key: str) -> NDArray[np.float64] | None:
+        """Return a numeric column of ``obs``; None where it is not there."""
+        return self.adata.obs[key].to_numpy(dtype=np.float64) if key in self.adata.obs else None
+
+
+def read_run(folder: str | Path) -> Run:
+    """Read ``result.h5ad`` and ``run.json`` of a run's folder.
+
+    Raises
+    ------
+    ScraeError
+        When one of them is missing or cannot be read.
+    """
+    folder = Path(folder)
+    for name in ("result.h5ad", "run.json"):
+        if not (folder / name).is_file():
+            raise ScraeError(f"expected the folder of a finished run, found no {name} in {folder}; run scrae first")
+    try:
+        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ScraeError(f"expected JSON in {folder / 'run.json'}, found something else ({error}); run scrae again") from None
+    if not isinstance(record, dict):
+        raise ScraeError(f"expected a JSON object in {folder / 'run.json'}, found a {type(record).__name__}; run scrae again")
+    try:
+        adata = ad.read_h5ad(folder / "result.h5ad")
+    except OSError as error:
+        raise ScraeError(f"expected an h5ad file at {folder / 'result.h5ad'}, could not read it ({error}); run scrae again") from None
+    return Run(adata=adata, record=record)
