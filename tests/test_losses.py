@@ -72,7 +72,7 @@ def test_gradient_penalty_of_a_linear_critic(slope: list[float], norm: float):
     )
     critic = linear_critic(slope)
     penalty = gradient_penalty(critic, z, z_prior, mix)
-    assert float(penalty) == pytest.approx((norm - 1) ** 2, rel=1e-5, abs=1e-10)
+    assert float(penalty.detach()) == pytest.approx((norm - 1) ** 2, rel=1e-5, abs=1e-10)
     (found,) = torch.autograd.grad(penalty, critic.value.weight)
     expected = 2 * (norm - 1) / norm * np.array([slope])
     np.testing.assert_allclose(found, expected, atol=1e-5)
@@ -85,7 +85,7 @@ def test_gradient_penalty_is_taken_between_codes_and_prior_and_averaged_over_cel
         critic.value.weight.fill_(3.0)
     z, z_prior = torch.tensor([[4.0], [4.0], [4.0], [4.0]]), torch.tensor([[-4.0], [-4.0], [-4.0], [-4.0]])
     mix = torch.tensor([[0.9], [0.6], [0.55], [0.1]])  # the points 3.2, 0.8, 0.4, -3.2
-    assert float(gradient_penalty(critic, z, z_prior, mix)) == pytest.approx((3 * 2**2 + 0.5**2) / 4)
+    assert float(gradient_penalty(critic, z, z_prior, mix).detach()) == pytest.approx((3 * 2**2 + 0.5**2) / 4)
 
 
 # Codes N(mean, scale²) against the prior N(0, I), in two dimensions.
@@ -103,7 +103,7 @@ def train_critic(divergence: str, mean: list[float], scale: float, penalty: floa
     optimizer = torch.optim.Adam(critic.parameters(), lr=5e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
-        z, z_prior = draw(512)
+        z, z_prior = draw(256)
         loss = critic_loss(divergence, critic(z), critic(z_prior))
         if penalty:
             mix = torch.rand(len(z), 1, generator=rng)
@@ -119,7 +119,7 @@ def train_critic(divergence: str, mean: list[float], scale: float, penalty: floa
 
 def test_wasserstein_critic_finds_the_distance_of_the_means():
     # With penalty weight b the best slope is 1 + distance / 2b, so the estimate is too high by that factor.
-    found = train_critic("wasserstein", [1.2, -1.6], 1.0, 10.0, 300)
+    found = train_critic("wasserstein", [1.2, -1.6], 1.0, 10.0, 250)
     assert found / (1 + 2 / 20) == pytest.approx(2.0, rel=0.02)
 
 
@@ -129,11 +129,11 @@ def test_jensen_shannon_critic_finds_the_integral():
         return 0.5 * (q * np.log(2 * q / (p + q)) + p * np.log(2 * p / (p + q)))
 
     expected, _ = integrate.quad(integrand, -9, 11)
-    loss = -train_critic("jensen-shannon", [1.2, -1.6], 1.0, 0.0, 300)
+    loss = -train_critic("jensen-shannon", [1.2, -1.6], 1.0, 0.0, 250)
     assert np.log(2) - loss / 2 == pytest.approx(expected, rel=0.03)
 
 
 def test_kullback_leibler_critic_finds_the_closed_form():
     mean, scale = np.array([0.6, -0.5]), 0.7
-    expected = np.sum(scale**2 - 1 + mean**2) / 2 + (scale**2 - 1) / 2 - 2 * np.log(scale)
-    assert train_critic("kullback-leibler", list(mean), scale, 0.0, 300) == pytest.approx(expected, rel=0.03)
+    expected = np.sum(scale**2 + mean**2 - 1 - 2 * np.log(scale)) / 2
+    assert train_critic("kullback-leibler", list(mean), scale, 0.0, 250) == pytest.approx(expected, rel=0.03)
