@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -22,8 +23,8 @@ def check_counts(
     matrix: Any,
     where: str = "the matrix",
     *,
-    cell_names: Sequence[str] | None = None,
-    gene_names: Sequence[str] | None = None,
+    cell_names: Sequence[str] | pd.Index | None = None,
+    gene_names: Sequence[str] | pd.Index | None = None,
 ) -> sparse.csr_matrix:
     """Check that every value of a matrix is a count, and return the counts in one form.
 
@@ -50,13 +51,13 @@ def check_counts(
         such cell, gene and value.
     """
     names = (cell_names, gene_names)
+    if hasattr(matrix, "to_memory"):  # anndata's sparse matrices that live in a file
+        matrix = matrix.to_memory()
     if getattr(matrix, "ndim", None) != 2:
         raise ScraeError(f"{where} is a {type(matrix).__name__}; expected a matrix of cells x genes.")
     n_cells, n_genes = matrix.shape
     if n_cells == 0 or n_genes == 0:
         raise ScraeError(f"{where} is empty: {n_cells} cells x {n_genes} genes.")
-    if hasattr(matrix, "to_memory"):  # anndata's sparse matrices that live in a file
-        matrix = matrix.to_memory()
     if sparse.issparse(matrix):
         counts = _from_sparse(matrix, where, names)
     elif isinstance(matrix, np.ndarray) or hasattr(matrix, "chunks"):

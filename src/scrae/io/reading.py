@@ -151,7 +151,7 @@ def _with_counts(adata: AnnData, layer: str | None) -> AnnData:
         if lost:
             note(
                 adata,
-                f"raw has genes of its own, so what belongs to those of X was left out: {some(lost, 8)}.",
+                f"raw has genes of its own, so what belongs to those of X was left out: {', '.join(lost)}.",
             )
     else:
         del adata.raw

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import anndata
+import numpy as np
 import pandas as pd
 from anndata import AnnData
 
@@ -54,6 +55,7 @@ def join_samples(samples: Sequence[AnnData], files: Sequence[Path]) -> AnnData:
     for adata in samples:
         if "sample" in adata.obs:
             adata.obs = adata.obs.rename(columns={"sample": "sample_in_file"})
+    renamed = _tell_cells_apart(samples, names)
     joined = anndata.concat(samples, join="inner", merge="same", uns_merge=None)
     smallest = min(adata.n_vars for adata in samples)
     if joined.n_vars == 0:
@@ -61,19 +63,29 @@ def join_samples(samples: Sequence[AnnData], files: Sequence[Path]) -> AnnData:
         raise ScraeError(f"The files share no gene; name the genes of all in one way ({firsts}).")
     if joined.n_vars < 0.5 * smallest:
         warnings.warn(
-            f"The files share only {joined.n_vars} genes, the smallest has {smallest}; are the genes named "
-            "in one way?",
+            f"The files share only {joined.n_vars} genes, the smallest has {smallest}; are the genes named in one "
+            "way?",
             ScraeWarning,
             stacklevel=3,
         )
     origin = [name for name, adata in zip(names, samples, strict=True) for _ in range(adata.n_obs)]
     joined.obs["sample"] = pd.Categorical(origin, categories=names)
     _note_samples(joined, samples, names)
-    if not joined.obs_names.is_unique:
-        joined.obs_names = [f"{cell}-{name}" for cell, name in zip(joined.obs_names, origin, strict=True)]
+    if renamed:
         note(joined, "Cell names occurred in several samples, so the sample was appended to each.")
-    joined.obs_names = make_unique(joined.obs_names)
     return joined
+
+
+def _tell_cells_apart(samples: Sequence[AnnData], names: Sequence[str]) -> bool:
+    """Append the sample to every cell name, in place, if any name occurs in two samples; say whether."""
+    if pd.Index(np.concatenate([adata.obs_names for adata in samples])).is_unique:
+        return False
+    unique = make_unique(
+        f"{cell}-{name}" for name, a in zip(names, samples, strict=True) for cell in a.obs_names
+    )
+    for adata in samples:
+        adata.obs_names, unique = unique[: adata.n_obs], unique[adata.n_obs :]
+    return True
 
 
 def _note_samples(joined: AnnData, samples: Sequence[AnnData], names: Sequence[str]) -> None:

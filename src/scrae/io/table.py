@@ -6,8 +6,9 @@ import csv
 import gzip
 import re
 from collections.abc import Iterable, Sequence
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -49,10 +50,14 @@ def read_table(path: Path, *, transpose: bool) -> AnnData:
     return AnnData(sparse.csr_matrix(values), obs=pd.DataFrame(index=rows), var=pd.DataFrame(index=columns))
 
 
-def _open(path: Path) -> TextIO:
-    if path.suffix == ".gz":
-        return cast("TextIO", gzip.open(path, "rt", encoding="utf-8-sig", newline=""))
+def _open(path: Path) -> TextIOWrapper:
+    if _is_gzip(path):
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
     return path.open(encoding="utf-8-sig", newline="")
+
+
+def _is_gzip(path: Path) -> bool:
+    return path.suffix.lower() == ".gz"
 
 
 def _read_head(path: Path) -> _Head:
@@ -101,34 +106,33 @@ def _is_number(text: str) -> bool:
 def _read_rows(path: Path, head: _Head) -> tuple[list[str], list[sparse.csr_matrix]]:
     names: list[str] = []
     blocks: list[sparse.csr_matrix] = []
-    chunks = pd.read_csv(
+    with pd.read_csv(
         path,
         sep=head.delimiter,
         header=None,
         skiprows=1,
         chunksize=max(1, _VALUES_AT_A_TIME // len(head.columns)),
         dtype={0: str},
-        na_filter=True,
         low_memory=False,
+        compression="gzip" if _is_gzip(path) else None,
         encoding="utf-8-sig",
-    )
-    for chunk in chunks:
-        if chunk.shape[1] != len(head.columns) + 1:
-            raise ScraeError(
-                f"{path} has rows of {chunk.shape[1]} fields under {len(head.columns)} column names."
-            )
-        names += chunk[0].fillna("").tolist()
-        values = chunk.drop(columns=0)
-        for column, dtype in values.dtypes.items():
-            if dtype.kind not in "biuf":
+    ) as chunks:
+        for chunk in chunks:
+            if chunk.shape[1] != len(head.columns) + 1:
                 raise ScraeError(
-                    _text_found(path, names, head.columns[int(cast("Any", column)) - 1], values[column])
+                    f"{path} has rows of {chunk.shape[1]} fields under {len(head.columns)} column names."
                 )
-        blocks.append(sparse.csr_matrix(values.to_numpy()))
+            names += chunk[0].fillna("").tolist()
+            values = chunk.drop(columns=0)
+            for column, dtype in values.dtypes.items():
+                if dtype.kind not in "biuf":
+                    gene = head.columns[int(cast("Any", column)) - 1]
+                    raise ScraeError(_text_found(path, names, gene, values[column]))
+            blocks.append(sparse.csr_matrix(values.to_numpy()))
     return names, blocks
 
 
-def _text_found(path: Path, names: Sequence[str], column: str, values: pd.Series[Any]) -> str:
+def _text_found(path: Path, names: Sequence[str], column: str, values: pd.Series) -> str:
     position = int(np.argmax(pd.to_numeric(values, errors="coerce").isna() & values.notna()))
     row = names[len(names) - len(values) + position]
     return (

@@ -1,0 +1,202 @@
+"""Reading csv, tsv and txt: which way round, where the names are, what is no number."""
+
+from __future__ import annotations
+
+import gzip
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+from written import CELLS, GENES, counts, write_text
+
+from scrae.errors import ScraeError
+from scrae.io import read
+
+
+def frame():
+    return pd.DataFrame(counts(), index=CELLS, columns=GENES)
+
+
+def assert_counts(adata):
+    for matrix in (adata.X, adata.layers["counts"]):
+        assert type(matrix) is sparse.csr_matrix
+        assert matrix.dtype == np.int32
+        np.testing.assert_array_equal(matrix.toarray(), counts())
+    assert list(adata.obs_names) == CELLS
+    assert list(adata.var_names) == GENES
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".TSV.gz"])
+@pytest.mark.parametrize("delimiter", [",", "\t", ";", " "])
+def test_every_ending_and_delimiter(tmp_path, ending, delimiter):
+    path = tmp_path / f"a{ending}"
+    write_text(path, frame().to_csv(sep=delimiter))
+    assert_counts(read(path))
+
+
+def test_a_header_without_the_field_over_the_names(tmp_path):
+    """What R's write.table writes: quoted names, one field less in the header."""
+    text = frame().to_csv(sep="\t", quoting=2).removeprefix('""\t')
+    write_text(tmp_path / "a.txt", text)
+    assert text.startswith('"ACTB"\t"GAPDH"')
+    assert_counts(read(tmp_path / "a.txt"))
+
+
+def test_numbers_written_as_floats_and_a_byte_order_mark(tmp_path):
+    text = "\ufeff" + frame().astype(float).to_csv(lineterminator="\r\n")
+    write_text(tmp_path / "a.csv", text)
+    assert "3.0" in text
+    assert_counts(read(tmp_path / "a.csv"))
+
+
+def test_a_table_is_read_in_pieces(tmp_path, monkeypatch):
+    monkeypatch.setattr("scrae.io.table._VALUES_AT_A_TIME", 3 * len(GENES))
+    frame().to_csv(tmp_path / "a.csv")
+    assert_counts(read(tmp_path / "a.csv"))
+    wrong = frame().astype(object)
+    wrong.iloc[8, 2] = "many"
+    wrong.to_csv(tmp_path / "b.csv")
+    with pytest.raises(ScraeError, match=rf"holds the text 'many' in row '{CELLS[8]}', column 'CD3D'"):
+        read(tmp_path / "b.csv")
+
+
+def test_genes_in_rows_are_read_with_transpose(tmp_path):
+    frame().T.to_csv(tmp_path / "a.csv")
+    assert_counts(read(tmp_path / "a.csv", transpose=True))
+
+
+def test_genes_in_rows_are_refused_without_transpose(tmp_path):
+    frame().T.to_csv(tmp_path / "a.csv")
+    with pytest.raises(ScraeError) as caught:
+        read(tmp_path / "a.csv")
+    text = str(caught.value)
+    assert "has genes in its rows ('ACTB', 'GAPDH', 'CD3D' and 4 more) and cells in its columns" in text
+    assert text.endswith("expected one row per cell. Say transpose=True (--transpose).")
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns"),
+    [
+        ([f"ENSG{n:011d}" for n in range(7)], [f"s{n}" for n in range(10)]),
+        ([f"ENSMUSG{n:011d}.3" for n in range(7)], [f"s{n}" for n in range(10)]),
+        (["Rpl13", "Rps4x", "Xkr4", "Sox17", "Mrpl15", "Lypla1", "mt-Co1"], [f"s{n}" for n in range(10)]),
+        ([f"g{n}" for n in range(7)], [f"donor1_{cell}" for cell in CELLS]),
+        ([f"g{n}" for n in range(7)], [cell.removesuffix("-1") for cell in CELLS]),
+    ],
+)
+def test_a_table_the_wrong_way_round_is_known_by_genes_or_barcodes(tmp_path, rows, columns):
+    wrong = pd.DataFrame(counts().T, index=rows, columns=columns)
+    wrong.to_csv(tmp_path / "wrong.csv")
+    with pytest.raises(ScraeError, match=r"Say transpose=True"):
+        read(tmp_path / "wrong.csv")
+    wrong.T.to_csv(tmp_path / "right.csv")
+    assert list(read(tmp_path / "right.csv").var_names) == rows
+    with pytest.raises(
+        ScraeError, match=r"has cells in its rows .* and genes in its columns .* already. Leave transpose"
+    ):
+        read(tmp_path / "right.csv", transpose=True)
+
+
+def test_names_that_say_nothing_are_taken_as_they_stand(tmp_path):
+    plain = pd.DataFrame(counts(), index=[f"s{n}" for n in range(10)], columns=[f"g{n}" for n in range(7)])
+    plain.to_csv(tmp_path / "a.csv")
+    np.testing.assert_array_equal(read(tmp_path / "a.csv").X.toarray(), counts())
+    np.testing.assert_array_equal(read(tmp_path / "a.csv", transpose=True).X.toarray(), counts().T)
+
+
+def test_numbers_as_names(tmp_path):
+    """What pandas writes when nothing was named, and gene numbers of NCBI."""
+    pd.DataFrame(counts()).to_csv(tmp_path / "a.csv")
+    result = read(tmp_path / "a.csv")
+    np.testing.assert_array_equal(result.X.toarray(), counts())
+    assert list(result.obs_names) == [str(n) for n in range(10)]
+    assert list(result.var_names) == [str(n) for n in range(7)]
+    pd.DataFrame(counts(), columns=[f"g{n}" for n in range(7)]).to_csv(tmp_path / "b.csv", index_label="cell")
+    np.testing.assert_array_equal(read(tmp_path / "b.csv").X.toarray(), counts())
+
+
+def test_no_column_of_names(tmp_path):
+    frame().to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(
+        ScraeError, match=r"seems to have no column of cell names: below 'ACTB' stands \d+. Put the names"
+    ):
+        read(tmp_path / "a.csv")
+
+
+def test_no_header(tmp_path):
+    np.savetxt(tmp_path / "a.csv", counts(), fmt="%d", delimiter=",")
+    with pytest.raises(ScraeError, match="begins with numbers; expected a header of gene names"):
+        read(tmp_path / "a.csv")
+
+
+def test_a_column_of_text(tmp_path):
+    labelled = frame()
+    labelled["cell_type"] = ["B", "T"] * 5
+    labelled.to_csv(tmp_path / "a.csv")
+    with pytest.raises(
+        ScraeError, match=rf"holds the text 'B' in row '{CELLS[0]}', column 'cell_type'; expected counts"
+    ):
+        read(tmp_path / "a.csv")
+
+
+def test_an_empty_field(tmp_path):
+    lines = frame().to_csv().split("\n")
+    fields = lines[4].split(",")
+    lines[4] = ",".join([*fields[:3], "", *fields[4:]])
+    write_text(tmp_path / "a.csv", "\n".join(lines))
+    with pytest.raises(
+        ScraeError, match=rf"X holds a missing value \(NaN\) at cell '{CELLS[3]}', gene 'CD3D'"
+    ):
+        read(tmp_path / "a.csv")
+
+
+def test_a_decimal_comma(tmp_path):
+    text = (frame() / 2).to_csv(sep=";", decimal=",")
+    write_text(tmp_path / "a.csv", text)
+    with pytest.raises(ScraeError, match=r"holds the text '\d+,\d' in row"):
+        read(tmp_path / "a.csv")
+
+
+def test_rows_that_are_too_long(tmp_path):
+    lines = frame().to_csv().split("\n")
+    lines[3] += ",9,9"
+    write_text(tmp_path / "a.csv", "\n".join(lines))
+    with pytest.raises(ScraeError, match=r"could not be read as a text table; .*ParserError.* line 4"):
+        read(tmp_path / "a.csv")
+    lines = frame().to_csv().split("\n")
+    lines[1:] = [line + ",9,9" for line in lines[1:]]
+    write_text(tmp_path / "b.csv", "\n".join(lines))
+    with pytest.raises(ScraeError, match="has 8 fields in its header and 10 in the row below"):
+        read(tmp_path / "b.csv")
+
+
+@pytest.mark.parametrize("text", ["", "\n", ",a,b\n"])
+def test_a_file_without_rows(tmp_path, text):
+    write_text(tmp_path / "a.csv", text)
+    with pytest.raises(
+        ScraeError, match=r"a.csv is empty: expected a header of gene names and one row per cell"
+    ):
+        read(tmp_path / "a.csv")
+
+
+def test_text_that_is_not_utf8(tmp_path):
+    (tmp_path / "a.csv").write_bytes(frame().to_csv().encode().replace(b"CD3D", b"CD3\xff"))
+    with pytest.raises(ScraeError, match=r"could not be read as a text table.*UnicodeDecodeError"):
+        read(tmp_path / "a.csv")
+
+
+def test_a_gzip_that_is_none_or_cut_short(tmp_path):
+    (tmp_path / "a.csv.gz").write_text(frame().to_csv())
+    with pytest.raises(ScraeError, match=r"could not be read as a text table.*BadGzipFile"):
+        read(tmp_path / "a.csv.gz")
+    packed = gzip.compress(frame().to_csv().encode())
+    (tmp_path / "b.csv.gz").write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(ScraeError, match=r"could not be read as a text table.*EOFError"):
+        read(tmp_path / "b.csv.gz")
+
+
+def test_transpose_is_for_tables_only(tmp_path):
+    (tmp_path / "a.h5ad").write_bytes(b"")
+    with pytest.raises(ScraeError, match="is no csv or tsv: transpose is for these only"):
+        read(tmp_path / "a.h5ad", transpose=True)
