@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scrae.errors import ScraeError
 from scrae.gene_selection._result import GeneScores, scores_of
@@ -15,8 +16,8 @@ __all__ = ["combine_batches"]
 def combine_batches(scores: Sequence[GeneScores], *, n_top_genes: int) -> GeneScores:
     """Rank genes by their median rank over the batches that have them among their best ``n_top_genes``.
 
-    The rule of scanpy's ``flavor="seurat_v3"`` with a batch key: ties go to the gene that more batches chose, and
-    genes that no batch chose come after all others, here by their median rank.
+    The rule of scanpy's ``flavor="seurat_v3"`` with a batch key: ties go to the gene that more batches chose,
+    and genes that no batch chose come after all others, here by their median rank.
 
     Parameters
     ----------
@@ -28,8 +29,8 @@ def combine_batches(scores: Sequence[GeneScores], *, n_top_genes: int) -> GeneSc
     Returns
     -------
     GeneScores
-        ``score`` is minus the median rank. ``p_value`` and ``fit`` are None. ``notes`` say of which batch they are,
-        by its position from 1.
+        ``score`` is minus the median rank. ``p_value`` and ``fit`` are None. ``notes`` say of which batch
+        they are, by its position from 1.
 
     Raises
     ------
@@ -45,11 +46,11 @@ def combine_batches(scores: Sequence[GeneScores], *, n_top_genes: int) -> GeneSc
     known = np.stack([batch.score > -np.inf for batch in scores])
     chosen = known & (ranks < n_top_genes)
     times = chosen.sum(axis=0)
-    kept = known.any(axis=0)
+    kept: NDArray[np.bool_] = np.any(known, axis=0)
     counted = np.where(times > 0, chosen, known)
-    median = np.ma.median(np.ma.array(ranks, mask=~counted), axis=0).filled(np.nan)
+    median = np.nanmedian(np.where(counted, ranks, np.nan)[:, kept], axis=0)
     return scores_of(
-        -median[kept],
+        -median,
         ties=[times[kept]],
         kept=kept,
         choice=n_top_genes,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -14,8 +14,8 @@ from scrae.errors import ScraeError
 
 __all__ = ["Counts", "GeneSums", "Matrix", "RowBlocks", "check_values", "sum_over_cells"]
 
-# Entries handled at a time: the temporary arrays stay near 50 MB, and near the cache.
-_BLOCK_ENTRIES = 2**20
+# Entries handled at a time: the temporary arrays of 1 MB each stay in the cache.
+_BLOCK_ENTRIES = 2**17
 
 
 @runtime_checkable
@@ -86,7 +86,20 @@ def check_values(values: NDArray[Any], method: str) -> None:
 
 def are_whole(values: NDArray[Any]) -> bool:
     """Whether all values are whole numbers."""
-    return values.dtype.kind in "biu" or bool((values == np.rint(values)).all())
+    return _fractions(values).size == 0
+
+
+def _fractions(values: NDArray[Any]) -> NDArray[Any]:
+    """Those of the values that are no whole numbers."""
+    return values[:0] if values.dtype.kind in "biu" else values[values != np.rint(values)]
+
+
+def _check_extent(stop: int, width: int, n_cells: int, n_genes: int, method: str) -> None:
+    if stop > n_cells or width != n_genes:
+        raise ScraeError(
+            f"{method} expected row blocks of {n_cells} cells x {n_genes} genes in all, found {width} genes "
+            f"and {stop} cells so far: correct the shape of the row blocks"
+        )
 
 
 def sum_over_cells(
@@ -104,8 +117,8 @@ def sum_over_cells(
     counts
         [cells, genes]; a matrix or `RowBlocks`. Stored zeros and repeated entries are allowed.
     terms
-        Takes (value, divisor of its cell) of the nonzero entries, both float64 [entries], and gives the arrays
-        to sum. Zeros contribute nothing.
+        Takes (value, divisor of its cell) of the nonzero entries, both float64 [entries], and gives the
+        arrays to sum. Zeros contribute nothing.
     method
         Name for error messages.
     divisors
@@ -127,41 +140,33 @@ def sum_over_cells(
     totals = np.zeros(n_cells)
     detected = np.zeros(n_genes, dtype=np.int64)
     sums: list[NDArray[np.float64]] = []
-    start, largest, whole = 0, 0.0, True
+    stop, largest, whole = 0, 0.0, True
     for block in _blocks(counts, method):
-        stop = start + block.shape[0]
-        if stop > n_cells or block.shape[1] != n_genes:
-            raise ScraeError(
-                f"{method} expected blocks that make up {n_cells} cells x {n_genes} genes, found "
-                f"{stop} cells or more x {block.shape[1]} genes: correct the shape of the row blocks"
-            )
+        start, stop = stop, stop + block.shape[0]
+        _check_extent(stop, block.shape[1], n_cells, n_genes, method)
         check_values(block.data, method)
-        block_whole = are_whole(block.data)
-        if raw and not block_whole:
-            found = block.data[block.data != np.rint(block.data)][0]
+        fractions = _fractions(block.data)
+        if raw and fractions.size:
             raise ScraeError(
-                f"{method} expected raw counts (whole numbers), found {found:g}: pass counts, not log or scaled values"
+                f"{method} expected raw counts (whole numbers), found {fractions[0]:g}: pass counts, "
+                "not log or scaled values"
             )
-        whole = whole and block_whole
+        whole = whole and not fractions.size
         largest = max(largest, float(block.data.max(initial=0)))
-        total = block @ np.ones(n_genes)
-        totals[start:stop] = total
-        divisor = total if divisors is None else divisors[start:stop].astype(np.float64)
+        totals[start:stop] = block @ np.ones(n_genes)
+        divisor = totals[start:stop] if divisors is None else divisors[start:stop].astype(np.float64)
         genes = block.indices.astype(np.intp)
         parts = terms(block.data.astype(np.float64), np.repeat(divisor, np.diff(block.indptr)))
         sums = sums or [np.zeros(n_genes) for _ in parts]
         for into, part in zip(sums, parts, strict=True):
             into += np.bincount(genes, weights=part, minlength=n_genes)
         detected += np.bincount(genes, minlength=n_genes)
-        start = stop
-    if start != n_cells:
+    if stop != n_cells:
         raise ScraeError(
-            f"{method} expected {n_cells} cells in the row blocks, found {start}: correct their shape"
+            f"{method} expected {n_cells} cells in the row blocks, found {stop}: correct their shape"
         )
     if not detected.any():
-        raise ScraeError(
-            f"{method} expected counts, found only zeros among {n_cells} cells x {n_genes} genes"
-        )
+        raise ScraeError(f"{method} expected counts, found only zeros: {n_cells} cells x {n_genes} genes")
     return _kept_only(sums, detected, totals, largest, whole)
 
 
@@ -207,10 +212,14 @@ def _blocks(counts: Counts, method: str) -> Iterator[sparse.csr_matrix[Any]]:
         for start in range(0, counts.shape[0], step):
             yield sparse.csr_matrix(counts[start : start + step])
         return
-    for whole in [counts] if sparse.issparse(counts) else counts:
-        if not sparse.issparse(whole):
-            raise ScraeError(f"{method} expected sparse row blocks, found {type(whole).__name__}")
-        yield from _split(sparse.csr_matrix(whole))
+    parts: Iterable[Any] = [counts] if sparse.issparse(counts) else counts
+    for part in parts:
+        known: bool = sparse.issparse(part)
+        if not known:
+            raise ScraeError(
+                f"{method} expected sparse row blocks, found {type(part).__name__}: yield csr blocks"
+            )
+        yield from _split(sparse.csr_matrix(part))
 
 
 def _split(matrix: sparse.csr_matrix[Any]) -> Iterator[sparse.csr_matrix[Any]]:

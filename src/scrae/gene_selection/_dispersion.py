@@ -21,8 +21,8 @@ def dispersion(
 ) -> GeneScores:
     """Seurat's dispersion: variance over mean, compared with genes of like mean.
 
-    Equals ``scanpy.pp.highly_variable_genes(flavor="seurat")`` on log1p(counts / size factor), but reads the raw
-    counts once and builds no normalised matrix: the flavour takes the logarithm back before it looks.
+    Equals ``scanpy.pp.highly_variable_genes(flavor="seurat")`` on log1p(counts / size factor), but reads the
+    raw counts once and builds no normalised matrix: the flavour takes the logarithm back before it looks.
 
     Parameters
     ----------
@@ -36,14 +36,14 @@ def dispersion(
     Returns
     -------
     GeneScores
-        ``score`` is the normalised dispersion (-inf for genes that do not vary); ``fit`` has log1p of the mean
-        normalised count and the logarithm of the dispersion.
+        ``score`` is the normalised dispersion (-inf for genes that do not vary); ``fit`` has log1p of the
+        mean normalised count and the logarithm of the dispersion.
 
     Raises
     ------
     ScraeError
-        For fractions, negative, NaN or infinite values, for size factors that are not positive numbers, and for
-        ``n_top_genes`` below 1.
+        For fractions, negative, NaN or infinite values, for size factors that are not positive numbers, and
+        for ``n_top_genes`` below 1.
     """
     if size_factors is not None and not (np.isfinite(size_factors) & (size_factors > 0)).all():
         raise ScraeError(

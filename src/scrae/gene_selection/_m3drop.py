@@ -35,17 +35,17 @@ def m3drop(
 ) -> GeneScores:
     """Genes with more zeros than a Michaelis-Menten curve expects at their mean.
 
-    The drop-out rate of a gene of mean s is modelled as K / (K + s), with one K for all genes. A gene that only
-    some kinds of cells express has more zeros than that. Its own K is tested against the common one, one-sided,
-    by a normal test of the logarithms.
+    The drop-out rate of a gene of mean s is modelled as K / (K + s), with one K for all genes. A gene that
+    only some kinds of cells express has more zeros than that. Its own K is tested against the common one,
+    one-sided, by a normal test of the logarithms.
 
     Parameters
     ----------
     counts
         [cells, genes] raw counts; a sparse or dense matrix or `RowBlocks`, read once.
     n_top_genes
-        How many genes to select: those of smallest p-value, ties by K of the gene over K. None: all genes whose
-        adjusted p-value is below ``alpha``.
+        How many genes to select: those of smallest p-value, ties by K of the gene over K. None: all genes
+        whose adjusted p-value is below ``alpha``.
     alpha
         Threshold on the adjusted p-value; not used with ``n_top_genes``.
     correction
@@ -57,8 +57,8 @@ def m3drop(
     Returns
     -------
     GeneScores
-        ``score`` is -log10 of the p-value; ``fit`` has the mean normalised count, the drop-out rate, the curve
-        and `MichaelisMenten`.
+        ``score`` is -log10 of the p-value; ``fit`` has the mean normalised count, the drop-out rate, the
+        curve and `MichaelisMenten`.
 
     Raises
     ------

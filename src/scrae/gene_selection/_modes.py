@@ -20,9 +20,10 @@ _NOISE = 1e-10
 def count_modes(values: sparse.csc_matrix[Any], bandwidth: float) -> NDArray[np.int64]:
     """Count the modes of the nonzero values of every gene.
 
-    The density is the one of R's ``density`` up to R 4.3: values shared between the two nearest of 512 points from
-    7 bandwidths below the smallest to 7 above the largest, convolved with the kernel, read off at 512 points from 3
-    bandwidths below to 3 above. A mode is a point not lower than the one before it and higher than the next.
+    The density is the one of R's ``density`` up to R 4.3: values shared between the two nearest of 512 points
+    from 7 bandwidths below the smallest to 7 above the largest, convolved with the kernel, read off at 512
+    points from 3 bandwidths below to 3 above. A mode is a point not lower than the one before it and higher
+    than the next.
 
     Parameters
     ----------
@@ -57,7 +58,9 @@ def _densities(values: sparse.csc_matrix[Any], bandwidth: float) -> NDArray[np.f
     cell = gene * (2 * _N) + left
     mass = np.bincount(cell, weights=1 - right_share, minlength=n_genes * 2 * _N)
     mass += np.bincount(cell + 1, weights=right_share, minlength=n_genes * 2 * _N)
-    offset = np.minimum(np.arange(2 * _N), 2 * _N - np.arange(2 * _N)) * step[:, None]
+    # R stretches the kernel a little: it takes 511.5 steps for the 511 between its points.
+    kernel_step = (high - low) / (_N - 0.5)
+    offset = np.minimum(np.arange(2 * _N), 2 * _N - np.arange(2 * _N)) * kernel_step[:, None]
     kernel = np.exp(-0.5 * np.square(offset / bandwidth))
     product = fft.rfft(mass.reshape(n_genes, 2 * _N)) * fft.rfft(kernel)
     density = np.maximum(0.0, fft.irfft(product, n=2 * _N)[:, :_N])
@@ -71,7 +74,8 @@ def _read_off(density: NDArray[np.float64], first: NDArray[np.float64]) -> NDArr
     share = place - left
     lower = np.take_along_axis(density, left, axis=1)
     upper = np.take_along_axis(density, left + 1, axis=1)
-    return lower + share * (upper - lower)
+    read: NDArray[np.float64] = lower + share * (upper - lower)
+    return read
 
 
 def _peaks(density: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -79,4 +83,5 @@ def _peaks(density: NDArray[np.float64]) -> NDArray[np.int64]:
     inner = density[:, 1:-1]
     peak = (inner >= density[:, :-2]) & (inner > density[:, 2:])
     peak &= inner > _NOISE * density.max(axis=1, keepdims=True)
-    return np.maximum(1, peak.sum(axis=1))
+    found: NDArray[np.int64] = np.maximum(1, peak.sum(axis=1))
+    return found

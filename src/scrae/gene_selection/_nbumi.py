@@ -36,8 +36,8 @@ def nbumi(
 ) -> GeneScores:
     """Genes with more zeros, or more variance, than a depth-adjusted negative binomial expects.
 
-    The count of gene j in cell i is negative binomial with mean t_j T_i / T (totals of the gene, of the cell, of
-    all) and a size that follows the mean along a line in logs. Recommended for counts of molecules (UMI).
+    The count of gene j in cell i is negative binomial with mean t_j T_i / T (totals of the gene, of the cell,
+    of all) and a size that follows the mean along a line in logs. Recommended for counts of molecules (UMI).
 
     Parameters
     ----------
@@ -47,8 +47,8 @@ def nbumi(
         "dropout": more zeros than expected, one-sided normal test of the drop-out rate. "high_variance": a smaller
         size than the line gives at this mean; it has no test and needs ``n_top_genes``.
     n_top_genes
-        How many genes to select: for "dropout" those of smallest p-value, ties by the excess of the drop-out rate.
-        None: all genes whose adjusted p-value is below ``alpha``.
+        How many genes to select: for "dropout" those of smallest p-value, ties by the excess of the drop-out
+        rate. None: all genes whose adjusted p-value is below ``alpha``.
     alpha
         Threshold on the adjusted p-value; not used with ``n_top_genes``.
     correction
@@ -57,8 +57,8 @@ def nbumi(
     Returns
     -------
     GeneScores
-        ``score`` is -log10 of the p-value, or how far ln size lies below the line. ``fit`` has the mean count, the
-        drop-out rate (or 1 / size), what is expected of it, and `DispersionTrend`.
+        ``score`` is -log10 of the p-value, or how far ln size lies below the line. ``fit`` has the mean
+        count, the drop-out rate (or 1 / size), what is expected of it, and `DispersionTrend`.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def _sizes(sums: GeneSums) -> NDArray[np.float64]:
     # sum over cells of (x - t_j T_i / T)^2, opened; the sums are whole numbers and exact below 2^53
     residuals = squares - 2 * gene / total * with_total + np.square(gene / total) * total_squares
     with np.errstate(divide="ignore"):
-        size = np.square(gene / total) * total_squares / (residuals - gene)
+        size: NDArray[np.float64] = np.square(gene / total) * total_squares / (residuals - gene)
     size[size < 0] = 10 * size.max()
     return np.maximum(size, _SMALLEST_SIZE)
 

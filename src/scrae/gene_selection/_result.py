@@ -116,7 +116,8 @@ def scores_of(
     score
         [kept genes], larger is better.
     ties
-        [kept genes] each; between genes of equal score the larger one goes first, then the order of the input.
+        [kept genes] each; between genes of equal score the larger one goes first, then the order of the
+        input.
     kept
         [genes]; the others rank last.
     choice

@@ -37,23 +37,24 @@ def scmarker(
 ) -> GeneScores:
     """Genes with several modes that are on together with, or instead of, other such genes.
 
-    A gene is on in a cell if its value is at least ``cutoff``. Candidates are on in more than ``min_cells`` cells
-    and in under 80 % of them, and their nonzero values have two modes or more. Gene j is a neighbour of gene i if
-    it is among the ``k`` genes that are most often on where i is on, and that in more than ``n`` cells. Two genes
-    that are neighbours of each other are partners. The same is done for genes on where i is off. A marker is a
-    candidate with a partner.
+    A gene is on in a cell if its value is at least ``cutoff``. Candidates are on in more than ``min_cells``
+    cells and in under 80 % of them, and their nonzero values have two modes or more. Gene j is a neighbour of
+    gene i if it is among the ``k`` genes that are most often on where i is on, and that in more than ``n``
+    cells. Two genes that are neighbours of each other are partners. The same is done for genes on where i is
+    off. A marker is a candidate with a partner.
 
     Parameters
     ----------
     expression
         [cells, genes] log-normalised values (or log of TPM), in memory.
     n_top_genes
-        How many genes to select. None: the markers. SCMarker itself ranks nothing; ranking is our addition: genes by
-        their number of partners, of both kinds together, ties by the number of neighbours, then candidates first,
-        then by the number of cells in which they are on. Beyond the markers the selection is filled in this order.
+        How many genes to select. None: the markers. SCMarker itself ranks nothing; ranking is our addition:
+        genes by their number of partners, of both kinds together, ties by the number of neighbours, then
+        candidates first, then by the number of cells in which they are on. Beyond the markers the selection
+        is filled in this order.
     width
-        R's kernel width, in the units of the values; the Gaussian kernel has standard deviation ``width`` / 4.
-        Wang et al. use 1 for molecule counts and 2 for TPM.
+        R's kernel width, in the units of the values; the Gaussian kernel has standard deviation ``width`` /
+        4. Wang et al. use 1 for molecule counts and 2 for TPM.
     cutoff
         The value from which on a gene is on.
     min_genes
@@ -151,8 +152,8 @@ def _checked(
 def _partners(on: sparse.csr_matrix[Any], k: int, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Count for every candidate its partners and its neighbours.
 
-    Both kinds of counts come from one product: with C the cells in which both genes are on, gene j is on and gene
-    i off in (times j is on) - C_ij cells.
+    Both kinds of counts come from one product: with C the cells in which both genes are on, gene j is on and
+    gene i off in (times j is on) - C_ij cells.
 
     Parameters
     ----------
@@ -183,7 +184,8 @@ def _partners(on: sparse.csr_matrix[Any], k: int, n: int) -> tuple[NDArray[np.in
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     near_all, apart_all = sparse.vstack(near, format="csr"), sparse.vstack(apart, format="csr")
     mutual = near_all.multiply(near_all.T) + apart_all.multiply(apart_all.T)
-    return np.diff(mutual.tocsr().indptr), np.diff(near_all.indptr) + np.diff(apart_all.indptr)
+    partners = np.diff(mutual.tocsr().indptr).astype(np.int64)
+    return partners, (np.diff(near_all.indptr) + np.diff(apart_all.indptr)).astype(np.int64)
 
 
 def _neighbours(counts: NDArray[np.int32], k: int, n: int) -> sparse.csr_matrix[Any]:

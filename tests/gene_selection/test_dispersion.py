@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import anndata
+import numpy as np
+import pytest
+import scanpy
+from scipy import sparse
+from selection_data import draw_counts
+
+from scrae.errors import ScraeError
+from scrae.gene_selection import dispersion
+
+
+def scanpy_seurat(x: np.ndarray, factors: np.ndarray, n_top_genes: int):
+    data = anndata.AnnData(sparse.csr_matrix(np.log1p(x / factors[:, None])))
+    return scanpy.pp.highly_variable_genes(data, flavor="seurat", n_top_genes=n_top_genes, inplace=False)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("empty_gene", [True, False])
+def test_equals_scanpy(seed, empty_gene):
+    x = np.delete(draw_counts(seed, n_genes=300), 5, axis=0)
+    x = x if empty_gene else np.delete(x, 3, axis=1)
+    totals = x.sum(axis=1)
+    theirs = scanpy_seurat(x, totals / np.median(totals), 40)
+    ours = dispersion(x, n_top_genes=40)
+    kept = x.any(axis=0)
+    np.testing.assert_allclose(ours.score[kept], theirs["dispersions_norm"][kept], rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(ours.fit.mean[kept], theirs["means"][kept], rtol=1e-12)
+    np.testing.assert_allclose(ours.fit.statistic[kept], theirs["dispersions"][kept], rtol=1e-9, atol=1e-11)
+    np.testing.assert_array_equal(ours.selected, theirs["highly_variable"])
+
+
+def test_size_factors_of_ones_own(counts):
+    factors = np.random.default_rng(0).uniform(0.5, 2, 90)
+    x = np.delete(counts, 5, axis=0)
+    theirs = scanpy_seurat(x, np.delete(factors, 5), 12)
+    ours = dispersion(counts, n_top_genes=12, size_factors=factors)
+    np.testing.assert_array_equal(ours.selected, theirs["highly_variable"])
+    kept = np.arange(60) != 3
+    np.testing.assert_allclose(ours.score[kept], theirs["dispersions_norm"][kept], rtol=1e-9, atol=1e-11)
+    assert ours.notes == ("1 cells without counts dropped", "1 genes without counts dropped")
+
+
+def test_a_gene_that_does_not_vary_comes_last():
+    x = draw_counts(0)[:, :20]
+    x = np.delete(np.delete(x, 5, axis=0), 3, axis=1)
+    x[:, 4] = 6
+    ours = dispersion(x, n_top_genes=5, size_factors=np.ones(89))
+    assert ours.score[4] == -np.inf
+    assert ours.rank[4] == 18
+    assert np.isnan(ours.fit.statistic[4])
+
+
+def test_what_it_refuses(counts):
+    with pytest.raises(ScraeError, match="expected positive size factors, found 0"):
+        dispersion(counts, n_top_genes=3, size_factors=np.zeros(90))
+    with pytest.raises(ScraeError, match=r"expected 90 size factors, one a cell, found shape \(3,\)"):
+        dispersion(counts, n_top_genes=3, size_factors=np.ones(3))
+    with pytest.raises(ScraeError, match=r"^dispersion expected raw counts"):
+        dispersion(np.log1p(counts), n_top_genes=3)
