@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -63,8 +64,8 @@ def quality(
     console = Console(stderr=True, highlight=False)
     settings = Settings(
         data=data,
-        sets=sets.split(",") if sets else None,
-        methods=methods.split(","),
+        sets=_names(sets) if sets else None,
+        methods=_names(methods),
         seeds=seeds,
         protocol=protocol.value,
         output=output,
@@ -108,9 +109,9 @@ def table(
 
     frame = tables.tidy([record for file in files for record in records.read(file)], protocol.value)
     if only:
-        frame = frame[frame["method"].isin(only.split(","))]
-    aside = apart.split(",") if apart else []
-    drawn = [tables.per_set(frame, metric, aside) for metric in metrics.split(",")]
+        frame = frame[frame["method"].isin(_names(only))]
+    aside = _names(apart) if apart else []
+    drawn = [tables.per_set(frame, metric, aside) for metric in _names(metrics)]
     drawn.append(tables.overview(frame, aside))
     if against:
         drawn.append(tables.paired(frame, against, aside))
@@ -132,6 +133,11 @@ def methods() -> None:
     console.print("Clusterers:", ", ".join(known.CLUSTERERS))
     for short, (embedding, clusterer) in known.SHORT_NAMES.items():
         console.print(f"{short} is short for {embedding}:{clusterer}", markup=False)
+
+
+def _names(text: str) -> list[str]:
+    """Split at commas, but not at those in brackets: a setting can be a list."""
+    return re.split(r",(?![^\[]*\])", text)
 
 
 def main() -> None:

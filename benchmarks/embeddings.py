@@ -9,9 +9,9 @@ import scanpy as sc
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from scrae.errors import ScraeError
+from benchmarks.genes import choose_genes
 
-__all__ = ["Embed", "Embedding", "pca", "scvi"]
+__all__ = ["Embed", "EmbedEachEpoch", "Embedding", "EpochCodes", "pca", "scvi"]
 
 
 class Embedding(NamedTuple):
@@ -29,6 +29,32 @@ class Embedding(NamedTuple):
     facts: dict[str, Any]
 
 
+class EpochCodes(NamedTuple):
+    """What a method gives that can be watched while it trains (protocol `paper`).
+
+    Attributes
+    ----------
+    cells
+        int64 [test cells], the rows that training did not see.
+    codes
+        One float32 [test cells, dimensions] for each epoch.
+    facts
+        As in `Embedding`.
+    """
+
+    cells: NDArray[np.int64]
+    codes: list[NDArray[np.float32]]
+    facts: dict[str, Any]
+
+
+class EmbedEachEpoch(Protocol):
+    """Trains on a part of the cells and embeds the others after every epoch."""
+
+    def __call__(self, counts: AnnData, *, seed: int, config: dict[str, Any], device: str) -> EpochCodes:
+        """Split, train, embed."""
+        ...
+
+
 class Embed(Protocol):
     """An embedding method: a function of counts (changed in place), seed, config and device."""
 
@@ -40,7 +66,7 @@ class Embed(Protocol):
 def pca(counts: AnnData, *, seed: int, config: dict[str, Any], device: str) -> Embedding:
     """Scanpy's usual path: total-count normalisation, log1p, the chosen genes, principal components."""
     del device
-    genes = _choose_genes(counts, config["genes"], config["n_top_genes"])
+    genes = choose_genes(counts, config["genes"], config["n_top_genes"])
     sc.pp.normalize_total(counts)
     sc.pp.log1p(counts)
     chosen = counts[:, genes].copy()
@@ -53,7 +79,7 @@ def scvi(counts: AnnData, *, seed: int, config: dict[str, Any], device: str) -> 
     """The mean latent of scVI at scvi-tools' defaults, with its own heuristic for the number of epochs."""
     import scvi as scvi_tools  # takes 15 s, and only the bench extra has it
 
-    genes = _choose_genes(counts, config["genes"], config["n_top_genes"])
+    genes = choose_genes(counts, config["genes"], config["n_top_genes"])
     chosen = counts[:, genes].copy()
     scvi_tools.settings.seed = seed
     scvi_tools.model.SCVI.setup_anndata(chosen)
@@ -76,17 +102,3 @@ def scvi(counts: AnnData, *, seed: int, config: dict[str, Any], device: str) -> 
     )
     codes = model.get_latent_representation().astype(np.float32)
     return Embedding(codes, {"n_genes_used": int(genes.sum()), "epochs": int(model.trainer.current_epoch)})
-
-
-def _choose_genes(counts: AnnData, name: str, n_top_genes: int) -> NDArray[np.bool_]:
-    """The chosen genes as bool [genes]; all genes where there are no more than were asked for."""
-    seen = np.asarray((counts.X > 0).sum(axis=0)).ravel() >= 3  # scanpy's tutorial drops genes of fewer cells
-    if seen.sum() <= n_top_genes:
-        return seen
-    if name != "seurat_v3":
-        raise ScraeError(f"expected genes by seurat_v3, found {name}; no other choice is known here")
-    table = sc.pp.highly_variable_genes(
-        counts[:, seen], flavor="seurat_v3", n_top_genes=n_top_genes, inplace=False
-    )
-    seen[seen] = table["highly_variable"].to_numpy()
-    return seen

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from benchmarks import clusterers, embeddings
+from benchmarks import clusterers, embeddings, own
+from scrae.config import ClusterConfig, PreprocessConfig, Settings, preset, to_dict
 from scrae.errors import ScraeError
 
 __all__ = ["CLUSTERERS", "EMBEDDINGS", "SHORT_NAMES", "EmbeddingMethod", "Method", "parse_method"]
@@ -33,11 +34,14 @@ class EmbeddingMethod:
     code
         Gives what the codes depend on beside data, seed and config, for instance a version. Cached codes of
         another `code` are not used.
+    each_epoch
+        For the protocol `paper`: codes of unseen cells after every epoch. None where a method cannot.
     """
 
     embed: embeddings.Embed
     defaults: dict[str, Any]
     code: Callable[[], str]
+    each_epoch: embeddings.EmbedEachEpoch | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +95,17 @@ _SCVI = {  # scvi-tools' own defaults, written out for the record
     "max_epochs": None,
     "batch_size": 128,
 }
+
+
+def _own(settings: Settings, **changes: Any) -> EmbeddingMethod:
+    return EmbeddingMethod(
+        embed=own.embed,
+        defaults={**own.config_of(settings), **changes},
+        code=own.code,
+        each_epoch=own.embed_each_epoch,
+    )
+
+
 _GRAPH = {"n_neighbors": 15}
 
 EMBEDDINGS: dict[str, EmbeddingMethod] = {
@@ -101,6 +116,10 @@ EMBEDDINGS: dict[str, EmbeddingMethod] = {
         embed=embeddings.pca, defaults={**_GENES, "n_components": 50}, code=_version("scanpy")
     ),
     "scvi": EmbeddingMethod(embed=embeddings.scvi, defaults={**_GENES, **_SCVI}, code=_version("scvi-tools")),
+    "scrae": _own(preset("default")),
+    "scrae-paper": _own(preset("paper")),
+    "ae": _own(preset("default"), prior="none"),
+    "aae": _own(preset("default"), prior="normal"),
 }
 
 CLUSTERERS: dict[str, tuple[clusterers.Cluster, dict[str, Any]]] = {
@@ -108,9 +127,14 @@ CLUSTERERS: dict[str, tuple[clusterers.Cluster, dict[str, Any]]] = {
     "gmm": (clusterers.gmm, {"n_init": 5}),
     "leiden": (clusterers.leiden, {**_GRAPH, "resolution": 1.0}),
     "leiden-k": (clusterers.leiden_k, _GRAPH),
+    "scrae": (own.cluster, {k: v for k, v in to_dict(ClusterConfig()).items() if k != "n_clusters"}),
 }
 
-SHORT_NAMES = {"leiden": ("pca50", "leiden"), "leiden-k": ("pca50", "leiden-k")}
+SHORT_NAMES = {
+    "leiden": ("pca50", "leiden"),
+    "leiden-k": ("pca50", "leiden-k"),
+    "scrae-cluster": ("scrae", "scrae"),
+}
 
 
 def parse_method(name: str) -> Method:
@@ -126,7 +150,7 @@ def parse_method(name: str) -> Method:
     head, at, genes = head.partition("@")
     embedding, clusterer = SHORT_NAMES.get(head, (head, "kmeans"))
     if at:
-        changes.append(f"genes={genes}")
+        changes += _gene_changes(genes)
     clusterer_changes: list[str] = []
     if colon:
         clusterer, *clusterer_changes = right.split("+")
@@ -145,6 +169,14 @@ def parse_method(name: str) -> Method:
         embedding_config=_changed(EMBEDDINGS[embedding].defaults, changes, name),
         clusterer_config=_changed(CLUSTERERS[clusterer][1], clusterer_changes, name),
     )
+
+
+def _gene_changes(genes: str) -> list[str]:
+    """`@scrae` are the genes of scrae's default, in kind and number; any other name is one of its selections."""
+    if genes != "scrae":
+        return [f"genes={genes}"]
+    default = PreprocessConfig()
+    return [f"genes={default.gene_selection}", f"n_top_genes={default.n_top_genes}"]
 
 
 def _changed(defaults: dict[str, Any], changes: list[str], name: str) -> dict[str, Any]:

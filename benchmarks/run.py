@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,8 @@ class Task:
         The h5ad file and its checksum.
     method
         The method's name.
+    protocol
+        `"label-free"` or `"paper"`.
     n_clusters
         The number of published types.
     seed
@@ -51,6 +53,7 @@ class Task:
     path: Path
     sha256: str
     method: str
+    protocol: str
     n_clusters: int
     seed: int
     device: str
@@ -77,20 +80,27 @@ class Outcome:
     Attributes
     ----------
     clusters
-        int64 [cells].
+        int64 [candidates, cells]: one candidate in protocol label-free, one for each epoch in protocol paper.
+    cells
+        int64 [cells], the rows of the data that were clustered: all of them, or the test part.
     embedding, clustering
         The two stages; the embedding's are those of the run that made the codes.
+    code
+        What the codes depend on beside data, seed and config.
     embedding_cached
         Whether the codes came from the cache.
     n_latent
         Dimensions of the codes.
     silhouette
-        Of the clusters on the codes, over 2,000 cells drawn with the seed; None where it is not defined.
+        Of the clusters on the codes, over 2,000 cells drawn with the seed; None where it is not defined, and
+        where there are several candidates.
     """
 
     clusters: NDArray[np.int64]
+    cells: NDArray[np.int64]
     embedding: Stage
     clustering: Stage
+    code: str
     embedding_cached: bool
     n_latent: int
     silhouette: float | None
@@ -106,28 +116,33 @@ def run_apart(task: Task) -> Outcome:
 
 def run(task: Task) -> Outcome:
     """Embed (or take the codes from the cache), cluster, and measure both."""
-    _quiet()
+    warnings.simplefilter("ignore")  # what other packages say; a run's own failure is an exception
+    logging.getLogger("lightning").setLevel(logging.ERROR)
     import torch
 
-    from benchmarks.methods import CLUSTERERS, parse_method
+    from benchmarks.methods import CLUSTERERS, EMBEDDINGS, parse_method
 
     torch.set_num_threads(task.threads)
     method = parse_method(task.method)
-    codes, embedding, cached = _embedding(task)
+    embedded = _each_epoch(task) if task.protocol == "paper" else _all_cells(task)
 
     start = perf_counter()
     cluster, _ = CLUSTERERS[method.clusterer]
-    clusters, facts = cluster(
-        codes, n_clusters=task.n_clusters, seed=task.seed, config=method.clusterer_config
-    )
-    clustering = _stage(task, start, facts)
+    found = [
+        cluster(codes, n_clusters=task.n_clusters, seed=task.seed, config=method.clusterer_config)
+        for codes in embedded.codes
+    ]
+    clustering = _stage(task, start, found[-1].facts)
+    clusters = np.stack([one.clusters for one in found])
     return Outcome(
         clusters=clusters,
-        embedding=embedding,
+        cells=embedded.cells,
+        embedding=embedded.stage,
         clustering=clustering,
-        embedding_cached=cached,
-        n_latent=codes.shape[1],
-        silhouette=_silhouette(codes, clusters, task.seed),
+        code=EMBEDDINGS[method.embedding].code(),
+        embedding_cached=embedded.cached,
+        n_latent=embedded.codes[0].shape[1],
+        silhouette=_silhouette(embedded.codes[0], clusters[0], task.seed) if len(found) == 1 else None,
     )
 
 
@@ -136,7 +151,14 @@ def file_key(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
 
 
-def _embedding(task: Task) -> tuple[NDArray[np.float32], Stage, bool]:
+class _Embedded(NamedTuple):
+    cells: NDArray[np.int64]
+    codes: list[NDArray[np.float32]]
+    stage: Stage
+    cached: bool
+
+
+def _all_cells(task: Task) -> _Embedded:
     from benchmarks.methods import EMBEDDINGS, parse_method
     from benchmarks.sets import read_counts
 
@@ -145,7 +167,8 @@ def _embedding(task: Task) -> tuple[NDArray[np.float32], Stage, bool]:
     key = file_key([task.sha256, method.config["embedding"], task.seed, how.code()])
     codes_file, stage_file = task.cache / "codes" / f"{key}.npy", task.cache / "codes" / f"{key}.json"
     if stage_file.exists():
-        return np.load(codes_file), Stage(**json.loads(stage_file.read_text())), True
+        codes = np.load(codes_file)
+        return _Embedded(np.arange(len(codes)), [codes], Stage(**json.loads(stage_file.read_text())), True)
 
     counts = read_counts(task.path)
     n_cells = counts.n_obs
@@ -157,7 +180,22 @@ def _embedding(task: Task) -> tuple[NDArray[np.float32], Stage, bool]:
     codes_file.parent.mkdir(parents=True, exist_ok=True)
     np.save(codes_file, codes)
     stage_file.write_text(json.dumps(asdict(stage)))  # last, since it says that the codes are whole
-    return codes, stage, False
+    return _Embedded(np.arange(n_cells), [codes], stage, False)
+
+
+def _each_epoch(task: Task) -> _Embedded:
+    from benchmarks.methods import EMBEDDINGS, parse_method
+    from benchmarks.sets import read_counts
+
+    method = parse_method(task.method)
+    each_epoch = EMBEDDINGS[method.embedding].each_epoch
+    assert each_epoch is not None  # the caller asked before
+    counts = read_counts(task.path)
+    start = perf_counter()
+    cells, codes, facts = each_epoch(
+        counts, seed=task.seed, config=method.embedding_config, device=task.device
+    )
+    return _Embedded(cells, codes, _stage(task, start, facts), False)
 
 
 def _stage(task: Task, start: float, facts: dict[str, Any]) -> Stage:
@@ -179,9 +217,3 @@ def _silhouette(codes: NDArray[np.float32], clusters: NDArray[np.int64], seed: i
     if not 2 <= np.unique(clusters[cells]).size < cells.size:
         return None
     return round(float(silhouette_score(codes[cells], clusters[cells])), 5)
-
-
-def _quiet() -> None:
-    """Silence what other packages say; a run's own failure is an exception."""
-    warnings.simplefilter("ignore")
-    logging.getLogger("lightning").setLevel(logging.ERROR)

@@ -106,7 +106,9 @@ def read_counts(path: Path) -> ad.AnnData:
             f"expected raw counts in X of {path.name}, found negative or broken numbers; write counts"
         )
     cells = pd.Index([str(i) for i in range(x.shape[0])])
-    return ad.AnnData(x, obs=pd.DataFrame(index=cells), var=pd.DataFrame(index=genes))
+    counts = ad.AnnData(x, obs=pd.DataFrame(index=cells), var=pd.DataFrame(index=genes))
+    counts.var_names_make_unique()
+    return counts
 
 
 def read_labels(path: Path) -> NDArray[np.object_]:

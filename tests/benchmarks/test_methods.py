@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.methods import parse_method
+from scrae.config import ModelConfig, PreprocessConfig, TrainConfig
 from scrae.errors import ScraeError
 
 
@@ -19,9 +20,9 @@ def test_an_embedding_alone_is_clustered_by_kmeans_with_its_full_config():
     [
         ("leiden", "pca50", "seurat_v3", "leiden"),
         ("leiden-k", "pca50", "seurat_v3", "leiden-k"),
-        ("leiden-k@scrae", "pca50", "scrae", "leiden-k"),
+        ("leiden-k@nbumi", "pca50", "nbumi", "leiden-k"),
         ("scvi:gmm", "scvi", "seurat_v3", "gmm"),
-        ("scvi@scrae:leiden-k", "scvi", "scrae", "leiden-k"),
+        ("scvi@m3drop:leiden-k", "scvi", "m3drop", "leiden-k"),
     ],
 )
 def test_names_name_genes_and_clusterers(name, embedding, genes, clusterer):
@@ -35,6 +36,23 @@ def test_settings_change_by_name_on_their_side_of_the_colon():
     assert method.embedding_config == {"genes": "seurat_v3", "n_top_genes": 300, "n_components": 7}
     assert method.clusterer_config == {"n_neighbors": 15, "resolution": 0.5}
     assert parse_method("pca15").embedding_config["n_components"] == 15
+
+
+def test_the_genes_of_scrae_are_those_of_its_default_in_kind_and_number():
+    config = parse_method("pca15@scrae").embedding_config
+    default = PreprocessConfig()
+    assert (config["genes"], config["n_top_genes"]) == (default.gene_selection, default.n_top_genes)
+
+
+def test_own_methods_differ_from_the_default_by_their_prior_alone():
+    configs = {name: parse_method(name).embedding_config for name in ("scrae", "ae", "aae")}
+    assert [configs[name].pop("prior") for name in configs] == [ModelConfig().prior, "none", "normal"]
+    assert configs["scrae"] == configs["ae"] == configs["aae"]
+    assert configs["scrae"]["max_epochs"] == TrainConfig().max_epochs
+    assert "seed" not in configs["scrae"]
+    paper = parse_method("scrae-paper").embedding_config
+    assert (paper["n_top_genes"], paper["batch_size"], paper["encoder_layers"]) == (720, 16, [512, 512])
+    assert parse_method("scrae-cluster").clusterer == "scrae"
 
 
 def test_errors_list_what_is_known():

@@ -141,6 +141,7 @@ def test_a_run_needs_no_labels_at_all(settings, sets, tmp_path):
             path=path,
             sha256="any",
             method="sums",
+            protocol="label-free",
             n_clusters=3,
             seed=0,
             device="cpu",
@@ -149,7 +150,8 @@ def test_a_run_needs_no_labels_at_all(settings, sets, tmp_path):
             cache=tmp_path / "other",
         )
     )
-    assert np.bincount(outcome.clusters).size == 3
+    assert outcome.clusters.shape == (1, 60)
+    assert outcome.clusters.max() == 2
     assert outcome.clustering.busy
 
 
@@ -199,6 +201,32 @@ def test_lines_that_are_no_records_are_named(tmp_path):
     assert records.read(tmp_path / "none.jsonl") == []
 
 
-def test_the_paper_protocol_is_refused_until_a_method_can_do_it(settings):
-    with pytest.raises(ScraeError, match="expected protocol label-free, found paper"):
+def test_the_paper_protocol_takes_the_best_epoch_of_each_score_on_unseen_cells(settings, sets, monkeypatch):
+    truth = ad.read_h5ad(sets / "large.h5ad").obs["cell_type"].to_numpy()
+    test_cells = np.arange(0, 90, 3)
+
+    def each_epoch(counts, *, seed, config, device):
+        """Codes that split the types well, then at random, then into one type and the rest."""
+        kind = np.searchsorted(["alpha", "beta", "gamma"], truth[test_cells]).astype(np.float32)
+        noise = np.random.default_rng(seed).normal(size=(30, 1)).astype(np.float32)
+        merged = np.minimum(kind, 1) + np.tile([0.0, 0.1], 15)
+        codes = [100 * kind[:, None] + noise, noise, merged[:, None].astype(np.float32)]
+        return embeddings.EpochCodes(test_cells, codes, {"epochs": 3})
+
+    watched = methods.EmbeddingMethod(embed=embed, defaults={}, code=lambda: "1", each_epoch=each_epoch)
+    monkeypatch.setitem(methods.EMBEDDINGS, "sums", watched)
+    paper = replace(settings, protocol="paper", methods=["sums"], sets=["large"], seeds=1)
+    (record,) = run_quality(paper)
+    assert record["protocol"] == "paper"
+    assert set(record["scores"].values()) == {1.0}
+    assert record["silhouette"] is None
+    assert record["seed_agreement"] == {}
+    assert record["facts"] == {"epochs": 3}
+    assert CALLS == []
+
+
+def test_the_paper_protocol_is_refused_by_methods_that_have_no_epochs(settings):
+    with pytest.raises(
+        ScraeError, match=r"protocol paper: expected a method .* after every epoch, found sums; leave"
+    ):
         list(run_quality(replace(settings, protocol="paper")))

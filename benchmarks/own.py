@@ -1,0 +1,83 @@
+"""What scrae itself brings to the benchmarks: its embeddings and its clusters, by its public parts."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from anndata import AnnData
+from numpy.typing import NDArray
+
+import scrae
+from benchmarks.clusterers import Clustering
+from benchmarks.embeddings import Embedding, EpochCodes
+from benchmarks.genes import prepare
+from scrae import tl
+from scrae.config import ModelConfig, PreprocessConfig, Settings, TrainConfig, from_dict, to_dict
+from scrae.model import SCRAE
+from scrae.train import fit
+
+__all__ = ["cluster", "code", "config_of", "embed", "embed_each_epoch"]
+
+_TEST_SHARE = 0.2
+_MODULES = ("config", "counts", "distributions", "losses", "model", "networks", "tl", "train")
+_PACKAGES = ("gene_selection", "pp")
+
+
+def config_of(settings: Settings) -> dict[str, Any]:
+    """All that shapes the codes, in one flat dict; filters of cells are not in it, since all cells count."""
+    genes = {key: getattr(settings.preprocess, key) for key in ("min_cells", "gene_selection", "n_top_genes")}
+    train = to_dict(settings.train)
+    del train["seed"]
+    return {**genes, **to_dict(settings.model), **train}
+
+
+def code() -> str:
+    """Fingerprint of the source that makes the codes."""
+    root = Path(scrae.__file__).parent
+    files = [root / f"{name}.py" for name in _MODULES]
+    files += [file for package in _PACKAGES for file in sorted((root / package).glob("*.py"))]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+
+
+def embed(counts: AnnData, *, seed: int, config: dict[str, Any], device: str) -> Embedding:
+    """Embed by `tl.train`, as `scrae run` does, but without dropping a cell."""
+    prepare(counts, _part(PreprocessConfig, config))
+    facts: dict[str, Any] = {"n_genes_used": int(counts.var["scrae_selected"].sum())}
+    tl.train(counts, _part(ModelConfig, config), _part(TrainConfig, {**config, "seed": seed}), device=device)
+    trained = counts.uns["scrae"]["train"]
+    facts |= {key: trained[key] for key in ("epochs", "best_epoch", "stopped_because")}
+    return Embedding(np.asarray(counts.obsm["X_scrae"], dtype=np.float32), facts)
+
+
+def embed_each_epoch(counts: AnnData, *, seed: int, config: dict[str, Any], device: str) -> EpochCodes:
+    """Train on 80 % of the cells, drawn with the seed; the codes of the others after every epoch."""
+    prepare(counts, _part(PreprocessConfig, config))
+    order = np.random.default_rng(seed).permutation(counts.n_obs)
+    n_test = round(_TEST_SHARE * counts.n_obs)
+    test, train = np.sort(order[:n_test]), np.sort(order[n_test:])
+    seen, unseen = tl.count_data(counts[train], device=device), tl.count_data(counts[test], device=device)
+    model = SCRAE.for_data(seen, _part(ModelConfig, config), seed=seed)
+    codes: list[NDArray[np.float32]] = []
+    fit(
+        model,
+        seen,
+        _part(TrainConfig, {**config, "seed": seed}),
+        on_epoch=lambda _: codes.append(model.encode(unseen)),
+    )
+    return EpochCodes(test, codes, {"n_genes_used": seen.n_genes, "epochs": len(codes)})
+
+
+def cluster(codes: NDArray[np.float32], *, n_clusters: int, seed: int, config: dict[str, Any]) -> Clustering:
+    """The package's default clustering at the true K, by `tl.cluster`."""
+    del config
+    adata = AnnData(obsm={"X_scrae": codes})
+    tl.cluster(adata, n_clusters=n_clusters, seed=seed)
+    return Clustering(adata.obs["scrae"].astype(np.int64).to_numpy(), {})
+
+
+def _part(kind: type[Any], config: dict[str, Any]) -> Any:
+    """The config of class `kind` out of the flat dict."""
+    return from_dict(kind, {key: config[key] for key in kind.__dataclass_fields__ if key in config})
