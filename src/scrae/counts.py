@@ -16,6 +16,9 @@ from .errors import ScraeError
 
 __all__ = ["Batch", "CountData"]
 
+_LARGEST = 2**31 - 1
+"""Largest count: it fits int32. No experiment sees more molecules of a gene in a cell."""
+
 
 class Batch(NamedTuple):
     """Some cells, by their nonzero counts."""
@@ -48,24 +51,20 @@ class CountData:
 
     Raises
     ------
-    ScraeError : not a matrix, an empty one, negative or non-integer values, or genes that do not fit it.
+    ScraeError : not a matrix, an empty one, values that are no counts, or genes that do not fit it.
     """
 
     def __init__(
         self, counts: Any, genes: Sequence[str] | None = None, *, device: torch.device | str = "cpu"
     ) -> None:
-        matrix = sp.csr_matrix(counts)
-        matrix.sum_duplicates()
-        _check(matrix)
+        matrix = _as_csr(counts)
         self.genes = tuple(map(str, range(matrix.shape[1]) if genes is None else genes))
         if len(self.genes) != matrix.shape[1]:
             raise ScraeError(
                 f"CountData: expected {matrix.shape[1]} gene names, one a column, found {len(self.genes)}"
             )
         largest = int(matrix.data.max(initial=0))
-        dtype = next(
-            d for d in (torch.uint8, torch.int16, torch.int32, torch.int64) if largest <= torch.iinfo(d).max
-        )
+        dtype = next(d for d in (torch.uint8, torch.int16, torch.int32) if largest <= torch.iinfo(d).max)
         self.indptr = torch.as_tensor(matrix.indptr.astype(np.int64), device=device)
         self.indices = torch.as_tensor(matrix.indices.astype(np.int32), device=device)
         self.values = torch.as_tensor(matrix.data.astype(np.int64)).to(dtype).to(device)
@@ -126,6 +125,28 @@ class CountData:
         return torch.lgamma(value.double() + 1)
 
 
+def _as_csr(counts: Any) -> sp.csr_matrix:
+    """Return the checked counts without duplicates and stored zeros; the caller's matrix stays as it is."""
+    if getattr(counts, "ndim", None) != 2:
+        raise ScraeError(f"CountData: expected a matrix of cells and genes, found {_describe(counts)}")
+    try:
+        matrix = sp.csr_matrix(counts)
+    except (TypeError, ValueError) as error:
+        raise ScraeError(f"CountData: expected a matrix of numbers, found {_describe(counts)}") from error
+    if not matrix.has_canonical_format or not matrix.data.all():
+        matrix = matrix.copy()
+        matrix.sum_duplicates()
+        matrix.eliminate_zeros()
+    _check(matrix)
+    return matrix
+
+
+def _describe(counts: Any) -> str:
+    shape = f" of shape {counts.shape}" if hasattr(counts, "shape") else ""
+    dtype = f" and type {counts.dtype}" if hasattr(counts, "dtype") else ""
+    return f"{type(counts).__name__}{shape}{dtype}"
+
+
 def _check(matrix: sp.csr_matrix) -> None:
     if 0 in matrix.shape:
         raise ScraeError(f"CountData: expected cells and genes, found a matrix of shape {matrix.shape}")
@@ -138,6 +159,10 @@ def _check(matrix: sp.csr_matrix) -> None:
         )
     if values.dtype.kind != "b" and (values < 0).any():
         raise ScraeError(f"CountData: expected counts >= 0, found {values.min()}; pass raw counts")
+    if values.max(initial=0) > _LARGEST:
+        raise ScraeError(
+            f"CountData: expected counts up to {_LARGEST}, found {values.max()}; pass raw counts"
+        )
     if values.dtype.kind == "f" and (values != np.round(values)).any():
         found = values[values != np.round(values)][0]
         raise ScraeError(
