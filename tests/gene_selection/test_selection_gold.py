@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,6 @@ from scipy import sparse
 from scrae.gene_selection import m3drop, nbumi, scmarker
 from scrae.gene_selection._m3drop import _test
 from scrae.gene_selection._modes import count_modes
-
-BESIDE = os.environ.get("SCRAE_GOLD")
 
 
 @pytest.fixture(scope="module")
@@ -114,50 +111,3 @@ def test_scmarker_modes(gold, counts, logged, cells, name):
     modes = count_modes(matrix.tocsc(), SETTINGS[name]["width"] / 4)
     often = np.asarray((matrix >= SETTINGS[name]["cutoff"]).sum(axis=0)).ravel() > 10
     assert set(cells.columns[often & (modes >= 2)]) == names(gold / f"scmarker_modal_{name}.txt")
-
-
-@pytest.mark.skipif(BESIDE is None, reason="SCRAE_GOLD names no folder of other gold files")
-class TestWormNeurons:
-    """600 cells x 1500 genes of worm neurons, where SCRAE_GOLD names the folder."""
-
-    folder = Path(BESIDE or ".")
-
-    @pytest.fixture(scope="class")
-    def counts(self) -> sparse.csr_matrix:
-        path = self.folder / "worm600x1500_counts_genes_by_cells.csv.gz"
-        return sparse.csr_matrix(pd.read_csv(path, header=None).to_numpy().T)
-
-    def indices(self, genes) -> np.ndarray:
-        return np.array([int(gene[1:]) - 1 for gene in genes])
-
-    def test_m3drop(self, counts):
-        theirs = pd.read_csv(self.folder / "m3drop_R_pergene.csv")
-        ours = m3drop(counts)
-        np.testing.assert_allclose(ours.fit.statistic, theirs["p"], atol=1e-14)
-        np.testing.assert_allclose(ours.fit.mean, theirs["s"], rtol=1e-12)
-        np.testing.assert_allclose(ours.p_value, theirs["pval"], atol=1.7e-4)
-        assert pytest.approx(1.315956, abs=5e-7) == ours.fit.parameters.K
-        assert ours.fit.parameters.sigma == pytest.approx(0.054548, abs=5e-7)
-        assert ours.selected.sum() == 49
-        assert m3drop(counts, correction="fdr").selected.sum() == 99
-
-    def test_nbumi(self, counts):
-        theirs = pd.read_csv(self.folder / "nbumi_combineddrop_R.csv")
-        ours = nbumi(counts)
-        order = self.indices(theirs["Gene"])
-        np.testing.assert_array_equal(np.argsort(ours.rank), order)
-        np.testing.assert_allclose(ours.p_value[order], theirs["p.value"], atol=4e-14)
-        assert ours.fit.parameters == pytest.approx((-0.6696243417, 0.3618752058), abs=1e-10)
-        assert ours.selected.sum() == 172
-        theirs = pd.read_csv(self.folder / "nbumi_highvar_R.csv", index_col=0)
-        ours = nbumi(counts, variant="high_variance", n_top_genes=9)
-        order = self.indices(theirs.index)
-        np.testing.assert_array_equal(np.argsort(ours.rank), order)
-        np.testing.assert_allclose(-ours.score[order], theirs["x"], atol=1e-12)
-
-    @pytest.mark.filterwarnings("ignore:scmarker found whole numbers")  # as R was run
-    @pytest.mark.parametrize(("k", "n"), [(300, 30), (50, 30), (20, 10)])
-    def test_scmarker(self, counts, k, n):
-        ours = scmarker(counts, k=k, n=n)
-        theirs = names(self.folder / f"mk_{k}_{n}.txt")
-        np.testing.assert_array_equal(np.flatnonzero(ours.selected), np.sort(self.indices(theirs)))
