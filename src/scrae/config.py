@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from dataclasses import dataclass, field
@@ -40,6 +41,11 @@ GeneSelection = Literal[
 ]
 ClusterMethod = Literal["kmeans"]
 C = TypeVar("C")
+
+_WIDEST, _DEEPEST = 2**16, 32
+"""Bounds of a layer's size and of the number of layers, so that a foreign model folder cannot ask for any amount."""
+_LARGEST_SEED = 2**32 - 1
+"""The largest that NumPy, scikit-learn and torch all take."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,11 +109,13 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         _check_types(self)
-        _at_least(self, n_latent=1, n_noise=1)
-        _between(self, leak=(0.0, 1.0), dropout=(0.0, 0.95))
+        _between(self, n_latent=(1, _WIDEST), n_noise=(1, _WIDEST), leak=(0.0, 1.0), dropout=(0.0, 0.95))
         for name in ("encoder_layers", "decoder_layers", "generator_layers", "critic_layers"):
-            if any(size < 1 for size in getattr(self, name)):
-                raise ScraeError(f"ModelConfig.{name}: expected positive sizes, found {getattr(self, name)}")
+            sizes = getattr(self, name)
+            if len(sizes) > _DEEPEST or not all(1 <= size <= _WIDEST for size in sizes):
+                raise ScraeError(
+                    f"ModelConfig.{name}: expected at most {_DEEPEST} sizes of 1 to {_WIDEST}, found {_show(sizes)}"
+                )
         if self.prior == "normal" and self.n_noise not in (None, self.n_latent):
             raise ScraeError(
                 f"ModelConfig.n_noise: with prior='normal' the noise is the code, so n_noise must be None or "
@@ -157,13 +165,14 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _check_types(self)
-        _at_least(self, batch_size=1, max_epochs=1, n_critic=1, patience=1, seed=0)
+        _at_least(self, batch_size=1, max_epochs=1, n_critic=1, patience=1)
         _at_least(self, weight_decay=0, prior_weight=0, gradient_penalty_weight=0, library_kl_weight=0)
         _between(
             self,
             learning_rate=(0.0, 1.0),
             adversarial_learning_rate=(0.0, 1.0),
             validation_fraction=(0.0, 0.9),
+            seed=(0, _LARGEST_SEED),
         )
         if self.patience is not None and self.validation_fraction == 0:
             raise ScraeError(
@@ -198,6 +207,9 @@ class Settings:
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
+
+    def __post_init__(self) -> None:
+        _check_types(self)
 
 
 def preset(name: str) -> Settings:
@@ -255,10 +267,10 @@ def from_dict(cls: type[C], values: dict[str, Any]) -> C:
     if not isinstance(values, dict):
         raise ScraeError(f"{cls.__name__}: expected a mapping of settings, found {type(values).__name__}")
     hints = typing.get_type_hints(cls)
-    unknown = sorted(set(values) - set(hints))
+    unknown = sorted(set(values) - set(hints), key=str)
     if unknown:
         raise ScraeError(
-            f"{cls.__name__}: unknown setting {unknown[0]!r}; known are {', '.join(sorted(hints))}"
+            f"{cls.__name__}: unknown setting {_show(unknown[0])}; known are {', '.join(sorted(hints))}"
         )
     arguments = {}
     for name, value in values.items():
@@ -273,7 +285,9 @@ def _check_types(config: Any) -> None:
     for name, hint in typing.get_type_hints(type(config)).items():
         value = getattr(config, name)
         if not _fits(value, hint):
-            raise ScraeError(f"{type(config).__name__}.{name}: expected {_describe(hint)}, found {value!r}")
+            raise ScraeError(
+                f"{type(config).__name__}.{name}: expected {_describe(hint)}, found {_show(value)}"
+            )
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -285,7 +299,9 @@ def _fits(value: Any, hint: Any) -> bool:
     if origin is tuple:
         return isinstance(value, tuple) and all(_fits(v, parts[0]) for v in value)
     if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
+        return (
+            isinstance(value, (int, float)) and not isinstance(value, bool) and -math.inf < value < math.inf
+        )
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
     return isinstance(value, hint)
@@ -304,15 +320,24 @@ def _describe(hint: Any) -> str:
     )
 
 
+def _show(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
 def _at_least(config: Any, **minima: float) -> None:
     for name, minimum in minima.items():
         value = getattr(config, name)
         if value is not None and value < minimum:
-            raise ScraeError(f"{type(config).__name__}.{name}: expected at least {minimum}, found {value}")
+            raise ScraeError(
+                f"{type(config).__name__}.{name}: expected at least {minimum}, found {_show(value)}"
+            )
 
 
 def _between(config: Any, **ranges: tuple[float, float]) -> None:
     for name, (low, high) in ranges.items():
         value = getattr(config, name)
         if value is not None and not low <= value <= high:
-            raise ScraeError(f"{type(config).__name__}.{name}: expected {low} to {high}, found {value}")
+            raise ScraeError(
+                f"{type(config).__name__}.{name}: expected {low} to {high}, found {_show(value)}"
+            )

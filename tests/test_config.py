@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import json
+from dataclasses import FrozenInstanceError, fields
+from typing import Any
+
+import pytest
+
+from scrae.config import (
+    ClusterConfig,
+    ModelConfig,
+    PreprocessConfig,
+    Settings,
+    TrainConfig,
+    from_dict,
+    preset,
+    to_dict,
+)
+from scrae.errors import ScraeError
+
+# Every setting away from its default, whatever the defaults are.
+ODD = Settings(
+    preprocess=PreprocessConfig(
+        min_cells=3, min_genes=200, min_counts=500, max_mito=0.2, gene_selection="scmarker", n_top_genes=777
+    ),
+    model=ModelConfig(
+        n_latent=7,
+        encoder_layers=(31, 17),
+        decoder_layers=(17, 31, 5),
+        generator_layers=(),
+        critic_layers=(9,),
+        n_noise=4,
+        leak=0.15,
+        dropout=0.05,
+        likelihood="nb",
+        library="observed",
+        prior="learned",
+        divergence="jensen-shannon",
+    ),
+    train=TrainConfig(
+        batch_size=33,
+        max_epochs=44,
+        learning_rate=2e-3,
+        adversarial_learning_rate=3e-5,
+        schedule="cosine",
+        weight_decay=1e-5,
+        prior_weight=0.125,
+        prior_update="separate",
+        n_critic=3,
+        gradient_penalty_weight=2.5,
+        library_kl_weight=0.75,
+        validation_fraction=0.25,
+        patience=6,
+        seed=12345,
+    ),
+    cluster=ClusterConfig(n_clusters=13),
+)
+
+
+@pytest.mark.parametrize("settings", [ODD, Settings(), preset("paper")], ids=["odd", "default", "paper"])
+def test_json_brings_back_equal_settings(settings: Settings):
+    read = from_dict(Settings, json.loads(json.dumps(to_dict(settings))))
+    assert read == settings
+    assert hash(read) == hash(settings)  # tuples again, not lists
+    for part in ("preprocess", "model", "train", "cluster"):
+        one = getattr(settings, part)
+        assert from_dict(type(one), json.loads(json.dumps(to_dict(one)))) == one
+
+
+def test_the_dictionary_holds_every_setting_by_its_name():
+    written = to_dict(ODD)
+    assert written["model"]["encoder_layers"] == [31, 17]
+    assert written["model"]["generator_layers"] == []
+    assert (written["model"]["likelihood"], written["model"]["n_noise"], written["train"]["seed"]) == (
+        "nb",
+        4,
+        12345,
+    )
+    for part in ("preprocess", "model", "train", "cluster"):
+        assert set(written[part]) == {field.name for field in fields(getattr(ODD, part))}
+
+
+def test_what_is_not_named_keeps_its_default():
+    assert from_dict(ModelConfig, {"n_latent": 3}) == ModelConfig(n_latent=3)
+    assert from_dict(Settings, {"train": {"seed": 9}}) == Settings(train=TrainConfig(seed=9))
+
+
+def test_settings_are_frozen_and_by_keyword():
+    with pytest.raises(FrozenInstanceError):
+        ODD.model.n_latent = 3  # type: ignore[misc]
+    with pytest.raises(TypeError, match="positional"):
+        ModelConfig(10)  # type: ignore[misc]
+
+
+def test_the_paper_s_settings_are_those_published():
+    paper = preset("paper")
+    assert (paper.preprocess.gene_selection, paper.preprocess.n_top_genes) == ("seurat", 720)
+    model, train = paper.model, paper.train
+    assert (model.n_latent, model.n_noise or model.n_latent, model.leak, model.dropout) == (10, 10, 0.2, 0.0)
+    assert model.encoder_layers == model.decoder_layers == (512, 512)
+    assert (model.generator_layers, model.critic_layers) == ((32, 32), (64, 64))
+    assert (model.likelihood, model.library, model.prior) == ("zinb", "inferred", "learned")
+    assert model.divergence == "wasserstein"
+    assert (train.batch_size, train.max_epochs, train.schedule, train.patience) == (16, 200, "constant", None)
+    assert (train.learning_rate, train.adversarial_learning_rate) == (1e-3, 9e-5)
+    assert (train.prior_update, train.learning_rate * train.prior_weight) == ("separate", 1e-6)
+    assert (train.gradient_penalty_weight, train.library_kl_weight, train.n_critic) == (10.0, 0.1, 5)
+
+
+def test_another_preset_is_refused():
+    with pytest.raises(ScraeError) as error:
+        preset("Paper")
+    assert str(error.value) == "preset: expected 'default' or 'paper', found 'Paper'"
+
+
+@pytest.mark.parametrize(
+    ("cls", "values", "message"),
+    [
+        (ModelConfig, {"n_latent": 2.0}, "ModelConfig.n_latent: expected a whole number, found 2.0"),
+        (ModelConfig, {"n_latent": True}, "ModelConfig.n_latent: expected a whole number, found True"),
+        (ModelConfig, {"n_latent": 0}, "ModelConfig.n_latent: expected 1 to 65536, found 0"),
+        (ModelConfig, {"n_noise": "9"}, "ModelConfig.n_noise: expected a whole number or None, found '9'"),
+        (ModelConfig, {"leak": 1.5}, "ModelConfig.leak: expected 0.0 to 1.0, found 1.5"),
+        (ModelConfig, {"leak": float("nan")}, "ModelConfig.leak: expected a number, found nan"),
+        (ModelConfig, {"dropout": 1}, "ModelConfig.dropout: expected 0.0 to 0.95, found 1"),
+        (
+            ModelConfig,
+            {"encoder_layers": [10, 0]},
+            "ModelConfig.encoder_layers: expected at most 32 sizes of 1 to 65536, found (10, 0)",
+        ),
+        (
+            ModelConfig,
+            {"critic_layers": [70_000]},
+            "ModelConfig.critic_layers: expected at most 32 sizes of 1 to 65536, found (70000,)",
+        ),
+        (
+            ModelConfig,
+            {"generator_layers": [1] * 33},
+            f"ModelConfig.generator_layers: expected at most 32 sizes of 1 to 65536, found ({'1, ' * 25}1...",
+        ),
+        (
+            ModelConfig,
+            {"decoder_layers": 64},
+            "ModelConfig.decoder_layers: expected a tuple of a whole number, found 64",
+        ),
+        (
+            ModelConfig,
+            {"decoder_layers": ["64"]},
+            "ModelConfig.decoder_layers: expected a tuple of a whole number, found ('64',)",
+        ),
+        (
+            ModelConfig,
+            {"likelihood": "ZINB"},
+            "ModelConfig.likelihood: expected one of 'zinb', 'nb', found 'ZINB'",
+        ),
+        (
+            ModelConfig,
+            {"prior": "normal", "n_latent": 4, "n_noise": 5},
+            "ModelConfig.n_noise: with prior='normal' the noise is the code, so n_noise must be None or 4, found 5",
+        ),
+        (TrainConfig, {"batch_size": 0}, "TrainConfig.batch_size: expected at least 1, found 0"),
+        (TrainConfig, {"prior_weight": -1}, "TrainConfig.prior_weight: expected at least 0, found -1"),
+        (
+            TrainConfig,
+            {"prior_weight": float("inf")},
+            "TrainConfig.prior_weight: expected a number, found inf",
+        ),
+        (TrainConfig, {"learning_rate": 1.1}, "TrainConfig.learning_rate: expected 0.0 to 1.0, found 1.1"),
+        (TrainConfig, {"seed": -1}, "TrainConfig.seed: expected 0 to 4294967295, found -1"),
+        (TrainConfig, {"seed": 2**32}, "TrainConfig.seed: expected 0 to 4294967295, found 4294967296"),
+        (
+            TrainConfig,
+            {"patience": 3, "validation_fraction": 0},
+            "TrainConfig.patience: early stopping needs held-out cells, found validation_fraction=0; "
+            "set a fraction or patience=None",
+        ),
+        (PreprocessConfig, {"n_top_genes": 1}, "PreprocessConfig.n_top_genes: expected at least 2, found 1"),
+        (PreprocessConfig, {"max_mito": 20}, "PreprocessConfig.max_mito: expected 0.0 to 1.0, found 20"),
+        (ClusterConfig, {"n_clusters": 0}, "ClusterConfig.n_clusters: expected at least 1, found 0"),
+        (Settings, {"model": [1]}, "ModelConfig: expected a mapping of settings, found list"),
+        (Settings, "default", "Settings: expected a mapping of settings, found str"),
+    ],
+)
+def test_a_wrong_value_is_named(cls: type[Any], values: Any, message: str):
+    with pytest.raises(ScraeError) as error:
+        from_dict(cls, values)
+    assert str(error.value) == message
+
+
+def test_an_unknown_setting_is_named_with_those_known():
+    with pytest.raises(ScraeError) as error:
+        from_dict(Settings, {"model": {"latent": 3}})
+    expected = ", ".join(sorted(field.name for field in fields(ModelConfig)))
+    assert str(error.value) == f"ModelConfig: unknown setting 'latent'; known are {expected}"
+
+
+def test_the_parts_of_settings_have_their_own_types():
+    with pytest.raises(ScraeError, match=r"^Settings.model: expected ModelConfig, found TrainConfig\("):
+        Settings(model=TrainConfig())  # type: ignore[arg-type]
+
+
+def test_whole_numbers_are_numbers():
+    assert TrainConfig(prior_weight=2, learning_rate=1).prior_weight == 2
