@@ -13,12 +13,18 @@ from scipy.sparse import csr_matrix
 
 N_EPOCHS = 24
 BEST_EPOCH = 17
+STOPPED = "held-out likelihood did not improve for 7 epochs; weights of epoch 17 were kept"
 
 
 def fabricate(
-    n_cells: int = 400, n_genes: int = 120, n_clusters: int = 5, *, seed: int = 0, label_names: list[str] | None = None
+    n_cells: int = 400,
+    n_genes: int = 120,
+    n_clusters: int = 5,
+    *,
+    seed: int = 0,
+    label_names: list[str] | None = None,
 ) -> ad.AnnData:
-    """Cells of clusters of falling size; gene ``i`` is a marker of cluster ``i % n_clusters`` for the first half of genes."""
+    """Clusters of falling size; of the first half of the genes, gene ``i`` marks cluster ``i % n_clusters``."""
     rng = np.random.default_rng(seed)
     share = 0.75 ** np.arange(n_clusters)
     cluster = np.sort(rng.choice(n_clusters, n_cells, p=share / share.sum()))
@@ -33,7 +39,9 @@ def fabricate(
     mean = depth[:, None] * rate * program[cluster]
     counts = csr_matrix(rng.poisson(mean * rng.gamma(2.0, 0.5, mean.shape)).astype(np.int32))
     total = np.asarray(counts.sum(axis=1)).ravel().astype(float)
-    x = csr_matrix(np.log1p(counts.toarray() / np.maximum(total, 1)[:, None] * np.median(total)), dtype=np.float32)
+    x = csr_matrix(
+        np.log1p(counts.toarray() / np.maximum(total, 1)[:, None] * np.median(total)), dtype=np.float32
+    )
     center = rng.normal(0, 6, (n_clusters, 10))
     latent = center[cluster] + rng.normal(0, 1, (n_cells, 10))
 
@@ -68,9 +76,10 @@ def facts(n_genes: int, n_clusters: int, counts: csr_matrix) -> dict[str, Any]:
     fall = 210 + 160 * np.exp(-epoch / 4.0)
     candidates = np.arange(2, n_clusters + 8)
     return {
-        "notes": ["12 genes seen in fewer than 10 cells were dropped.", "3 antibody features were dropped: only gene expression is modelled."],
+        "notes": ["12 genes seen in fewer than 10 cells were dropped.", "3 antibody features were left out."],
         "filter": {
-            "n_cells_before": counts.shape[0] + 12, "n_cells_after": counts.shape[0], "n_genes_before": n_genes + 12, "n_genes_after": n_genes,
+            "n_cells_before": counts.shape[0] + 12, "n_cells_after": counts.shape[0],
+            "n_genes_before": n_genes + 12, "n_genes_after": n_genes,
             "min_cells": 10, "min_genes": 1, "cells_dropped": {"min_genes": 9, "no_gene_left": 3},
         },
         "gene_selection": {
@@ -80,11 +89,12 @@ def facts(n_genes: int, n_clusters: int, counts: csr_matrix) -> dict[str, Any]:
         },
         "history": {
             "epoch": epoch, "reconstruction": fall, "validation": fall + 4 + 0.02 * (epoch - BEST_EPOCH) ** 2,
-            "library": 0.4 * np.exp(-epoch / 3.0), "critic": -1.5 + 0.1 * np.sin(epoch), "generator": 0.2 + 0.1 * np.cos(epoch),
+            "library": 0.4 * np.exp(-epoch / 3.0), "critic": -1.5 + 0.1 * np.sin(epoch),
+            "generator": 0.2 + 0.1 * np.cos(epoch),
             "encoder": -0.3 + 0.05 * np.sin(epoch / 2), "gradient_penalty": 0.3 * np.exp(-epoch / 6.0),
             "learning_rate": 1e-3 * (1 + np.cos(np.pi * epoch / N_EPOCHS)) / 2 + 1e-5,
         },
-        "train": {"best_epoch": BEST_EPOCH, "epochs": N_EPOCHS, "stopped_because": "held-out likelihood did not improve for 7 epochs; weights of epoch 17 were kept"},
+        "train": {"best_epoch": BEST_EPOCH, "epochs": N_EPOCHS, "stopped_because": STOPPED},
         "clusters": {
             "n_clusters": n_clusters, "method": "kmeans", "criterion": "mean silhouette", "candidates": candidates,
             "values": 0.6 - 0.03 * np.abs(candidates - n_clusters),
@@ -98,7 +108,12 @@ def run_record(adata: ad.AnnData) -> dict[str, Any]:
     return {
         "version": "0.1.0",
         "command": "scrae run cells.h5ad -o out --label-key cell_type",
-        "input": {"path": "cells.h5ad", "sha256": "0f" * 32, "n_cells": adata.n_obs + 12, "n_genes": adata.n_vars + 12},
+        "input": {
+            "path": "cells.h5ad",
+            "sha256": "0f" * 32,
+            "n_cells": adata.n_obs + 12,
+            "n_genes": adata.n_vars + 12,
+        },
         "label_key": "cell_type",
         "seed": 0,
         "device": "cpu",
@@ -109,7 +124,7 @@ def run_record(adata: ad.AnnData) -> dict[str, Any]:
         },
         "n_clusters": len(adata.obs["scrae"].cat.categories),
         "epochs": N_EPOCHS,
-        "stopped_because": "held-out likelihood did not improve for 7 epochs; weights of epoch 17 were kept",
+        "stopped_because": STOPPED,
         "scores": dict(adata.uns["scrae"]["scores"]),
         "seconds": {"read": 0.4, "preprocess": 0.9, "train": 21.5, "cluster": 1.2, "figures": 4.0},
         "peak_memory_mb": 812.5,
@@ -120,5 +135,7 @@ def run_record(adata: ad.AnnData) -> dict[str, Any]:
 def write_run(folder: Path, adata: ad.AnnData, record: dict[str, Any] | None = None) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     adata.write_h5ad(folder / "result.h5ad")
-    (folder / "run.json").write_text(json.dumps(run_record(adata) if record is None else record), encoding="utf-8")
+    (folder / "run.json").write_text(
+        json.dumps(run_record(adata) if record is None else record), encoding="utf-8"
+    )
     return folder

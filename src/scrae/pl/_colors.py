@@ -19,23 +19,26 @@ MISSING = "#a3a7ad"
 # Okabe and Ito's colours, then greedily the sRGB colour (Oklab lightness 0.46 to 0.86, chroma below 0.17, so that
 # it stands out on white and on black) farthest from all before it: the smaller of its Oklab distance in normal
 # vision and 1.7 times that under deuteranopia and protanopia (Machado et al. 2009).
-PALETTE: tuple[str, ...] = tuple(
-    """
-    #0072b2 #e69f00 #009e73 #cc79a7 #56b4e9 #d55e00 #d9c936 #873c5a #00f0c3 #695a00 #8778e1 #96b487 #b4d2ff #786987
-    #693ca5 #f0c396 #a55a4b #ff87c3 #e15a69 #b4964b #78c35a #5a96ff #4b5a78 #00c3c3 #78872d #5a8787 #4b5ac3 #5a87c3
-    #874b96 #c396a5 #e196ff #784b3c #e1b4e1 #f0a5a5 #ff965a #a5d278 #1e783c #b487d2 #69a587 #b44b69 #a5785a #965ac3
-    #7896b4 #4bd2e1 #8778a5 #e1871e #a55a00 #a53c1e #00a5e1 #96d2c3 #e17878 #2d78d2 #87e1a5 #a54ba5 #963c78 #78a50f
-    #b4e15a #69c3a5 #c3784b #d25a96 #e1b40f #964b5a #b469c3 #b4c387 #a5b4d2 #a56978 #00c3ff #006996 #5a4b96 #87e1e1
-    #4b87f0 #783c87 #f0784b #9696f0 #4bb4c3 #1e8796 #3c9696 #3c4bb4 #96a5b4 #a5b43c
-    """.split()
-)
+PALETTE: tuple[str, ...] = (
+    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#d9c936", "#873c5a", "#00f0c3",
+    "#695a00", "#8778e1", "#96b487", "#b4d2ff", "#786987", "#693ca5", "#f0c396", "#a55a4b", "#ff87c3",
+    "#e15a69", "#b4964b", "#78c35a", "#5a96ff", "#4b5a78", "#00c3c3", "#78872d", "#5a8787", "#4b5ac3",
+    "#5a87c3", "#874b96", "#c396a5", "#e196ff", "#784b3c", "#e1b4e1", "#f0a5a5", "#ff965a", "#a5d278",
+    "#1e783c", "#b487d2", "#69a587", "#b44b69", "#a5785a", "#965ac3", "#7896b4", "#4bd2e1", "#8778a5",
+    "#e1871e", "#a55a00", "#a53c1e", "#00a5e1", "#96d2c3", "#e17878", "#2d78d2", "#87e1a5", "#a54ba5",
+    "#963c78", "#78a50f", "#b4e15a", "#69c3a5", "#c3784b", "#d25a96", "#e1b40f", "#964b5a", "#b469c3",
+    "#b4c387", "#a5b4d2", "#a56978", "#00c3ff", "#006996", "#5a4b96", "#87e1e1", "#4b87f0", "#783c87",
+    "#f0784b", "#9696f0", "#4bb4c3", "#1e8796", "#3c9696", "#3c4bb4", "#96a5b4", "#a5b43c",
+)  # fmt: skip
 
 
 def is_category(column: pd.Series) -> bool:
     """Whether a column of ``obs`` names groups (categorical, text, true or false) rather than measures something."""
-    return isinstance(column.dtype, pd.CategoricalDtype) or not pd.api.types.is_numeric_dtype(
-        column.dtype
-    ) or pd.api.types.is_bool_dtype(column.dtype)
+    return (
+        isinstance(column.dtype, pd.CategoricalDtype)
+        or not pd.api.types.is_numeric_dtype(column.dtype)
+        or pd.api.types.is_bool_dtype(column.dtype)
+    )
 
 
 def category_column(adata: AnnData, key: str) -> pd.Categorical:
@@ -45,7 +48,7 @@ def category_column(adata: AnnData, key: str) -> pd.Categorical:
         raise ScraeError(f"expected a column of obs, found no {key!r}; the columns are: {known}")
     column = adata.obs[key]
     if isinstance(column.dtype, pd.CategoricalDtype):
-        return column.cat.rename_categories([str(name) for name in column.cat.categories]).array
+        return pd.Categorical(column.cat.rename_categories([str(name) for name in column.cat.categories]))
     text = column.astype("string").to_numpy(dtype=object, na_value=None)
     return pd.Categorical(text)
 

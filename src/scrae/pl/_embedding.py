@@ -100,19 +100,30 @@ def _by_category(
     letters = max(map(len, names), default=0)
     ax = new_axes(5.2 + columns * (0.35 + 0.075 * letters), 5.0) if ax is None else ax
     _scatter(ax, xy[order], np.array([*colors, MISSING])[column.codes[order]])
-    handles = [Line2D([], [], marker="o", linestyle="", markersize=5, color=color) for color in colors]
-    if (column.codes < 0).any():
-        names.append("no value")
-        handles.append(Line2D([], [], marker="o", linestyle="", markersize=5, color=MISSING))
-    legend = ax.legend(
-        handles, ["·"] * len(handles), loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, ncols=max(columns, 1),
-        fontsize=8 if columns <= 1 else 6.5, handletextpad=0.2, columnspacing=1.0, borderaxespad=0.3,
-    )  # fmt: skip
-    for text, name in zip(legend.get_texts(), names, strict=True):
-        literal(text, name)
+    _legend(ax, names, colors, missing=bool((column.codes < 0).any()), n_columns=max(columns, 1))
     if letters <= 3:
         _write_names(ax, xy, column)
     return ax
+
+
+def _legend(ax: Axes, names: list[str], colors: list[str], *, missing: bool, n_columns: int) -> None:
+    """Name the colours at the right of the axes."""
+    if missing:
+        names, colors = [*names, "no value"], [*colors, MISSING]
+    legend = ax.legend(
+        [Line2D([], [], marker="o", linestyle="", markersize=5, color=color) for color in colors],
+        ["·"] * len(colors),  # replaced below: the legend would leave out names that begin with _
+        loc="center left",
+        bbox_to_anchor=(1.0, 0.5),
+        frameon=False,
+        ncols=n_columns,
+        fontsize=8 if n_columns == 1 else 6.5,
+        handletextpad=0.2,
+        columnspacing=1.0,
+        borderaxespad=0.3,
+    )
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        literal(text, name)
 
 
 def _write_names(ax: Axes, xy: NDArray[np.float64], column: pd.Categorical) -> None:
@@ -121,7 +132,8 @@ def _write_names(ax: Axes, xy: NDArray[np.float64], column: pd.Categorical) -> N
         points = xy[(column.codes == code) & np.isfinite(xy).all(axis=1)]
         if not len(points):
             continue
-        text = ax.text(*np.median(points, axis=0), "", ha="center", va="center", fontsize=9, weight="bold", color=INK)
+        x, y = np.median(points, axis=0)
+        text = ax.text(x, y, "", ha="center", va="center", fontsize=9, weight="bold", color=INK)
         text.set_path_effects([patheffects.withStroke(linewidth=2.5, foreground="white")])
         literal(text, name)
 

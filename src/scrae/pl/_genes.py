@@ -55,12 +55,14 @@ def gene_points(adata: AnnData) -> GenePoints:
     if "scrae_selected" not in adata.var:
         raise ScraeError('expected var["scrae_selected"], found none; run scrae.pp.select_genes first')
     facts = run_facts(adata, "gene_selection")
-    counts = csr_matrix(adata.layers["counts"] if "counts" in adata.layers else adata.X)
+    counts = csr_matrix(adata.layers.get("counts", adata.X))
     mean = _per_gene(facts, "mean", adata.n_vars)
     if mean is None:
         mean = np.asarray(counts.mean(axis=0), dtype=np.float64).ravel()
     score = np.asarray(adata.var.get("scrae_score", np.zeros(adata.n_vars)), dtype=np.float64)
-    rank = np.asarray(adata.var.get("scrae_rank", np.argsort(np.argsort(-score, kind="stable"))), dtype=np.int64)
+    rank = np.asarray(
+        adata.var.get("scrae_rank", np.argsort(np.argsort(-score, kind="stable"))), dtype=np.int64
+    )
     statistic, name, expected = _statistic(facts, counts, mean, score)
     shown = (mean > 0) & np.isfinite(statistic)
     return GenePoints(
@@ -81,7 +83,9 @@ def _statistic(
     expected = _per_gene(facts, "expected", n_genes)
     if (statistic := _per_gene(facts, "statistic", n_genes)) is not None:
         return statistic, str(facts.get("statistic_name", "statistic")), expected
-    if (dropout := _per_gene(facts, "dropout_rate", n_genes)) is not None or facts.get("method") in DROPOUT_METHODS:
+    if (dropout := _per_gene(facts, "dropout_rate", n_genes)) is not None or facts.get(
+        "method"
+    ) in DROPOUT_METHODS:
         if dropout is None:
             dropout = 1.0 - np.asarray(counts.getnnz(axis=0), dtype=np.float64) / max(counts.shape[0], 1)
         if expected is None and "K" in facts:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import matplotlib
 from anndata import AnnData
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from scrae.io import atomic_path
 from scrae.pl._draw import run_facts
@@ -51,6 +53,7 @@ def save_figures(adata: AnnData, folder: str | Path, *, label_key: str | None = 
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "scrae"}):
         for name, draw in _pictures(adata, label_key).items():
             figure = draw().figure
+            assert isinstance(figure, Figure)  # these axes are in no subfigure
             for suffix in ("png", "svg"):
                 path = Path(folder) / f"{name}.{suffix}"
                 metadata = {"Date": None} if suffix == "svg" else None
@@ -71,13 +74,19 @@ def _pictures(adata: AnnData, label_key: str | None) -> dict[str, Callable[[], A
     pictures: dict[str, Callable[[], Axes]] = {}
     for name, basis in bases.items():
         for suffix, key in colors.items():
-            pictures[f"{name}_{suffix}"] = lambda basis=basis, key=key: embedding(adata, basis, color=key)
+            pictures[f"{name}_{suffix}"] = partial(embedding, adata, basis, color=key)
     if "scrae" in adata.obs:
-        pictures["cluster_sizes"] = lambda: cluster_sizes(adata)
+        pictures["cluster_sizes"] = partial(cluster_sizes, adata)
         if label_key is not None:
-            pictures["label_table"] = lambda: label_table(adata, label_key)
+            pictures["label_table"] = partial(label_table, adata, label_key)
     if panels_of(run_facts(adata, "history")):
-        pictures["history"] = lambda: history(adata)[0]
+        pictures["history"] = partial(_first_of_history, adata)
     if "scrae_selected" in adata.var:
-        pictures["gene_selection"] = lambda: gene_selection(adata)
+        pictures["gene_selection"] = partial(gene_selection, adata)
     return pictures
+
+
+def _first_of_history(adata: AnnData) -> Axes:
+    """Return one of the panels: they share a figure."""
+    axes: Axes = history(adata)[0]
+    return axes

@@ -65,10 +65,11 @@ def label_table(adata: AnnData, label_key: str, *, ax: Axes | None = None) -> Ax
             if value >= 1:
                 color = "white" if value > 55 else INK
                 ax.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=6.5, color=color)
+    turn = 90 if n_clusters > 20 else 0
     ax.set_xticks(
-        range(n_clusters), map(shorten, table.columns), fontsize=8, rotation=90 if n_clusters > 20 else 0, parse_math=False
+        range(n_clusters), list(map(shorten, table.columns)), fontsize=8, rotation=turn, parse_math=False
     )
-    ax.set_yticks(range(n_labels), map(shorten, table.index), fontsize=8, parse_math=False)
+    ax.set_yticks(range(n_labels), list(map(shorten, table.index)), fontsize=8, parse_math=False)
     ax.set_xlabel("cluster", fontsize=9)
     ax.tick_params(length=0)
     for spine in ax.spines.values():
@@ -99,7 +100,7 @@ def cluster_sizes(adata: AnnData, *, ax: Axes | None = None) -> Axes:
     sizes = np.bincount(column.codes[column.codes >= 0], minlength=len(column.categories))
     ax = new_axes(4.2, 0.8 + 0.22 * len(sizes)) if ax is None else ax
     ax.barh(range(len(sizes)), sizes, color=category_colors(adata, "scrae"), height=0.75)
-    ax.set_yticks(range(len(sizes)), map(shorten, column.categories), parse_math=False)
+    ax.set_yticks(range(len(sizes)), list(map(shorten, column.categories)), parse_math=False)
     for row, size in enumerate(sizes):
         ax.text(size, row, f" {size:,}", va="center", fontsize=7, color=INK)
     ax.invert_yaxis()

@@ -59,12 +59,17 @@ def history(source: AnnData | Mapping[str, Any]) -> NDArray[np.object_]:
     ScraeError
         When there is no history.
     """
-    curves, train = source, {}
+    curves: Mapping[str, Any]
+    train: Mapping[str, Any]
     if isinstance(source, AnnData):
         curves, train = run_facts(source, "history"), run_facts(source, "train")
+    else:
+        curves, train = source, {}
     panels = panels_of(curves)
     if not panels:
-        raise ScraeError('expected a training history in uns["scrae"]["history"], found none; train a model first')
+        raise ScraeError(
+            'expected a training history in uns["scrae"]["history"], found none; train a model first'
+        )
     n_columns = min(len(panels), 3)
     n_rows = math.ceil(len(panels) / n_columns)
     figure = Figure(figsize=(3.6 * n_columns, 2.6 * n_rows), layout="constrained")

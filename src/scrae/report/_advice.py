@@ -37,15 +37,17 @@ def _training(run: Run) -> list[str]:
     for term, values in run.part("history").items():
         values = np.asarray(values, dtype=np.float64)
         if len(values) > 1 and np.isfinite(values[0]) and not np.isfinite(values[-1]):
-            sentences.append(f"The loss “{term}” stopped being a number during training; do not use this result.")
-    best, epochs = run.part("train").get("best_epoch"), run.part("train").get("epochs")
-    held_out = np.asarray(run.part("history").get("validation", np.nan), dtype=np.float64)
-    if best is not None and epochs is not None and np.isfinite(held_out).any():
-        if int(epochs) == run.setting("train", "max_epochs") and int(best) >= int(epochs) - 1:
             sentences.append(
-                f"Training ended at its limit of {int(epochs)} epochs while the held-out loss was still falling. "
-                "More epochs may give a better model."
+                f"The loss “{term}” stopped being a number during training; do not use this result."
             )
+    best, epochs = (int(run.part("train").get(name, 0)) for name in ("best_epoch", "epochs"))
+    held_out = np.asarray(run.part("history").get("validation", np.nan), dtype=np.float64)
+    at_limit = epochs == run.setting("train", "max_epochs")
+    if at_limit and best >= epochs - 1 and np.isfinite(held_out).any():
+        sentences.append(
+            f"Training ended at its limit of {epochs} epochs while the held-out loss was still falling. "
+            "More epochs may give a better model."
+        )
     return sentences
 
 
@@ -102,7 +104,8 @@ def _one_sample(run: Run) -> list[str]:
         share = np.bincount(codes[codes >= 0], minlength=len(overall)) / len(cells)
         if len(cells) >= 50 and share.max() > 0.95 and overall[share.argmax()] < 0.8:
             alone.append(name)
-    return [f"{_listed(alone)} cells of almost only one sample: a batch effect, or biology of that sample."] if alone else []
+    words = "cells of almost only one sample: a batch effect, or biology of that sample."
+    return [f"{_listed(alone)} {words}"] if alone else []
 
 
 def _members(run: Run) -> list[tuple[str, NDArray[np.int64]]]:
@@ -118,4 +121,6 @@ def _listed(names: list[str]) -> str:
     """Begin a sentence about clusters: ``Clusters 3 and 5 have``."""
     if len(names) == 1:
         return f"Cluster {names[0]} has"
+    if len(names) > 6:
+        return f"{len(names)} clusters ({', '.join(names[:4])} and {len(names) - 4} more) have"
     return f"Clusters {', '.join(names[:-1])} and {names[-1]} have"

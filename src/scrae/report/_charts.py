@@ -26,8 +26,15 @@ class Mark:
 
 
 def lines(
-    x: NDArray[np.float64], curves: Mapping[str, NDArray[np.float64]], *, x_label: str, summary: str,
-    mark: Mark | None = None, points: bool = False, width: float = 320, height: float = 200,
+    x: NDArray[np.float64],
+    curves: Mapping[str, NDArray[np.float64]],
+    *,
+    x_label: str,
+    summary: str,
+    mark: Mark | None = None,
+    points: bool = False,
+    width: float = 320,
+    height: float = 200,
 ) -> Markup:
     """Draw curves over a common x; ``summary`` is what a screen reader says."""  # fmt: skip
     x_scale = scale_over(x, margin=0.02)
@@ -39,24 +46,32 @@ def lines(
         known = np.isfinite(y)
         px, py = _place(x[known], y[known], x_scale, y_scale, width, height)
         path = "M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in zip(px, py, strict=True))
-        parts.append(Markup('<path class="line line-{}" d="{}"><title>{}</title></path>').format(i, path, name))
+        parts.append(
+            Markup('<path class="line line-{}" d="{}"><title>{}</title></path>').format(i, path, name)
+        )
         if points:
             parts.extend(
-                Markup('<circle class="knot" cx="{:.1f}" cy="{:.1f}" r="3"><title>{}: {}</title></circle>').format(
-                    a, b, number(value_x), number(value_y)
-                )
+                Markup(
+                    '<circle class="knot" cx="{:.1f}" cy="{:.1f}" r="3"><title>{}: {}</title></circle>'
+                ).format(a, b, number(value_x), number(value_y))
                 for a, b, value_x, value_y in zip(px, py, x[known], y[known], strict=True)
             )
     return _svg(parts, width, height, summary)
 
 
 def histogram(
-    values: NDArray[np.float64], *, x_label: str, summary: str, log: bool, width: float = 320, height: float = 180
+    values: NDArray[np.float64],
+    *,
+    x_label: str,
+    summary: str,
+    log: bool,
+    width: float = 320,
+    height: float = 180,
 ) -> Markup:
     """Draw how many cells have which value, with a line at the median."""
     values = values[np.isfinite(values) & ((values > 0) | (not log))]
     scale = scale_over(values, log=log)
-    heights, edges = np.histogram(np.clip(scale.share(values), 0, 1), bins=48, range=(0, 1))
+    heights, _ = np.histogram(np.clip(scale.share(values), 0, 1), bins=48, range=(0, 1))
     y_scale = Scale(low=0, high=1.05 * max(int(heights.max()), 1))
     left, bottom = LEFT, height - BOTTOM
     wide = (width - LEFT - RIGHT) / 48
@@ -66,14 +81,21 @@ def histogram(
         for i, h in enumerate(heights.tolist())
         if h
     )
-    parts = [_frame(scale, y_scale, x_label, "", width, height), Markup('<path class="bars" d="{}"/>').format(bars)]
+    parts = [
+        _frame(scale, y_scale, x_label, "", width, height),
+        Markup('<path class="bars" d="{}"/>').format(bars),
+    ]
     if len(values):
         middle = float(np.median(values))
-        parts.append(_mark(Mark(at=middle, word=f"median {number(float(f'{middle:.4g}'))}"), scale, width, height))
+        parts.append(
+            _mark(Mark(at=middle, word=f"median {number(float(f'{middle:.4g}'))}"), scale, width, height)
+        )
     return _svg(parts, width, height, summary)
 
 
-def gene_cloud(genes: GenePoints, *, summary: str, n_named: int = 12, width: float = 680, height: float = 400) -> Markup:
+def gene_cloud(
+    genes: GenePoints, *, summary: str, n_named: int = 12, width: float = 680, height: float = 400
+) -> Markup:
     """Draw mean against statistic for every gene, the expected curve, and the names of the best genes."""
     x_scale = scale_over(genes.mean, log=True)
     log = genes.log_statistic
@@ -83,7 +105,9 @@ def gene_cloud(genes: GenePoints, *, summary: str, n_named: int = 12, width: flo
     name = genes.statistic_name
     parts = [_frame(x_scale, y_scale, "mean per cell", name, width, height)]
     for mask, style in ((~genes.selected, "gene"), (genes.selected, "gene chosen")):
-        spots = sorted({(round(a, 1), round(b, 1)) for a, b in zip(px[mask].tolist(), py[mask].tolist(), strict=True)})
+        spots = sorted(
+            {(round(a, 1), round(b, 1)) for a, b in zip(px[mask].tolist(), py[mask].tolist(), strict=True)}
+        )
         path = "".join(f"M{a:g} {b:g}h0" for a, b in spots)
         parts.append(Markup('<path class="{}" d="{}"/>').format(style, path))
     if len(expected):
@@ -109,11 +133,18 @@ def _gene_names(
         free = all(abs(y - b) > 12 or left > a + long or left + length < a for a, b, long in taken)
         if genes.selected[i] and free and y > TOP:
             taken.append((left, y, length))
-            yield Markup('<text class="gene-name" x="{:.1f}" y="{:.1f}">{}</text>').format(left, y, genes.names[i])
+            yield Markup('<text class="gene-name" x="{:.1f}" y="{:.1f}">{}</text>').format(
+                left, y, genes.names[i]
+            )
 
 
 def dot_plot(
-    clusters: Sequence[str], genes: Sequence[str], share: NDArray[np.float64], mean: NDArray[np.float64], *, summary: str
+    clusters: Sequence[str],
+    genes: Sequence[str],
+    share: NDArray[np.float64],
+    mean: NDArray[np.float64],
+    *,
+    summary: str,
 ) -> Markup:
     """Draw one dot a cluster and gene: its size the share of cells with the gene, its shade the scaled mean.
 
@@ -136,19 +167,22 @@ def dot_plot(
     parts = []
     for column, gene in enumerate(genes):
         x = left + (column + 0.5) * step
-        text = '<text class="tick" transform="translate({:.1f} {:.1f}) rotate(-65)">{}</text>'
-        parts.append(Markup(text).format(x + 4, top - 6, _short(gene, 18)))
+        text = Markup('<text class="tick" transform="translate({:.1f} {:.1f}) rotate(-65)">{}</text>')
+        parts.append(text.format(x + 4, top - 6, _short(gene, 18)))
     for row, cluster in enumerate(clusters):
         y = top + (row + 0.5) * step
-        text = '<text class="tick end" x="{:.1f}" y="{:.1f}">{}</text><path class="grid" d="M{:.1f} {:.1f}H{:.1f}"/>'
-        parts.append(Markup(text).format(left - 6, y + 4, _short(cluster, 24), left, y, left + len(genes) * step))
+        text = Markup('<text class="tick end" x="{:.1f}" y="{:.1f}">{}</text>')
+        rule = Markup('<path class="grid" d="M{:.1f} {:.1f}H{:.1f}"/>')
+        parts.append(
+            text.format(left - 6, y + 4, _short(cluster, 24)) + rule.format(left, y, left + len(genes) * step)
+        )
         for column, gene in enumerate(genes):
             if share[row, column] < 0.01:
                 continue
             x, radius = left + (column + 0.5) * step, 8.5 * np.sqrt(share[row, column])
             words = f"{gene} in {cluster}: {100 * share[row, column]:.0f} % of cells, mean {mean[row, column]:.2f}"
-            dot = '<circle class="d{}" cx="{:.0f}" cy="{:.0f}" r="{:.1f}"><title>{}</title></circle>'
-            parts.append(Markup(dot).format(level[row, column], x, y, radius, words))
+            dot = Markup('<circle class="d{}" cx="{:.0f}" cy="{:.0f}" r="{:.1f}"><title>{}</title></circle>')
+            parts.append(dot.format(level[row, column], x, y, radius, words))
     width, height = left + len(genes) * step + top * 0.45, top + len(clusters) * step + 8
     return _svg(parts, width, height, summary, fixed=True)
 
@@ -158,7 +192,12 @@ def _short(name: str, length: int) -> str:
 
 
 def _place(
-    x: NDArray[np.float64], y: NDArray[np.float64], x_scale: Scale, y_scale: Scale, width: float, height: float
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    x_scale: Scale,
+    y_scale: Scale,
+    width: float,
+    height: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     px = LEFT + x_scale.share(x) * (width - LEFT - RIGHT)
     py = height - BOTTOM - y_scale.share(y) * (height - TOP - BOTTOM)
@@ -168,9 +207,9 @@ def _place(
 def _mark(mark: Mark, scale: Scale, width: float, height: float) -> Markup:
     x = LEFT + float(scale.share(mark.at)) * (width - LEFT - RIGHT)
     side, offset = ("end", -5) if x > width / 2 else ("", 5)
-    return Markup(
-        '<path class="mark" d="M{x:.1f} {top}V{bottom}"/><text class="mark-word {side}" x="{tx:.1f}" y="{ty}">{word}</text>'
-    ).format(x=x, top=TOP, bottom=height - BOTTOM, side=side, tx=x + offset, ty=TOP + 9, word=mark.word)
+    line = Markup('<path class="mark" d="M{:.1f} {}V{}"/>').format(x, TOP, height - BOTTOM)
+    text = Markup('<text class="mark-word {}" x="{:.1f}" y="{}">{}</text>')
+    return line + text.format(side, x + offset, TOP + 9, mark.word)
 
 
 def _frame(x_scale: Scale, y_scale: Scale, x_label: str, y_label: str, width: float, height: float) -> Markup:
@@ -179,10 +218,13 @@ def _frame(x_scale: Scale, y_scale: Scale, x_label: str, y_label: str, width: fl
     for value in y_scale.ticks():
         y = height - BOTTOM - float(y_scale.share(value)) * (height - TOP - BOTTOM)
         parts.append(f'<path class="grid" d="M{LEFT:g} {y:.1f}H{width - RIGHT:g}"/>')
-        parts.append(f'<text class="tick end" x="{LEFT - 6:g}" y="{y + 3.5:.1f}">{escape(number(value))}</text>')
+        parts.append(
+            f'<text class="tick end" x="{LEFT - 6:g}" y="{y + 3.5:.1f}">{escape(number(value))}</text>'
+        )
     for value in x_scale.ticks():
         x = LEFT + float(x_scale.share(value)) * (width - LEFT - RIGHT)
-        parts.append(f'<text class="tick middle" x="{x:.1f}" y="{height - BOTTOM + 15:g}">{escape(number(value))}</text>')
+        y = height - BOTTOM + 15
+        parts.append(f'<text class="tick middle" x="{x:.1f}" y="{y:g}">{escape(number(value))}</text>')
     parts.append(f'<path class="axis" d="M{LEFT:g} {height - BOTTOM:g}H{width - RIGHT:g}"/>')
     middle = (LEFT + width - RIGHT) / 2
     parts.append(f'<text class="name middle" x="{middle:g}" y="{height - 6:g}">{escape(x_label)}</text>')
@@ -192,7 +234,9 @@ def _frame(x_scale: Scale, y_scale: Scale, x_label: str, y_label: str, width: fl
     return Markup("".join(parts))  # noqa: S704  every text in it was escaped above
 
 
-def _svg(parts: Iterable[Markup], width: float, height: float, summary: str, *, fixed: bool = False) -> Markup:
+def _svg(
+    parts: Iterable[Markup], width: float, height: float, summary: str, *, fixed: bool = False
+) -> Markup:
     size = Markup(' width="{:.0f}" height="{:.0f}"').format(width, height) if fixed else ""
     return Markup('<svg viewBox="0 0 {:.0f} {:.0f}"{} role="img" aria-label="{}">{}</svg>').format(
         width, height, size, summary, Markup("").join(parts)

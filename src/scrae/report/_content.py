@@ -54,7 +54,7 @@ def headline(run: Run) -> list[Figure]:
         figures.append(Figure(f"{n_selected:,}", "genes modelled", _of(n_selected, adata.n_vars)))
     if run.has_clusters:
         n_clusters = len(category_column(adata, "scrae").categories)
-        how = "chosen without labels" if len(np.atleast_1d(run.part("clusters").get("candidates", ()))) > 1 else "as asked"
+        how = "chosen without labels" if "candidates" in run.part("clusters") else "as asked"
         figures.append(Figure(f"{n_clusters:,}", "clusters", how if run.part("clusters") else ""))
     scores = run.part("scores")
     figures.extend(
@@ -64,8 +64,8 @@ def headline(run: Run) -> list[Figure]:
     )
     seconds = run.record.get("seconds")
     if isinstance(seconds, Mapping) and seconds:
-        device = run.record.get("device")
-        figures.append(Figure(duration(sum(map(float, seconds.values()))), "run time", f"on {device}" if device else ""))
+        where = f"on {run.record['device']}" if run.record.get("device") else ""
+        figures.append(Figure(duration(sum(map(float, seconds.values()))), "run time", where))
     return figures
 
 
@@ -103,7 +103,11 @@ def cluster_rows(run: Run, markers: Mapping[str, pd.DataFrame]) -> list[dict[str
     column = category_column(run.adata, "scrae")
     colors = category_colors(run.adata, "scrae")
     sizes = np.bincount(column.codes[column.codes >= 0], minlength=len(column.categories))
-    main = {key: _main_of(run, key) for key in (run.label_key, "sample") if key is not None and key in run.adata.obs}
+    main = {
+        key: _main_of(run, key)
+        for key in (run.label_key, "sample")
+        if key is not None and key in run.adata.obs
+    }
     rows = []
     for code, name in enumerate(column.categories):
         cells = column.codes == code
@@ -137,7 +141,8 @@ def _main_of(run: Run, key: str) -> list[tuple[str, float] | None]:
     table = np.zeros((len(clusters.categories), len(column.categories)))
     np.add.at(table, (clusters.codes[known], column.codes[known]), 1)
     return [
-        (column.categories[int(row.argmax())], float(row.max() / row.sum())) if row.sum() else None for row in table
+        (column.categories[int(row.argmax())], float(row.max() / row.sum())) if row.sum() else None
+        for row in table
     ]
 
 
@@ -148,9 +153,12 @@ def marker_view(expression: Expression, markers: Mapping[str, pd.DataFrame]) -> 
     names = expression.clusters
     chosen = pick(dict(markers), max(N_DOT_GENES, len(names)))
     genes = sorted(chosen, key=lambda gene: names.index(chosen[gene]))
-    at = expression.genes.get_indexer(genes)
-    summary = f"Dot plot of {len(genes)} marker genes in {len(names)} clusters; the tables below hold the numbers."
-    plot: Markup = dot_plot([f"cluster {name}" for name in names], genes, expression.share[:, at], expression.mean[:, at], summary=summary)
+    at = expression.genes.get_indexer(pd.Index(genes))
+    summary = (
+        f"Dot plot of {len(genes)} marker genes in {len(names)} clusters; the tables below hold the numbers."
+    )
+    rows = [f"cluster {name}" for name in names]
+    plot: Markup = dot_plot(rows, genes, expression.share[:, at], expression.mean[:, at], summary=summary)
     tables = [
         {"name": name, "genes": table["gene"].head(8).tolist(), "rows": table.to_dict("records")}
         for name, table in markers.items()

@@ -90,13 +90,23 @@ def marker_tables(expression: Expression) -> dict[str, pd.DataFrame]:
 
 
 def _table(inside: Expression, outside: Expression, i: int) -> pd.DataFrame:
-    moments: list[NDArray[np.float64] | np.int64] = []
-    means = [side.total[i] / side.size[i] for side in (inside, outside)]
-    for side, mean in zip((inside, outside), means, strict=True):
-        variance = (side.squares[i] - side.size[i] * mean**2) / (side.size[i] - 1)
-        moments += [mean, np.sqrt(np.maximum(variance, 0.0)), side.size[i]]
+    sides = (inside, outside)
+    sizes = [int(side.size[i]) for side in sides]
+    means = [side.total[i] / n for side, n in zip(sides, sizes, strict=True)]
+    variances = [
+        np.maximum(side.squares[i] - n * mean**2, 0.0) / (n - 1)
+        for side, n, mean in zip(sides, sizes, means, strict=True)
+    ]
     with np.errstate(divide="ignore", invalid="ignore"):  # genes without variance have no t
-        score, p_value = stats.ttest_ind_from_stats(*moments, equal_var=False)
+        score, p_value = stats.ttest_ind_from_stats(
+            means[0],
+            np.sqrt(variances[0]),
+            sizes[0],
+            means[1],
+            np.sqrt(variances[1]),
+            sizes[1],
+            equal_var=False,
+        )
     score, p_value = np.nan_to_num(score, nan=0.0), np.nan_to_num(p_value, nan=1.0)
     best = np.argsort(-score, kind="stable")[:N_GENES]
     best = best[score[best] > 0]

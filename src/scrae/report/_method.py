@@ -45,8 +45,8 @@ def k_view(run: Run) -> dict[str, Any] | None:
     words = CRITERIA.get(str(criterion), str(criterion))
     plot = lines(
         candidates, {str(criterion): values}, x_label="number of clusters", points=True, width=560, height=240,
-        mark=Mark(at=k, word=f"chosen: {k}"), summary=f"{criterion} for {candidates.min():.0f} to {candidates.max():.0f} "
-        f"clusters; {k} was chosen.",
+        mark=Mark(at=k, word=f"chosen: {k}"),
+        summary=f"{criterion} for {candidates.min():.0f} to {candidates.max():.0f} clusters; {k} was chosen.",
     )  # fmt: skip
     pairs = [(f"{c:.0f}", number(v), int(c) == k) for c, v in zip(candidates, values, strict=True)]
     return {"k": k, "method": method, "criterion": words, "plot": plot, "pairs": pairs}
@@ -65,9 +65,13 @@ def training_view(run: Run) -> dict[str, Any] | None:
     names = {"reconstruction": "training cells", "validation": "held-out cells"}
     charts = []
     for title, terms in panels.items():
-        ends = "; ".join(f"{names.get(term, term)} from {_first(y)} to {_last(y)}" for term, y in terms.items())
+        ends = "; ".join(
+            f"{names.get(term, term)} from {_first(y)} to {_last(y)}" for term, y in terms.items()
+        )
         curves = {names.get(term, term): y for term, y in terms.items()}
-        chart = lines(epochs, curves, x_label="epoch", mark=mark, summary=f"{title} over {length} epochs: {ends}.")
+        chart = lines(
+            epochs, curves, x_label="epoch", mark=mark, summary=f"{title} over {length} epochs: {ends}."
+        )
         charts.append({"title": title, "plot": chart, "terms": list(curves) if len(curves) > 1 else []})
     stopped = train.get("stopped_because", run.record.get("stopped_because"))
     return {"charts": charts, "epochs": int(train.get("epochs", length)), "best": best, "stopped": stopped}
@@ -119,10 +123,15 @@ def quality_view(run: Run) -> dict[str, Any]:
         if values is not None and np.isfinite(values).any():
             values = factor * values
             middle = number(float(f"{np.nanmedian(values):.4g}"))
-            charts.append(histogram(values, x_label=name, log=log, summary=f"Histogram of {name}; the median is {middle}."))
+            summary = f"Histogram of {name}; the median is {middle}."
+            charts.append(histogram(values, x_label=name, log=log, summary=summary))
     dropped = filtered.get("cells_dropped", {})
     settings = [
-        {"name": _words(name), "value": _setting(filtered[name]), "dropped": f"{int(dropped[name]):,}" if name in dropped else ""}
+        {
+            "name": _words(name),
+            "value": _setting(filtered[name]),
+            "dropped": f"{int(dropped[name]):,}" if name in dropped else "",
+        }
         for name in FILTERS
         if filtered.get(name) is not None
     ]
@@ -143,7 +152,10 @@ def record_view(run: Run) -> dict[str, Any]:
         ("scrae", record.get("version")),
         ("Seed", record.get("seed")),
         ("Device", record.get("device")),
-        ("Peak memory", f"{float(record['peak_memory_mb']):,.0f} MB" if record.get("peak_memory_mb") else None),
+        (
+            "Peak memory",
+            f"{float(record['peak_memory_mb']):,.0f} MB" if record.get("peak_memory_mb") else None,
+        ),
         ("Input", (record.get("input") or {}).get("path")),
         ("Input SHA-256", (record.get("input") or {}).get("sha256")),
     ]

@@ -21,7 +21,11 @@ __all__ = ["MAX_POINTS", "embed_json", "scatter_data", "subsample"]
 MAX_POINTS = 20_000
 AT_LEAST = 50  # cells of each cluster are shown, where it has them
 BASES = ("X_umap_scrae", "X_tsne_scrae", "X_pca_scrae", "X_scrae_2d", "X_scrae")
-QUANTITIES = {"scrae_n_counts": "Library size", "scrae_n_genes": "Detected genes", "scrae_mito": "Mitochondrial share"}
+QUANTITIES = {
+    "scrae_n_counts": "Library size",
+    "scrae_n_genes": "Detected genes",
+    "scrae_mito": "Mitochondrial share",
+}
 
 
 def subsample(adata: AnnData, max_points: int = MAX_POINTS) -> NDArray[np.int64]:
@@ -61,10 +65,13 @@ def scatter_data(adata: AnnData, groups: dict[str, str], genes: dict[str, str]) 
         "n": len(cells),
         "cells": adata.obs_names[cells].astype(str).tolist(),
         "bases": [_basis(adata, basis, cells) for basis in BASES if _is_flat(adata, basis)],
-        "groups": [_group(adata, key, title, cells) for key, title in groups.items() if is_category(adata.obs[key])],
+        "groups": [
+            _group(adata, key, title, cells) for key, title in groups.items() if is_category(adata.obs[key])
+        ],
         "values": values,
         "genes": [
-            {"name": str(gene), "cluster": genes[gene], **_bytes(columns[:, i])} for i, gene in enumerate(genes)
+            {"name": str(gene), "cluster": genes[gene], **_bytes(columns[:, i])}
+            for i, gene in enumerate(genes)
         ],
     }
 
@@ -109,7 +116,13 @@ def _quantity(title: str, values: NDArray[np.float64], *, log: bool) -> dict[str
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
     share = (np.nan_to_num(values, nan=low) - low) / ((high - low) or 1.0)
-    return {"name": title, "log": log, "low": low, "high": high, "data": _base64(np.rint(share * 65_535).astype("<u2"))}
+    return {
+        "name": title,
+        "log": log,
+        "low": low,
+        "high": high,
+        "data": _base64(np.rint(share * 65_535).astype("<u2")),
+    }
 
 
 def _bytes(values: NDArray[np.float32]) -> dict[str, Any]:

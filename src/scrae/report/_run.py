@@ -43,7 +43,11 @@ class Run:
     def texts(self, name: str) -> list[str]:
         """Return a list of sentences of ``uns["scrae"]`` or the record."""
         values = self.facts.get(name, self.record.get(name))
-        return [] if values is None else [str(value) for value in np.atleast_1d(np.asarray(values, dtype=object))]
+        return (
+            []
+            if values is None
+            else [str(value) for value in np.atleast_1d(np.asarray(values, dtype=object))]
+        )
 
     def setting(self, group: str, name: str) -> Any:
         """Return a setting of ``run.json``'s ``config``; None where it is not there."""
@@ -75,17 +79,26 @@ def read_run(folder: str | Path) -> Run:
         When one of them is missing or cannot be read.
     """
     folder = Path(folder)
+    record_file, cells_file = folder / "run.json", folder / "result.h5ad"
     for name in ("result.h5ad", "run.json"):
         if not (folder / name).is_file():
-            raise ScraeError(f"expected the folder of a finished run, found no {name} in {folder}; run scrae first")
+            raise ScraeError(
+                f"expected the folder of a finished run, found no {name} in {folder}; run scrae first"
+            )
     try:
-        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        record = json.loads(record_file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ScraeError(f"expected JSON in {folder / 'run.json'}, found something else ({error}); run scrae again") from None
+        raise ScraeError(
+            f"expected JSON in {record_file}, found something else ({error}); run scrae again"
+        ) from None
     if not isinstance(record, dict):
-        raise ScraeError(f"expected a JSON object in {folder / 'run.json'}, found a {type(record).__name__}; run scrae again")
+        raise ScraeError(
+            f"expected a JSON object in {record_file}, found a {type(record).__name__}; run scrae again"
+        )
     try:
-        adata = ad.read_h5ad(folder / "result.h5ad")
+        adata = ad.read_h5ad(cells_file)
     except OSError as error:
-        raise ScraeError(f"expected an h5ad file at {folder / 'result.h5ad'}, could not read it ({error}); run scrae again") from None
+        raise ScraeError(
+            f"expected an h5ad file at {cells_file}, could not read it ({error}); run scrae again"
+        ) from None
     return Run(adata=adata, record=record)

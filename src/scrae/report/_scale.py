@@ -36,13 +36,12 @@ class Scale:
 
     def share(self, values: ArrayLike) -> NDArray[np.float64]:
         """Return where values lie: 0 at ``low``, 1 at ``high``."""
-        values = np.asarray(values, dtype=np.float64)
+        at = np.asarray(values, dtype=np.float64)
+        low, high = self.low, self.high
         if self.log:
             with np.errstate(divide="ignore", invalid="ignore"):
-                low, high, values = math.log10(self.low), math.log10(self.high), np.log10(values)
-        else:
-            low, high = self.low, self.high
-        share: NDArray[np.float64] = (values - low) / (high - low)
+                low, high, at = math.log10(low), math.log10(high), np.log10(at)
+        share: NDArray[np.float64] = (at - low) / (high - low)
         return share
 
     def ticks(self) -> list[float]:

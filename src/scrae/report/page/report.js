@@ -12,10 +12,10 @@
   $("theme").addEventListener("click", () => { root.dataset.theme = isDark() ? "light" : "dark"; showTheme(); });
   system.addEventListener("change", showTheme);
 
-  // On paper: light, and every fold open.
+  // On paper: light, and every fold open but the markers', whose headings hold the best genes.
   let folded = [], theme;
   addEventListener("beforeprint", () => {
-    folded = [...document.querySelectorAll("details:not([open])")];
+    folded = [...document.querySelectorAll("main > section > details:not([open])")];
     folded.forEach((fold) => { fold.open = true; });
     theme = root.dataset.theme;
     root.dataset.theme = "light";

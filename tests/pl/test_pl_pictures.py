@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+from fabricated import BEST_EPOCH, N_EPOCHS
+
+from scrae import pl
+from scrae.errors import ScraeError
+from scrae.pl._genes import gene_points
+from scrae.pl._tables import cross_table
+
+
+class TestHistory:
+    def test_every_loss_has_its_curve_and_the_kept_epoch(self, adata):
+        history = adata.uns["scrae"]["history"]
+        axes = pl.history(adata)
+        assert [ax.get_title(loc="left") for ax in axes] == [
+            "Reconstruction", "Library size (KL)", "Critic", "Latent generator", "Encoder, adversarial",
+            "Gradient penalty", "Learning rate",
+        ]  # fmt: skip
+        training, held_out, kept = axes[0].lines
+        np.testing.assert_array_equal(training.get_ydata(), history["reconstruction"])
+        np.testing.assert_array_equal(held_out.get_ydata(), history["validation"])
+        np.testing.assert_array_equal(training.get_xdata(), np.arange(N_EPOCHS))
+        assert list(kept.get_xdata()) == [BEST_EPOCH, BEST_EPOCH]
+
+    def test_terms_that_were_not_used_have_no_panel(self, adata):
+        history = dict(adata.uns["scrae"]["history"], validation=np.full(N_EPOCHS, np.nan))
+        del history["critic"], history["epoch"]
+        axes = pl.history(history)
+        assert len(axes) == 6
+        assert len(axes[0].lines) == 1
+
+    def test_without_history_the_message_says_what_to_do(self, adata):
+        del adata.uns["scrae"]["history"]
+        with pytest.raises(ScraeError, match="found none; train a model first"):
+            pl.history(adata)
+
+
+class TestGenes:
+    def test_dropout_and_mean_are_counted_where_they_were_not_kept(self, adata):
+        adata.uns["scrae"]["gene_selection"] = {"method": "nbumi"}
+        counts = adata.layers["counts"].toarray()
+        seen = counts.any(axis=0)
+        points = gene_points(adata)
+        np.testing.assert_allclose(points.mean, counts.mean(axis=0)[seen])
+        np.testing.assert_allclose(points.statistic, (counts == 0).mean(axis=0)[seen])
+        assert points.statistic_name == "drop-out rate"
+        assert points.expected is None
+
+    def test_the_curve_of_m3drop(self, adata):
+        points = gene_points(adata)
+        np.testing.assert_allclose(points.expected, 0.9 / (0.9 + points.mean))
+        ax = pl.gene_selection(adata)
+        curve = ax.lines[0]
+        np.testing.assert_array_equal(curve.get_xdata(), np.sort(points.mean))
+        other, chosen = ax.collections
+        assert len(chosen.get_offsets()) == points.selected.sum() == 60
+        assert len(other.get_offsets()) == len(points.mean) - 60
+
+    def test_statistic_and_expectation_of_any_method(self, adata):
+        trend = np.linspace(1, 500, adata.n_vars)
+        adata.uns["scrae"]["gene_selection"] = {
+            "method": "mine", "mean": trend, "statistic": 2 * trend, "statistic_name": "variance", "expected": trend,
+        }  # fmt: skip
+        points = gene_points(adata)
+        assert points.statistic_name == "variance"
+        np.testing.assert_array_equal(points.statistic, 2 * points.expected)
+        assert pl.gene_selection(adata).get_yscale() == "log"
+
+    def test_arrays_of_other_genes_are_not_used(self, adata):
+        adata.uns["scrae"]["gene_selection"] = {
+            "method": "seurat",
+            "dispersion": np.ones(7),
+            "mean": np.ones(7),
+        }
+        points = gene_points(adata)
+        assert points.statistic_name == "score"
+        np.testing.assert_array_equal(points.statistic, adata.var["scrae_score"][points.names.tolist()])
+
+    def test_before_the_selection_the_message_says_what_to_do(self, adata):
+        del adata.var["scrae_selected"]
+        with pytest.raises(ScraeError, match=r"run scrae\.pp\.select_genes first"):
+            pl.gene_selection(adata)
+
+
+class TestTables:
+    def small(self, adata):
+        adata = adata[:6].copy()
+        adata.obs["scrae"] = pd.Categorical(["0", "0", "0", "1", "1", "1"])
+        adata.obs["label"] = pd.Categorical(["b", "b", "a", "a", "a", None], categories=["a", "b", "unused"])
+        return adata
+
+    def test_labels_against_clusters(self, adata):
+        table = cross_table(self.small(adata), "label")
+        assert table.index.tolist() == ["b", "a"]  # so that the largest shares lie on the diagonal
+        assert table.columns.tolist() == ["0", "1"]
+        assert table.to_numpy().tolist() == [[2, 0], [1, 2]]
+
+    def test_rows_sum_to_100(self, adata):
+        ax = pl.label_table(self.small(adata), "label")
+        np.testing.assert_allclose(ax.images[0].get_array(), [[100, 0], [100 / 3, 200 / 3]])
+        assert [text.get_text() for text in ax.texts] == ["100", "33", "67"]
+        assert [text.get_text() for text in ax.get_yticklabels()] == ["b", "a"]
+
+    def test_sizes(self, adata):
+        ax = pl.cluster_sizes(adata)
+        sizes = adata.obs["scrae"].value_counts().sort_index().tolist()
+        assert [bar.get_width() for bar in ax.patches] == sizes
+        assert [text.get_text() for text in ax.texts] == [f" {size}" for size in sizes]
+
+
+class TestSave:
+    def test_everything_that_applies(self, adata, tmp_path):
+        adata.obsm["X_scrae_2d"] = adata.obsm["X_pca_scrae"]
+        paths = pl.save_figures(adata, tmp_path / "figures", label_key="cell_type")
+        names = [
+            f"{basis}_{what}"
+            for basis in ("pca", "tsne", "umap", "latent")
+            for what in ("clusters", "labels")
+        ]
+        names += ["cluster_sizes", "label_table", "history", "gene_selection"]
+        assert [path.name for path in paths] == [f"{name}.{end}" for name in names for end in ("png", "svg")]
+        assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == sorted(
+            path.name for path in paths
+        )
+        for path in paths:
+            if path.suffix == ".png":
+                assert path.read_bytes().startswith(b"\x89PNG")
+            else:
+                assert ElementTree.parse(path).getroot().tag.endswith("svg")
+
+    def test_the_text_of_an_svg_is_text_and_the_file_is_the_same_twice(self, adata, tmp_path):
+        for name in ("pca", "tsne", "umap"):
+            del adata.obsm[f"X_{name}_scrae"]
+        del adata.uns["scrae"]["history"]
+        first, second = (pl.save_figures(adata, tmp_path / folder) for folder in ("a", "b"))
+        assert [path.name for path in first] == [
+            "cluster_sizes.png",
+            "cluster_sizes.svg",
+            "gene_selection.png",
+            "gene_selection.svg",
+        ]
+        assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+        assert "drop-out rate" in first[3].read_text(encoding="utf-8")
+
+    def test_a_two_dimensional_latent_is_a_picture_itself(self, adata, tmp_path):
+        adata.obsm.clear()
+        adata.obsm["X_scrae"] = np.ones((adata.n_obs, 2), dtype=np.float32)
+        paths = pl.save_figures(adata, tmp_path)
+        assert paths[0] == tmp_path / "latent_clusters.png"
