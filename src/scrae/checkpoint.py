@@ -17,8 +17,8 @@ from .model import SCRAE
 __all__ = ["load", "save"]
 
 _FORMAT = 1
-_LARGEST_CONFIG = 1 << 20  # bytes
-_LARGEST_GENES = 1 << 26  # bytes
+_LARGEST_CONFIG = 1 << 16  # bytes
+_LARGEST_GENES = 1 << 24  # bytes
 
 
 def save(model: SCRAE, folder: str | Path) -> None:
@@ -42,8 +42,8 @@ def save(model: SCRAE, folder: str | Path) -> None:
         (path / "genes.txt").write_text("".join(f"{gene}\n" for gene in model.genes), encoding="utf-8")
         weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
         save_file(weights, path / "weights.safetensors")
-    except OSError as error:
-        raise ScraeError(f"save: cannot write the model to {path}: {error.strerror or error}") from error
+    except (OSError, SafetensorError) as error:
+        raise ScraeError(f"save: cannot write the model to {path}: {error}") from error
 
 
 def load(folder: str | Path, *, device: torch.device | str = "cpu") -> SCRAE:
@@ -60,33 +60,37 @@ def load(folder: str | Path, *, device: torch.device | str = "cpu") -> SCRAE:
         raise ScraeError(
             f"{path / 'genes.txt'}: expected {n_genes} genes, as config.json says, found {len(genes)}"
         )
-    weights = path / "weights.safetensors"
-    with torch.device("meta"):
-        expected = {name: tuple(value.shape) for name, value in _blank(genes, config).state_dict().items()}
-    model_state = _read_weights(weights, expected)
-    model = SCRAE(genes, config)
-    model.load_state_dict(model_state)
+    with torch.device("meta"):  # shapes alone: memory is taken only for weights that are really there
+        model = SCRAE(genes, config)
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    model.load_state_dict(_read_weights(path / "weights.safetensors", shapes), assign=True)
     return model.to(device).eval()
 
 
-def _blank(genes: list[str], config: ModelConfig) -> SCRAE:
-    return SCRAE(genes, config)
-
-
 def _read_config(path: Path) -> tuple[ModelConfig, int]:
+    text = _read_text(path, _LARGEST_CONFIG)
     try:
-        content: Any = json.loads(_read_text(path, _LARGEST_CONFIG))
-    except (json.JSONDecodeError, RecursionError) as error:
+        content: Any = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise ScraeError(f"{path}: expected JSON, found something else ({error})") from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise ScraeError(f"{path}: expected a scrae model of format {_FORMAT}, found another file")
-    n_genes = content.get("n_genes")
+    n_genes: Any = content.get("n_genes")
+    settings: Any = content.get("model")
     if not isinstance(n_genes, int) or isinstance(n_genes, bool) or n_genes < 1:
         raise ScraeError(f"{path}: expected a positive whole number n_genes, found {n_genes!r}")
-    return from_dict(ModelConfig, content.get("model", {})), n_genes
+    try:
+        config = from_dict(ModelConfig, settings)
+    except ScraeError as error:
+        raise ScraeError(f"{path}: {error}") from error
+    if missing := sorted(to_dict(config).keys() - settings.keys()):
+        raise ScraeError(f"{path}: expected every setting of the model, found none for {missing[0]!r}")
+    return config, n_genes
 
 
 def _read_text(path: Path, largest: int) -> str:
+    if not path.is_file():
+        raise ScraeError(f"{path}: expected a file of a scrae model, found none")
     try:
         if path.stat().st_size > largest:
             raise ScraeError(f"{path}: expected at most {largest} bytes, found {path.stat().st_size}")
@@ -116,7 +120,7 @@ def _read_weights(path: Path, expected: dict[str, tuple[int, ...]]) -> dict[str,
                     raise ScraeError(
                         f"{path}: expected {name} as F32 {list(shape)}, found {found.get_dtype()} {found.get_shape()}"
                     )
-            weights = {name: file.get_tensor(name) for name in expected}
+            weights = {name: file.get_tensor(name).clone() for name in expected}  # else a view of the file
     except (SafetensorError, OSError) as error:
         raise ScraeError(
             f"{path}: expected safetensors weights, found a damaged or foreign file ({error})"
