@@ -8,9 +8,13 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO, RawIOBase
 from pathlib import Path
+from typing import Any
 
+import h5py
 from anndata import AnnData
+from anndata.io import write_elem
 
 from scrae.errors import ScraeError
 
@@ -71,29 +75,65 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def write_h5ad(adata: AnnData, path: str | os.PathLike[str]) -> None:
-    """Write an h5ad file, whole or not at all.
-
-    Columns of text in obs and var become categorical in `adata`, as anndata does on writing.
+    """Write an h5ad file, whole or not at all. `adata` is not changed.
 
     Raises
     ------
     ScraeError
         As `atomic_path`, or `adata` holds something that h5ad has no form for.
     """
-    with atomic_path(path) as draft:
+    with atomic_path(path) as draft, draft.open("w+b", buffering=0) as raw:
+        disk = _Disk(raw)
         try:
-            adata.write_h5ad(draft, compression="gzip", compression_opts=1)
-        except (TypeError, ValueError, KeyError, NotImplementedError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise ScraeError(f"{os.fspath(path)} could not be written: {reason}") from error
-        except RuntimeError as error:  # what h5py makes of a failed write when it closes a file
-            raise OSError(str(error)) from error
+            with h5py.File(disk, "w") as file:
+                write_elem(file, "/", adata, dataset_kwargs={"compression": "gzip", "compression_opts": 1})
+        except (TypeError, ValueError, KeyError, RuntimeError, OSError) as error:
+            if disk.failure is None:
+                reason = " ".join([str(error), *getattr(error, "__notes__", [])]).replace("\n", " ")
+                raise ScraeError(f"{os.fspath(path)} could not be written: {reason[:300]}") from error
+        if disk.failure is not None:
+            raise disk.failure
+
+
+class _Disk(RawIOBase):
+    """A file that never fails the HDF5 library: the first failure is kept, and nothing more is written.
+
+    Where HDF5 cannot write, it cannot close its file either, and then crashes the process at its end.
+    """
+
+    def __init__(self, raw: FileIO) -> None:
+        self._raw = raw
+        self.failure: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        size = len(data)
+        while len(data) and self.failure is None:  # a nearly full disk takes a part
+            try:
+                data = data[self._raw.write(data) :]
+            except OSError as error:
+                self.failure = error
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        if self.failure is None:
+            try:
+                return self._raw.truncate(size)
+            except OSError as error:
+                self.failure = error
+        return size or 0
+
+    def readinto(self, buffer: Any) -> int:
+        return self._raw.readinto(buffer) or 0
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._raw.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._raw.tell()
 
 
 def _reason(error: OSError) -> str:
     known = _REASONS.get(error.errno or 0)
-    if known is None:  # h5py puts the number into the text
-        known = next((text for number, text in _REASONS.items() if f"errno = {number}," in str(error)), None)
     return known or " ".join((error.strerror or str(error)).split())
 
 
