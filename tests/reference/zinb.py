@@ -1,8 +1,10 @@
-"""The negative binomial and its zero-inflated form in 50 digits (paper, eq. 4-6, as printed)."""
+"""The negative binomial and its zero-inflated form: in 50 digits (paper, eq. 4-6, as printed), and by scipy."""
 
 from __future__ import annotations
 
 import mpmath
+import numpy as np
+from scipy import stats
 
 _DIGITS = 50
 
@@ -22,3 +24,13 @@ def log_prob(x: int, log_mu: float, log_theta: float, zi_logit: float | None) ->
         dropped = 1 / (1 + mpmath.exp(-mpmath.mpf(zi_logit)))
         kept = 1 / (1 + mpmath.exp(mpmath.mpf(zi_logit)))
         return float(mpmath.log((dropped if x == 0 else 0) + kept * mpmath.exp(nb)))
+
+
+def cell_nll(counts: np.ndarray, mu: np.ndarray, theta: np.ndarray, logits: np.ndarray | None) -> np.ndarray:
+    """Minus the log-likelihood of each cell's counts, summed over genes, by scipy's negative binomial."""
+    nb = stats.nbinom.logpmf(counts, theta, theta / (theta + mu))
+    if logits is None:
+        return -nb.sum(axis=1)
+    kept = nb - np.logaddexp(0, logits)
+    dropped = np.where(counts == 0, -np.logaddexp(0, -logits), -np.inf)
+    return -np.logaddexp(dropped, kept).sum(axis=1)
