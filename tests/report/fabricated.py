@@ -125,7 +125,7 @@ def run_record(adata: ad.AnnData) -> dict[str, Any]:
         "n_clusters": len(adata.obs["scrae"].cat.categories),
         "epochs": N_EPOCHS,
         "stopped_because": STOPPED,
-        "scores": dict(adata.uns["scrae"]["scores"]),
+        "scores": adata.uns["scrae"].get("scores"),
         "seconds": {"read": 0.4, "preprocess": 0.9, "train": 21.5, "cluster": 1.2, "figures": 4.0},
         "peak_memory_mb": 812.5,
         "versions": {"scrae": "0.1.0", "torch": "2.13.0", "scanpy": "1.11.5", "numpy": "2.4.0"},

@@ -102,7 +102,7 @@ def _one_sample(run: Run) -> list[str]:
     for name, cells in _members(run):
         codes = sample.codes[cells]
         share = np.bincount(codes[codes >= 0], minlength=len(overall)) / len(cells)
-        if len(cells) >= 50 and share.max() > 0.95 and overall[share.argmax()] < 0.8:
+        if len(cells) >= 50 and share.max() > 0.95 and overall[share.argmax()] < 0.6:
             alone.append(name)
     words = "cells of almost only one sample: a batch effect, or biology of that sample."
     return [f"{_listed(alone)} {words}"] if alone else []

@@ -120,7 +120,7 @@ def quality_view(run: Run) -> dict[str, Any]:
     charts: list[Markup] = []
     for key, (name, factor, log) in QUALITY.items():
         values = run.column(key)
-        if values is not None and np.isfinite(values).any():
+        if values is not None:
             values = factor * values
             middle = number(float(f"{np.nanmedian(values):.4g}"))
             summary = f"Histogram of {name}; the median is {middle}."

@@ -11,7 +11,7 @@ import pandas as pd
 from anndata import AnnData
 from markupsafe import Markup
 from numpy.typing import NDArray
-from scipy.sparse import csc_matrix
+from scipy.sparse import csr_matrix
 
 from scrae.pl._colors import category_colors, category_column, is_category
 from scrae.pl._embedding import NAMES
@@ -58,9 +58,9 @@ def scatter_data(adata: AnnData, groups: dict[str, str], genes: dict[str, str]) 
     values = [
         _quantity(title, adata.obs[key].to_numpy(dtype=np.float64)[cells], log=key != "scrae_mito")
         for key, title in QUANTITIES.items()
-        if key in adata.obs
+        if key in adata.obs and np.nan_to_num(adata.obs[key].to_numpy(dtype=np.float64)).any()
     ]
-    columns = csc_matrix(adata.X)[:, adata.var_names.get_indexer(list(genes))][cells].toarray()
+    columns = csr_matrix(adata.X)[cells][:, adata.var_names.get_indexer(pd.Index(genes))].toarray()
     return {
         "n": len(cells),
         "cells": adata.obs_names[cells].astype(str).tolist(),

@@ -66,8 +66,11 @@ class Run:
         return "scrae" in self.adata.obs
 
     def column(self, key: str) -> NDArray[np.float64] | None:
-        """Return a numeric column of ``obs``; None where it is not there."""
-        return self.adata.obs[key].to_numpy(dtype=np.float64) if key in self.adata.obs else None
+        """Return a numeric column of ``obs``; None where it is not there, or holds nothing but zeros."""
+        if key not in self.adata.obs:
+            return None
+        values = self.adata.obs[key].to_numpy(dtype=np.float64)
+        return values if (np.isfinite(values) & (values != 0)).any() else None
 
 
 def read_run(folder: str | Path) -> Run:

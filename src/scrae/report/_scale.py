@@ -41,15 +41,15 @@ class Scale:
         if self.log:
             with np.errstate(divide="ignore", invalid="ignore"):
                 low, high, at = math.log10(low), math.log10(high), np.log10(at)
-        share: NDArray[np.float64] = (at - low) / (high - low)
-        return share
+        return np.asarray((at - low) / (high - low), dtype=np.float64)
 
     def ticks(self) -> list[float]:
         """Return three to seven round numbers within the scale."""
         if self.log:
             powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-            every = math.ceil((len(powers) - 1) / 6)
-            factors = (1, 2, 5) if len(powers) <= 3 else (1, 3) if len(powers) <= 4 else (1,)
+            decades = math.log10(self.high / self.low)
+            every = math.ceil(decades / 6)
+            factors = (1, 2, 5) if decades < 1.6 else (1, 3) if decades < 3 else (1,)
             ticks = [factor * 10.0**power for power in powers if power % every == 0 for factor in factors]
             return [tick for tick in ticks if self.low <= tick <= self.high]
         step = _round_step((self.high - self.low) / 6)

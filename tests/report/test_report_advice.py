@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from fabricated import N_EPOCHS
+
+from scrae.report._advice import advice
+
+
+def clusters(run, sizes: list[int]) -> np.ndarray:
+    codes = np.repeat(np.arange(len(sizes)), sizes)
+    assert len(codes) == run.adata.n_obs
+    run.adata.obs["scrae"] = pd.Categorical(codes.astype(str), [str(i) for i in range(len(sizes))])
+    return codes
+
+
+def test_a_good_run_needs_no_advice(run):
+    clusters(run, [200, 100, 100])
+    assert advice(run) == []
+
+
+def test_many_lost_cells(run):
+    run.record["input"]["n_cells"] = 1000
+    clusters(run, [200, 200])
+    assert advice(run) == [
+        "The filters removed 600 of 1,000 cells (60 %). Check the thresholds under “Cells and genes kept”."
+    ]
+
+
+def test_training_that_was_cut_off(run):
+    clusters(run, [200, 200])
+    run.adata.uns["scrae"]["train"]["best_epoch"] = N_EPOCHS
+    assert advice(run) == []  # the limit is not known
+    run.record["config"]["train"]["max_epochs"] = N_EPOCHS
+    assert advice(run) == [
+        "Training ended at its limit of 24 epochs while the held-out loss was still falling. "
+        "More epochs may give a better model."
+    ]
+
+
+def test_a_loss_that_is_no_number(run):
+    clusters(run, [200, 200])
+    run.adata.uns["scrae"]["history"]["critic"][-1] = np.nan
+    assert advice(run) == [
+        "The loss “critic” stopped being a number during training; do not use this result."
+    ]
+
+
+def test_the_number_of_clusters_at_the_edge(run):
+    clusters(run, [200, 200])
+    run.adata.uns["scrae"]["clusters"] |= {"n_clusters": 2}
+    assert advice(run) == [
+        "The chosen number of clusters, 2, is at the edge of those tried (2 to 12). "
+        "Set it yourself if you expect another."
+    ]
+
+
+def test_small_clusters(run):
+    clusters(run, [200, 183, 9, 8])
+    assert advice(run) == ["Clusters 2 and 3 have fewer than 10 cells: too few to say much about."]
+    clusters(run, [391, 9])
+    assert advice(run) == ["Cluster 1 has fewer than 10 cells: too few to say much about."]
+    clusters(run, [360, *[5] * 8])
+    assert advice(run) == [
+        "8 clusters (1, 2, 3, 4 and 4 more) have fewer than 10 cells: too few to say much about."
+    ]
+
+
+def test_poor_cells(run):
+    codes = clusters(run, [200, 100, 100])
+    run.adata.obs["scrae_mito"] = np.where(codes == 2, 0.3, 0.01)
+    run.adata.obs["scrae_n_counts"] = np.where(codes == 1, 99.0, 400.0)
+    assert advice(run) == [
+        "Cluster 2 has more than 20 % mitochondrial counts in the median cell: perhaps damaged cells.",
+        "Cluster 1 has less than a quarter of the usual counts per cell: perhaps debris or empty droplets.",
+    ]
+
+
+def test_a_cluster_of_one_sample(run):
+    codes = clusters(run, [200, 100, 100])
+    run.adata.obs["sample"] = pd.Categorical(np.where(codes == 1, "b", "a"))
+    assert advice(run) == [
+        "Cluster 1 has cells of almost only one sample: a batch effect, or biology of that sample."
+    ]
+
+
+def test_warnings_of_the_run_come_last(run):
+    clusters(run, [391, 9])
+    run.adata.uns["scrae"]["warnings"] = np.array(["The matrix was transposed."], dtype=object)
+    assert advice(run)[1:] == ["The matrix was transposed."]

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import base64
+import json
+
+import numpy as np
+import pandas as pd
+from fabricated import fabricate
+
+from scrae.report._points import embed_json, scatter_data, subsample
+
+
+def decode(text: str, kind: str) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(text), dtype=kind)
+
+
+def test_all_cells_are_shown_where_they_are_few(adata):
+    assert sorted(subsample(adata).tolist()) == list(range(adata.n_obs))
+
+
+def test_a_subsample_has_50_of_each_cluster_and_is_the_same_twice():
+    adata = fabricate(6000, 4, 12)
+    cells = subsample(adata, 1000)
+    assert len(set(cells.tolist())) == len(cells) == 1000
+    shown = adata.obs["scrae"].iloc[cells].value_counts()
+    there = adata.obs["scrae"].value_counts()
+    assert all(shown[name] >= min(50, there[name]) for name in there.index)
+    assert shown["0"] > shown["3"] > 50
+    np.testing.assert_array_equal(cells, subsample(adata, 1000))
+
+
+def test_what_is_embedded_can_be_read_back(adata):
+    adata.obsm["X_umap_scrae"][7] = np.nan
+    adata.obs["cell_type"] = adata.obs["cell_type"].where(np.arange(adata.n_obs) > 4)
+    genes = {"Gene3": "3", "Gene0": "0"}
+    data = scatter_data(adata, {"scrae": "Cluster", "cell_type": "Label"}, genes)
+    cells = adata.obs_names.get_indexer(pd.Index(data["cells"]))
+    assert sorted(cells) == list(range(adata.n_obs))
+    assert [basis["name"] for basis in data["bases"]] == [
+        "UMAP",
+        "t-SNE",
+        "PCA",
+    ]  # the ten-dimensional latent is none
+
+    umap = np.stack([decode(data["bases"][0][axis], "<u2") for axis in "xy"], axis=1)
+    truth = adata.obsm["X_umap_scrae"][cells]
+    lost = np.isnan(truth[:, 0])
+    assert (umap[lost] == 65535).all()
+    assert umap[~lost].max() == 65534
+    span = np.ptp(truth[~lost], axis=0).max()
+    back = umap[~lost] / 65534 * span + truth[~lost].min(axis=0)
+    np.testing.assert_allclose(back, truth[~lost], atol=span / 65534)
+
+    cluster, label = data["groups"]
+    np.testing.assert_array_equal(
+        decode(cluster["codes"], "<u2"), adata.obs["scrae"].cat.codes.to_numpy()[cells]
+    )
+    assert cluster["sizes"] == adata.obs["scrae"].value_counts(sort=False).tolist()
+    assert (decode(label["codes"], "<u2") == 65535).sum() == 5
+
+    counts = data["values"][0]
+    assert [value["name"] for value in data["values"]] == [
+        "Library size",
+        "Detected genes",
+        "Mitochondrial share",
+    ]
+    logs = counts["low"] + (counts["high"] - counts["low"]) * decode(counts["data"], "<u2") / 65535
+    np.testing.assert_allclose(np.expm1(logs), adata.obs["scrae_n_counts"].to_numpy()[cells], rtol=1e-4)
+
+    assert [(gene["name"], gene["cluster"]) for gene in data["genes"]] == list(genes.items())
+    for gene in data["genes"]:
+        level = decode(gene["data"], "u1") / 255 * gene["high"]
+        x = adata[cells, gene["name"]].X.toarray().ravel()
+        np.testing.assert_allclose(level, x, atol=gene["high"] / 509)
+
+
+def test_shares_of_nothing_but_zeros_are_left_out(adata):
+    adata.obs["scrae_mito"] = 0.0
+    assert [value["name"] for value in scatter_data(adata, {}, {})["values"]] == [
+        "Library size",
+        "Detected genes",
+    ]
+
+
+def test_json_cannot_leave_its_element():
+    data = {"</script><!--": ["<b>", "a & b", "\u2028", "naïve", '"']}
+    text = str(embed_json(data))
+    assert not set("<>&\u2028") & set(text)
+    assert json.loads(text) == data
