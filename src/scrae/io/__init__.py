@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from scrae.io.atomic import atomic_path, write_h5ad, write_text
 from scrae.io.check import check_counts
+from scrae.io.hdf5 import read_h5ad
 from scrae.io.names import note
 from scrae.io.reading import read
 from scrae.io.slots import use_counts
 
-__all__ = ["atomic_path", "check_counts", "note", "read", "use_counts", "write_h5ad", "write_text"]
+__all__ = [
+    "atomic_path",
+    "check_counts",
+    "note",
+    "read",
+    "read_h5ad",
+    "use_counts",
+    "write_h5ad",
+    "write_text",
+]

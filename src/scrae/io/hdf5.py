@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,26 @@ from scrae.errors import ScraeError
 from scrae.io.foreign import reading
 from scrae.io.names import some
 
-__all__ = ["read_hdf5", "read_zarr"]
+__all__ = ["read_h5ad", "read_hdf5", "read_zarr"]
 
 _LOOM_CELLS = ("CellID", "obs_names", "cell_id", "barcode")
 _LOOM_GENES = ("Gene", "var_names", "gene_name", "Accession")
 _LOOM_CELLS_AT_A_TIME = 512
+
+
+def read_h5ad(path: str | os.PathLike[str]) -> AnnData:
+    """Read an h5ad as it stands: nothing is looked for, checked or changed. For files that scrae wrote.
+
+    Raises
+    ------
+    ScraeError
+        The file is missing, cannot be opened, or is no whole h5ad.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ScraeError(f"{path} does not exist; expected an h5ad.")
+    with reading(path, "h5ad"):
+        return anndata.read_h5ad(path)
 
 
 def read_hdf5(path: Path) -> AnnData:

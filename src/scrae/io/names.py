@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-__all__ = ["clean_names", "make_unique", "note", "some"]
+__all__ = ["clean_names", "forget", "make_unique", "note", "some"]
 
 
 def note(adata: AnnData, text: str) -> None:
@@ -18,6 +18,15 @@ def note(adata: AnnData, text: str) -> None:
         ours = adata.uns["scrae"] = {}
     # after a round trip through a file the list is an array of strings
     ours["notes"] = [*(str(line) for line in np.atleast_1d(ours.get("notes", []))), text]
+
+
+def forget(adata: AnnData, start: str) -> None:
+    """Remove the notes that begin with `start`, so that a step that runs again says only what holds now."""
+    ours = adata.uns.get("scrae")
+    if isinstance(ours, dict) and "notes" in ours:
+        ours["notes"] = [
+            str(line) for line in np.atleast_1d(ours["notes"]) if not str(line).startswith(start)
+        ]
 
 
 def some(names: Iterable[object], limit: int = 3) -> str:

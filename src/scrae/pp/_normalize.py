@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from scrae.io import note
-from scrae.io.names import some
+from scrae.io.names import forget, some
 from scrae.pp._counts import counts_of
 
 __all__ = ["normalize"]
@@ -54,6 +54,7 @@ def normalize(adata: AnnData) -> None:
         (values.astype(np.float32), counts.indices.copy(), counts.indptr.copy()), shape=counts.shape
     )
     adata.obs["scrae_size_factor"] = size_factor
+    forget(adata, "Normalisation:")
     if high.any():
         share = 1 - rest.sum() / totals.sum()
         note(
