@@ -183,26 +183,31 @@ def fit(
     order = Generator().manual_seed(config.seed)
     noise = Generator(data.device).manual_seed(config.seed + 1)
     train, held_out = _split(len(data), config.validation_fraction, order)
+    if config.patience is not None and not len(held_out):
+        raise ScraeError(
+            f"fit: expected at least 2 cells for early stopping, found {len(data)}; set patience=None"
+        )
     optimizers = Optimizers.of(model, config)
-    schedulers = [_scheduler(o, config) for o in optimizers if o is not None]
+    rates = [(group, group["lr"]) for o in optimizers if o is not None for group in o.param_groups]
     stopping = _EarlyStopping(config.patience)
     rows: list[Epoch] = []
     iteration = 0
     model.train()
     for epoch in range(1, config.max_epochs + 1):
-        rate = optimizers.autoencoder.param_groups[0]["lr"]
+        factor = _rate_factor(epoch, config)
+        for group, rate in rates:
+            group["lr"] = rate * factor
         steps = []
         for batch in data.batches(config.batch_size, rows=train, generator=order):
             iteration += 1
             due = iteration % config.n_critic == 0
             steps.append(training_step(model, batch, optimizers, config, noise, update_prior=due))
         validation = model.held_out_loss(data, held_out) if len(held_out) else math.nan
-        for scheduler in schedulers:
-            scheduler.step()
-        rows.append(Epoch(epoch, **_means(steps), validation=validation, learning_rate=rate))
+        means = _means(steps)
+        rows.append(Epoch(epoch, **means, validation=validation, learning_rate=config.learning_rate * factor))
         if on_epoch is not None:
             on_epoch(rows[-1])
-        _check_finite(rows[-1])
+        _check_finite(rows[-1], critic=model.critic is not None, validation=len(held_out) > 0)
         if stopping.update(epoch, validation, model):
             break
     model.eval()
@@ -256,27 +261,30 @@ def _split(n_cells: int, fraction: float, generator: Generator) -> tuple[Tensor,
     return order[n_held_out:], order[:n_held_out]
 
 
-def _scheduler(optimizer: Optimizer, config: TrainConfig) -> torch.optim.lr_scheduler.LambdaLR:
-    def factor(epoch: int) -> float:
-        if config.schedule == "constant":
-            return 1.0
-        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * epoch / config.max_epochs))
-
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+def _rate_factor(epoch: int, config: TrainConfig) -> float:
+    if config.schedule == "constant":
+        return 1.0
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (epoch - 1) / config.max_epochs))
 
 
 def _means(steps: Iterable[StepLosses]) -> dict[str, float]:
-    """Average each term over the steps that used it, with one transfer from the device."""
-    table = torch.stack([torch.stack(step) for step in steps])
-    return dict(zip(StepLosses._fields, table.nanmean(dim=0).tolist(), strict=True))
+    """Average each term over the steps, with one transfer from the device.
+
+    Generator and encoder count where they were used, every ``n_critic``-th step. A NaN elsewhere must show.
+    """
+    now_and_then = ("generator", "encoder")
+    columns = zip(StepLosses._fields, map(torch.stack, zip(*steps, strict=True)), strict=True)
+    means = [column.nanmean() if name in now_and_then else column.mean() for name, column in columns]
+    return dict(zip(StepLosses._fields, torch.stack(means).tolist(), strict=True))
 
 
-def _check_finite(row: Epoch) -> None:
-    for name in ("reconstruction", "library"):
-        if not math.isfinite(getattr(row, name)):
+def _check_finite(row: Epoch, *, critic: bool, validation: bool) -> None:
+    used = {"reconstruction": True, "library": True, "critic": critic, "validation": validation}
+    for name in used:
+        if used[name] and not math.isfinite(getattr(row, name)):
             raise ScraeError(
                 f"fit: expected finite losses, found {name}={getattr(row, name)} in epoch {row.epoch}; "
-                "lower the learning rate or look for cells with extreme counts"
+                "lower the learning rates or look for cells with extreme counts"
             )
 
 
