@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -91,6 +92,7 @@ def scvi(counts: AnnData, *, seed: int, config: dict[str, Any], device: str) -> 
         dropout_rate=config["dropout_rate"],
         gene_likelihood=config["gene_likelihood"],
     )
+    start = perf_counter()
     model.train(
         max_epochs=config["max_epochs"],  # None: min(400, 400 * 20,000 / cells)
         batch_size=config["batch_size"],
@@ -100,5 +102,7 @@ def scvi(counts: AnnData, *, seed: int, config: dict[str, Any], device: str) -> 
         enable_checkpointing=False,
         enable_model_summary=False,
     )
+    seconds = round(perf_counter() - start, 3)
     codes = model.get_latent_representation().astype(np.float32)
-    return Embedding(codes, {"n_genes_used": int(genes.sum()), "epochs": int(model.trainer.current_epoch)})
+    facts = {"n_genes_used": int(genes.sum()), "epochs": int(model.trainer.current_epoch)}
+    return Embedding(codes, facts | {"train_seconds": seconds})

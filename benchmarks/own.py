@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,9 @@ def embed(counts: AnnData, *, seed: int, config: dict[str, Any], device: str) ->
     """Embed by `tl.train`, as `scrae run` does, but without dropping a cell."""
     prepare(counts, _part(PreprocessConfig, config))
     facts: dict[str, Any] = {"n_genes_used": int(counts.var["scrae_selected"].sum())}
+    start = perf_counter()
     tl.train(counts, _part(ModelConfig, config), _part(TrainConfig, {**config, "seed": seed}), device=device)
+    facts["train_seconds"] = round(perf_counter() - start, 3)
     trained = counts.uns["scrae"]["train"]
     facts |= {key: trained[key] for key in ("epochs", "best_epoch", "stopped_because")}
     return Embedding(np.asarray(counts.obsm["X_scrae"], dtype=np.float32), facts)

@@ -110,7 +110,9 @@ def run_apart(task: Task) -> Outcome:
     """Run in a fresh process, so that its peak memory is its own and its threads are as set."""
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[variable] = str(task.threads)
-    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
+    context = get_context("forkserver")  # one import of the libraries, then a fork for each run
+    context.set_forkserver_preload(["benchmarks.warm"])
+    with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
         return pool.submit(run, task).result()
 
 

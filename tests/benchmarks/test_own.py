@@ -21,7 +21,7 @@ def test_scrae_embeds_every_cell_with_the_genes_and_epochs_of_the_config(counts)
     found = own.embed(counts, seed=0, config=config, device="cpu")
     assert found.codes.shape == (60, 3)
     assert found.codes.dtype == np.float32
-    assert found.facts.keys() == {"n_genes_used", "epochs", "best_epoch", "stopped_because"}
+    assert found.facts.keys() == {"n_genes_used", "train_seconds", "epochs", "best_epoch", "stopped_because"}
     assert (found.facts["n_genes_used"], found.facts["epochs"]) == (20, 4)
 
 
