@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from importlib.metadata import version
 
 import numpy as np
 import pandas as pd
@@ -47,7 +48,7 @@ def pbmc() -> AnnData:
     farthest = float(np.abs(data - whole).max())
     if not farthest < _FAR_FROM_WHOLE:
         raise ScraeError(
-            f"The PBMC set of scanpy {sc.__version__} is another than expected: its values are up to "
+            f"The PBMC set of scanpy {version('scanpy')} is another than expected: its values are up to "
             f"{farthest:.2g} away from whole counts. Install the scanpy version of the constraints file."
         )
     counts = sparse.csr_matrix((whole, values.indices, values.indptr), shape=values.shape)
