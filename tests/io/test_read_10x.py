@@ -141,6 +141,17 @@ def test_symbols_that_occur_twice(tmp_path):
     assert notes(result)[1].startswith("1 gene names occurred more than once")
 
 
+def test_names_that_occur_twice_in_a_folder(tmp_path):
+    folder = write_mtx(tmp_path, version=2, gz=False)
+    (folder / "genes.tsv").write_text(
+        "\n".join(f"E{n}\t{name}" for n, name in enumerate(["A", "A", *GENES[2:]]))
+    )
+    (folder / "barcodes.tsv").write_text("\n".join(["c", "c", *CELLS[2:]]))
+    result = read(folder)
+    assert list(result.var_names[:3]) == ["A", "A-1", "CD3D"]
+    assert list(result.obs_names[:3]) == ["c", "c-1", CELLS[2]]
+
+
 def unfiltered():
     """6 cells among 94 empty droplets, of which most hold a molecule or two."""
     rng = np.random.default_rng(0)

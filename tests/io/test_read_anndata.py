@@ -14,7 +14,7 @@ from scipy import sparse
 from written import CELLS, GENES, as_text, counts, log_table, table
 
 from scrae.errors import ScraeError
-from scrae.io import read, write_h5ad
+from scrae.io import read, read_h5ad, write_h5ad
 
 # anndata 0.12 warns whenever it writes version 2, which these tests do on purpose
 pytestmark = pytest.mark.filterwarnings("ignore:Writing zarr v2 data:UserWarning")
@@ -66,6 +66,20 @@ def test_a_round_trip_keeps_the_counts_and_the_rest(write, form):
     assert notes(result) == ["Counts were found in X: 10 cells x 7 genes."]
 
 
+def test_a_prepared_file_can_be_read_as_it_stands(tmp_path):
+    adata = log_table()
+    adata.layers["counts"] = sparse.csr_matrix(counts())
+    path = _h5ad(tmp_path, adata)
+    result = read_h5ad(path)
+    np.testing.assert_array_equal(result.X.toarray(), adata.X.toarray())
+    assert "scrae" not in result.uns
+    with pytest.raises(ScraeError, match=r"b.h5ad does not exist; expected an h5ad"):
+        read_h5ad(tmp_path / "b.h5ad")
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(ScraeError, match="could not be read as h5ad; it is damaged, cut short"):
+        read_h5ad(path)
+
+
 def test_what_is_written_is_read_again(tmp_path):
     first = read(_h5ad(tmp_path, table()))
     first.X = first.X.astype(np.float32) / 3
@@ -107,6 +121,7 @@ def test_raw_is_left_out_when_the_counts_are_elsewhere(write):
     adata.raw = log_table()
     result = read(write(adata))
     assert result.raw is None
+    assert notes(result)[0] == "raw (7 genes) was left out: the counts were elsewhere."
     assert_counts(result)
 
 
@@ -156,6 +171,18 @@ def test_names_are_cleaned(write):
     adata.var_names = ["A", "A", "", "D", "E", "F", "α"]
     result = read(write(adata))
     assert list(result.var_names) == ["A", "A-1", "gene_2", "D", "E", "F", "α"]
+
+
+def test_names_that_occur_twice_in_raw(tmp_path):
+    adata = log_table()
+    raw = table()
+    raw.var_names = ["A", "A", "C", "D", "E", "F", "G"]
+    adata.raw = raw
+    adata.obs_names = ["x", "x", *CELLS[2:]]
+    result = read(_h5ad(tmp_path, adata))
+    assert_counts(result)
+    assert list(result.var_names[:3]) == ["A", "A-1", "C"]
+    assert list(result.obs_names[:3]) == ["x", "x-1", CELLS[2]]
 
 
 def test_wrong_values_name_file_cell_and_gene(write):

@@ -116,6 +116,29 @@ def test_numbers_as_names(tmp_path):
     np.testing.assert_array_equal(read(tmp_path / "b.csv").X.toarray(), counts())
 
 
+def test_names_that_occur_twice_or_are_empty(tmp_path):
+    twice = pd.DataFrame(counts(), index=["c", "c", "", *CELLS[3:]], columns=["A", "A", "", *GENES[3:]])
+    twice.to_csv(tmp_path / "a.csv")
+    result = read(tmp_path / "a.csv")
+    np.testing.assert_array_equal(result.X.toarray(), counts())
+    assert list(result.obs_names[:3]) == ["c", "c-1", "cell_2"]
+    assert list(result.var_names[:3]) == ["A", "A-1", "gene_2"]
+
+
+def test_the_way_round_is_noted(tmp_path):
+    frame().to_csv(tmp_path / "a.csv")
+    assert read(tmp_path / "a.csv").uns["scrae"]["notes"][0] == (
+        f"Rows were taken as cells ({CELLS[0]!r}, {CELLS[1]!r}, {CELLS[2]!r} and 7 more), columns as genes ('ACTB', "
+        "'GAPDH', 'CD3D' and 4 more)."
+    )
+    frame().T.to_csv(tmp_path / "b.csv")
+    assert (
+        read(tmp_path / "b.csv", transpose=True)
+        .uns["scrae"]["notes"][0]
+        .startswith("Rows were taken as genes ('A")
+    )
+
+
 def test_no_column_of_names(tmp_path):
     frame().to_csv(tmp_path / "a.csv", index=False)
     with pytest.raises(

@@ -44,9 +44,9 @@ def read_mtx(path: Path) -> AnnData:
     var.index.name = None
     if genes.shape[1] > 2:
         var["feature_types"] = genes[2].to_numpy()
-    return AnnData(
-        sparse.csr_matrix(matrix.T), obs=pd.DataFrame(index=pd.Index(barcodes[0], name=None)), var=var
-    )
+    obs = pd.DataFrame(index=pd.Index(barcodes[0], name=None))
+    with reading(file, "a 10x folder"):
+        return AnnData(sparse.csr_matrix(matrix.T), obs=obs, var=var)
 
 
 def _only_matrix(folder: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -145,15 +146,18 @@ def _with_counts(adata: AnnData, layer: str | None) -> AnnData:
     found = find_counts(adata, layer)
     if found.place == "raw":
         lost = [*(f"layers[{name!r}]" for name in adata.layers), *(f"varm[{name!r}]" for name in adata.varm)]
-        adata = AnnData(
-            obs=adata.obs, var=adata.raw.var, obsm=dict(adata.obsm), obsp=dict(adata.obsp), uns=adata.uns
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*names are not unique")  # put_counts makes them so
+            adata = AnnData(
+                obs=adata.obs, var=adata.raw.var, obsm=dict(adata.obsm), obsp=dict(adata.obsp), uns=adata.uns
+            )
         if lost:
             note(
                 adata,
                 f"raw has genes of its own, so what belongs to those of X was left out: {', '.join(lost)}.",
             )
-    else:
+    elif adata.raw is not None:
+        note(adata, f"raw ({adata.raw.n_vars} genes) was left out: the counts were elsewhere.")
         del adata.raw
     put_counts(adata, found)
     return adata

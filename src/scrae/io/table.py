@@ -17,7 +17,7 @@ from scipy import sparse
 
 from scrae.errors import ScraeError
 from scrae.io.foreign import reading
-from scrae.io.names import some
+from scrae.io.names import note, some
 
 __all__ = ["read_table"]
 
@@ -42,12 +42,16 @@ def read_table(path: Path, *, transpose: bool) -> AnnData:
     with reading(path, "a text table"):
         head = _read_head(path)
         names, blocks = _read_rows(path, head)
-    _check_direction(path, names, head.columns, transpose)
-    values = sparse.vstack(blocks, format="csr")
-    rows, columns = pd.Index(names), pd.Index(head.columns)
-    if transpose:
-        values, rows, columns = values.T, columns, rows
-    return AnnData(sparse.csr_matrix(values), obs=pd.DataFrame(index=rows), var=pd.DataFrame(index=columns))
+        values = sparse.vstack(blocks, format="csr")
+        of_rows, of_columns = pd.DataFrame(index=pd.Index(names)), pd.DataFrame(index=pd.Index(head.columns))
+        _check_direction(path, names, head.columns, transpose)
+        if transpose:
+            adata = AnnData(sparse.csr_matrix(values.T), obs=of_columns, var=of_rows)
+        else:
+            adata = AnnData(sparse.csr_matrix(values), obs=of_rows, var=of_columns)
+    rows, columns = ("genes", "cells") if transpose else ("cells", "genes")
+    note(adata, f"Rows were taken as {rows} ({some(names)}), columns as {columns} ({some(head.columns)}).")
+    return adata
 
 
 def _open(path: Path) -> TextIOWrapper:
