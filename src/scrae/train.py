@@ -37,15 +37,17 @@ class Optimizers(NamedTuple):
         rate, slow = config.learning_rate, config.adversarial_learning_rate
         separate = model.critic is not None and config.prior_update == "separate"
         autoencoder = [*model.encoder.parameters(), *model.decoder.parameters()]
+
+        def adversarial(network: nn.Module | None, rate: float) -> Optimizer | None:
+            return (
+                None if network is None else Adam(network.parameters(), rate, betas=_WGAN_BETAS, fused=True)
+            )
+
         return cls(
-            AdamW(autoencoder, lr=rate, weight_decay=config.weight_decay),
-            Adam(model.encoder.parameters(), lr=rate * config.prior_weight, betas=_WGAN_BETAS)
-            if separate
-            else None,
-            Adam(model.latent_generator.parameters(), lr=slow, betas=_WGAN_BETAS)
-            if model.latent_generator
-            else None,
-            Adam(model.critic.parameters(), lr=slow, betas=_WGAN_BETAS) if model.critic else None,
+            AdamW(autoencoder, rate, weight_decay=config.weight_decay, fused=True),
+            adversarial(model.encoder if separate else None, rate * config.prior_weight),
+            adversarial(model.latent_generator, slow),
+            adversarial(model.critic, slow),
         )
 
 
