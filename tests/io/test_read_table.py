@@ -139,6 +139,21 @@ def test_the_way_round_is_noted(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    "over", ["cell", "Barcodes", "Cell_ID", "cell.name", "index", "ID", "Unnamed: 0", "gene ids"]
+)
+def test_what_may_stand_over_names_that_are_numbers(tmp_path, over):
+    pd.DataFrame(counts(), columns=GENES).to_csv(tmp_path / "a.csv", index_label=over)
+    np.testing.assert_array_equal(read(tmp_path / "a.csv").X.toarray(), counts())
+
+
+@pytest.mark.parametrize("gene", ["IDH1", "LIPID", "GENE5", "BIDX"])
+def test_a_gene_does_not_stand_over_names(tmp_path, gene):
+    frame().rename(columns={"ACTB": gene}).to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(ScraeError, match=f"below {gene!r} stands"):
+        read(tmp_path / "a.csv")
+
+
 def test_no_column_of_names(tmp_path):
     frame().to_csv(tmp_path / "a.csv", index=False)
     with pytest.raises(

@@ -178,6 +178,6 @@ def _complaint(where: str, place: tuple[int, int], value: Any, names: Any, guess
     else:
         what = f"a value that is no whole number ({number:g})"
     return (
-        f"{where} holds {what} at cell {cell}, gene {gene}; counts are whole numbers from 0 up."
-        f"{guess} {_GIVE_COUNTS}"
+        f"{where} holds {what} at cell {cell}, gene {gene}; counts are whole numbers from 0 up.{guess} "
+        f"{_GIVE_COUNTS}"
     )

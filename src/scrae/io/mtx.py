@@ -37,8 +37,7 @@ def read_mtx(path: Path) -> AnnData:
     if matrix.shape != (len(genes), len(barcodes)):
         raise ScraeError(
             f"{file} is {matrix.shape[0]} x {matrix.shape[1]}, but {len(genes)} genes x {len(barcodes)} "
-            "barcodes "
-            "are listed beside it; the three files do not belong together."
+            "barcodes are listed beside it; the three files do not belong together."
         )
     var = pd.DataFrame({"gene_ids": genes[0].to_numpy()}, index=pd.Index(genes[min(1, genes.shape[1] - 1)]))
     var.index.name = None
@@ -54,8 +53,7 @@ def _only_matrix(folder: Path) -> Path:
     if len(found) > 1:
         raise ScraeError(
             f"{folder} holds {len(found)} matrices ({some(file.name for file in found)}); give the files "
-            "that "
-            "you want, each as one sample."
+            "that you want, each as one sample."
         )
     return found[0]
 

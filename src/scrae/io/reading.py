@@ -170,8 +170,8 @@ def _without_empty(adata: AnnData, min_counts: int | None) -> AnnData:
         if nearly_empty > 0.5 * totals.size and totals.max() >= 100 * max(1.0, float(np.median(totals))):
             raise ScraeError(
                 f"{nearly_empty} of {totals.size} barcodes have fewer than {_NEARLY_EMPTY} counts, as in "
-                "an unfiltered "
-                "10x matrix; give the filtered matrix, or a threshold: min_counts=500 (--min-counts 500)."
+                "an unfiltered 10x matrix; give the filtered matrix, or a threshold: min_counts=500 "
+                "(--min-counts 500)."
             )
         return adata
     keep = totals >= min_counts

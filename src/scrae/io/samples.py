@@ -63,8 +63,8 @@ def join_samples(samples: Sequence[AnnData], files: Sequence[Path]) -> AnnData:
         raise ScraeError(f"The files share no gene; name the genes of all in one way ({firsts}).")
     if joined.n_vars < 0.5 * smallest:
         warnings.warn(
-            f"The files share only {joined.n_vars} genes, the smallest has {smallest}; are the genes named in one "
-            "way?",
+            f"The files share only {joined.n_vars} genes, the smallest has {smallest}; are the genes named "
+            "in one way?",
             ScraeWarning,
             stacklevel=3,
         )

@@ -23,7 +23,12 @@ __all__ = ["read_table"]
 
 _VALUES_AT_A_TIME = 1 << 23
 _GENE = re.compile(
-    r"ENS[A-Z]*G\d{6,}(\.\d+)?|(MT|mt)-[A-Za-z0-9]+|R[Pp][LlSs]\d+[AaXxYyLl]?|ACTB|Actb|GAPDH|Gapdh|MALAT1|Malat1"
+    r"ENS[A-Z]*G\d{6,}(\.\d+)?|(MT|mt)-(A[Tt][Pp]|C[Oo]|C[Yy][Tt]?[Bb]|N[Dd]|R[Nn][Rr]|T)\w*|R[Pp][LlSs]\d+[AaXxYyLl]?"
+    r"|ACTB|Actb|GAPDH|Gapdh|MALAT1|Malat1"
+)
+# What stands over a column of names that are numbers; anything else may be a gene whose counts stand below.
+_OVER_NAMES = re.compile(
+    r"(cell|barcode|gene|sample|feature)s?([ _.-]?(ids?|names?))?|ids?|names?|index|unnamed: 0", re.I
 )
 _BARCODE = re.compile(r"(.*[_#:.-])?[ACGT]{10,}([_.-]\w+)?")
 
@@ -79,22 +84,16 @@ def _read_head(path: Path) -> _Head:
     if len(first) != len(header) or len(header) < 2:
         raise ScraeError(
             f"{path} has {len(header)} fields in its header and {len(first)} in the row below; expected as "
-            "many, "
-            "or one less in the header."
+            "many, or one less in the header."
         )
     if header[0] and _is_number(header[0]):
         raise ScraeError(
             f"{path} begins with numbers; expected a header of gene names and a first column of cell names."
         )
-    if (
-        header[0]
-        and _is_number(first[0])
-        and not re.search("cell|barcode|name|index|id|gene", header[0], re.IGNORECASE)
-    ):
+    if header[0] and _is_number(first[0]) and not _OVER_NAMES.fullmatch(header[0].strip()):
         raise ScraeError(
             f"{path} seems to have no column of cell names: below {header[0]!r} stands {first[0]}. Put the "
-            "names "
-            "first, under an empty header field."
+            "names first, under an empty header field."
         )
     return _Head(header[1:], delimiter)
 
@@ -141,8 +140,7 @@ def _text_found(path: Path, names: Sequence[str], column: str, values: pd.Series
     row = names[len(names) - len(values) + position]
     return (
         f"{path} holds the text {str(values.iloc[position])!r} in row {row!r}, column {column!r}; expected "
-        "counts "
-        "only. Take columns of text out."
+        "counts only. Take columns of text out."
     )
 
 
@@ -154,14 +152,12 @@ def _check_direction(path: Path, rows: Sequence[str], columns: Sequence[str], tr
     if not transpose and (genes_in_rows or cells_in_columns):
         raise ScraeError(
             f"{path} has genes in its rows ({some(rows)}) and cells in its columns ({some(columns)}); "
-            "expected one "
-            "row per cell. Say transpose=True (--transpose)."
+            "expected one row per cell. Say transpose=True (--transpose)."
         )
     if transpose and (genes_in_columns or cells_in_rows):
         raise ScraeError(
             f"{path} has cells in its rows ({some(rows)}) and genes in its columns ({some(columns)}) "
-            "already. "
-            "Leave transpose out."
+            "already. Leave transpose out."
         )
 
 

@@ -17,7 +17,6 @@ def counts_of(adata: AnnData) -> sparse.csr_matrix:
         found = "none" if counts is None else f"a {type(counts).__name__} of {counts.dtype}"
         raise ScraeError(
             f"Expected checked counts (csr_matrix of integers) in layers['counts'], found {found}; read "
-            "the file "
-            "with scrae.io.read, or call scrae.io.use_counts(adata)."
+            "the file with scrae.io.read, or call scrae.io.use_counts(adata)."
         )
     return counts

@@ -122,7 +122,6 @@ def _summary(facts: dict[str, Any]) -> str:
     genes = facts["n_genes_before"] - facts["n_genes_after"]
     return (
         f"Filter: {gone} of {facts['n_cells_before']} cells were "
-        f"dropped{' (' if reasons else ''}{', '.join(reasons)}"
-        f"{')' if reasons else ''}, and {genes} of {facts['n_genes_before']} genes that fewer than "
-        f"{facts['min_cells']} cells express."
+        f"dropped{' (' if reasons else ''}{', '.join(reasons)}{')' if reasons else ''}, and {genes} of "
+        f"{facts['n_genes_before']} genes that fewer than {facts['min_cells']} cells express."
     )

@@ -39,8 +39,8 @@ def cell_ranger(x: sparse.csr_matrix, *, n_top_genes: int) -> GeneScores:
             )
     except (ValueError, IndexError) as error:
         raise ScraeError(
-            "cell_ranger cannot sort these genes into 20 bins of like mean: too few have means of their own. Use "
-            "another method, for example deviance."
+            "cell_ranger cannot sort these genes into 20 bins of like mean: too few have means of their "
+            "own. Use another method, for example deviance."
         ) from error
     return _scores(table, "dispersions_norm", "dispersion", "dispersions", kept, n_top_genes, notes)
 
