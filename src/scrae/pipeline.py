@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from anndata import AnnData
@@ -30,6 +30,7 @@ __all__ = ["Progress", "Silent", "analyse", "resolve_device", "run"]
 _LIBRARIES = ("scrae", "torch", "numpy", "scipy", "scikit-learn", "anndata", "scanpy")
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Who is told how far a run is."""
 
@@ -114,6 +115,7 @@ def run(
     also_2d: bool = False,
     device: str = "auto",
     command: str = "scrae.run",
+    title: str = "AnnData in memory",
     progress: Progress | None = None,
 ) -> AnnData:
     """Take raw counts to clusters, codes, pictures and a report in the folder ``output``.
@@ -126,6 +128,7 @@ def run(
     label_key : column of obs to score against; None = no scores.
     layer : where the counts are; None = they are looked for.
     device : auto, cpu, cuda or mps; auto takes a CUDA device where there is one.
+    command, title : what ``run.json`` says of how the run was started, and of an input that is no file.
 
     Returns
     -------
@@ -141,7 +144,7 @@ def run(
         warnings.simplefilter("always", ScraeWarning)
         progress.stage("read")
         if isinstance(inputs, AnnData):
-            adata, source = inputs, _source_of_anndata(inputs)
+            adata, source = inputs, _source_of_anndata(inputs, title)
         else:
             paths = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
             adata = io.read(paths, layer=layer, min_counts=settings.preprocess.min_counts)
@@ -196,14 +199,14 @@ class _Clock:
 def _write(adata: AnnData, model: SCRAE, record: dict[str, Any], folder: Path, progress: Progress) -> None:
     """Write everything that DESIGN's contract names; each file appears whole or not at all."""
     clock = _Clock(progress)
+    with clock.stage("figures"), io.atomic_path(folder / "figures") as draft:
+        pl.save_figures(adata, draft, label_key=record["label_key"])  # and their colours into uns
     with clock.stage("write"):
         io.write_h5ad(adata, folder / "result.h5ad")
         with io.atomic_path(folder / "clusters.csv") as draft:
             adata.obs["scrae"].to_csv(draft, index_label="cell", header=["cluster"])
         with io.atomic_path(folder / "model") as draft:
             save(model, draft)
-    with clock.stage("figures"), io.atomic_path(folder / "figures") as draft:
-        pl.save_figures(adata, draft, label_key=record["label_key"])
     with clock.stage("report"):
         _write_record(record, clock, folder)  # the report reads it
         report.build(folder)
@@ -271,16 +274,15 @@ def _pass_on(adata: AnnData, caught: Sequence[warnings.WarningMessage]) -> None:
         warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
 
 
-def _source_of_anndata(adata: AnnData) -> dict[str, Any]:
-    counts = adata.layers["counts"] if "counts" in adata.layers else None
-    if counts is None:
+def _source_of_anndata(adata: AnnData, title: str) -> dict[str, Any]:
+    if "counts" not in adata.layers:
         raise ScraeError(
             'run: expected raw counts in layers["counts"], found none; use scrae.io.use_counts(adata)'
         )
-    digest = hashlib.sha256()
+    counts, digest = adata.layers["counts"], hashlib.sha256()
     for part in (counts.indptr, counts.indices, counts.data):
         digest.update(part.tobytes())
-    return {"path": "AnnData in memory", "sha256": digest.hexdigest()}
+    return {"path": title, "sha256": digest.hexdigest()}
 
 
 def _source_of_files(paths: list[Path]) -> dict[str, Any]:

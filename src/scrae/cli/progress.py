@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from .train import Epoch
+from scrae.train import Epoch
 
-__all__ = ["Bar"]
+__all__ = ["Bar", "progress_bar"]
 
 
 class Bar:
@@ -53,3 +55,10 @@ class Bar:
     def _end(self) -> None:
         if self._task is not None:
             self._progress.update(self._task, total=1, completed=1)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Bar]:
+    """Show a bar while the block runs."""
+    with Bar() as bar:
+        yield bar

@@ -1,0 +1,70 @@
+"""The command line. Heavy imports wait inside the commands, so that ``--help`` is instant."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from scrae.cli import steps, whole
+from scrae.errors import ScraeError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="scrae",
+    help="Clusters and latent spaces of single cells from raw counts, without labels.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> bool:
+    if wanted:
+        from scrae import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a known error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+for command in (
+    whole.demo,
+    whole.run,
+    steps.preprocess,
+    steps.genes,
+    steps.train,
+    steps.embed,
+    steps.cluster,
+    steps.score,
+    steps.plot,
+    steps.report,
+    steps.info,
+):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line: exit 0 fine, 1 a known error in one line, 2 usage."""
+    try:
+        app()
+    except ScraeError as error:
+        if "--debug" in sys.argv:
+            raise
+        typer.echo(f"scrae: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("scrae: stopped", err=True)
+        sys.exit(130)

@@ -1,0 +1,72 @@
+"""The options that commands share, and what they mean."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scrae.errors import ScraeError
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from scrae.config import Settings
+
+Input = Annotated[Path, typer.Argument(help="h5ad, 10x h5, 10x mtx folder, loom, zarr, csv or tsv (.gz).")]
+Prepared = Annotated[Path, typer.Argument(help="h5ad that an earlier step wrote.")]
+OutputFolder = Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")]
+OutputH5ad = Annotated[Path, typer.Option("-o", "--output", help="h5ad to write.")]
+LabelKey = Annotated[str | None, typer.Option(help="Column of obs to score the clusters against.")]
+Clusters = Annotated[str, typer.Option(help="Number of clusters, or auto.", metavar="auto|K")]
+Method = Annotated[
+    str | None,
+    typer.Option(
+        "--gene-selection",
+        "--method",
+        help="seurat_v3, seurat, cell_ranger, pearson_residuals, deviance, m3drop, nbumi, nbumi_high_variance or "
+        "scmarker.",
+    ),
+]
+TopGenes = Annotated[int | None, typer.Option(help="How many genes to model.")]
+Latent = Annotated[int | None, typer.Option(help="Dimensions of the latent code.")]
+MinCells = Annotated[int | None, typer.Option(help="Keep genes seen in at least this many cells.")]
+MinGenes = Annotated[int | None, typer.Option(help="Keep cells with at least this many genes.")]
+MinCounts = Annotated[int | None, typer.Option(help="Keep cells with at least this many counts.")]
+MaxMito = Annotated[
+    float | None, typer.Option(help="Keep cells with at most this mitochondrial share (0 to 1).")
+]
+Layer = Annotated[str | None, typer.Option(help="Layer with the raw counts; looked for where not given.")]
+Preset = Annotated[str, typer.Option(help="default, or paper: the published architecture and rates.")]
+Epochs = Annotated[int | None, typer.Option(help="Most passes over the cells.")]
+Seed = Annotated[int, typer.Option(help="Of everything random.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+ModelFolder = Annotated[Path, typer.Option("--model", help="Model folder, or the folder of a run.")]
+
+
+def settings_of(preset_name: str, **groups: dict[str, Any]) -> Settings:
+    """Return the preset with the options that were given."""
+    from scrae.config import preset
+
+    settings = preset(preset_name)
+    for group, options in groups.items():
+        given = {name: value for name, value in options.items() if value is not None}
+        settings = replace(settings, **{group: replace(getattr(settings, group), **given)})
+    return settings
+
+
+def number_of_clusters(text: str) -> int | None:
+    """Return the number that an option asks for; None for auto."""
+    if text == "auto":
+        return None
+    if not text.isdigit() or int(text) < 1:
+        raise ScraeError(f"--n-clusters: expected auto or a positive whole number, found {text!r}")
+    return int(text)
+
+
+def say_notes(adata: AnnData) -> None:
+    """Print what was dropped or lost, in plain words."""
+    for line in adata.uns.get("scrae", {}).get("notes", []):
+        typer.echo(f"- {line}")

@@ -1,0 +1,209 @@
+"""The same path a step at a time. Heavy imports wait inside the commands."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scrae.cli.options import (
+    Clusters,
+    Device,
+    Epochs,
+    Input,
+    LabelKey,
+    Latent,
+    Layer,
+    MaxMito,
+    Method,
+    MinCells,
+    MinCounts,
+    MinGenes,
+    ModelFolder,
+    OutputFolder,
+    OutputH5ad,
+    Prepared,
+    Preset,
+    Seed,
+    TopGenes,
+    number_of_clusters,
+    say_notes,
+    settings_of,
+)
+
+if TYPE_CHECKING:
+    from scrae.model import SCRAE
+
+
+def preprocess(
+    file: Input,
+    output: OutputH5ad,
+    gene_selection: Method = None,
+    n_top_genes: TopGenes = None,
+    min_cells: MinCells = None,
+    min_genes: MinGenes = None,
+    min_counts: MinCounts = None,
+    max_mito: MaxMito = None,
+    layer: Layer = None,
+    preset: Preset = "default",
+) -> None:
+    """Filter, normalise and select genes."""
+    from scrae import io, pp
+
+    pre = settings_of(
+        preset,
+        preprocess={
+            "gene_selection": gene_selection,
+            "n_top_genes": n_top_genes,
+            "min_cells": min_cells,
+            "min_genes": min_genes,
+            "min_counts": min_counts,
+            "max_mito": max_mito,
+        },
+    ).preprocess
+    adata = io.read(file, layer=layer, min_counts=pre.min_counts)
+    pp.filter(
+        adata,
+        min_cells=pre.min_cells,
+        min_genes=pre.min_genes,
+        min_counts=pre.min_counts,
+        max_mito=pre.max_mito,
+    )
+    pp.normalize(adata)
+    pp.select_genes(adata, method=pre.gene_selection, n_top_genes=pre.n_top_genes)
+    io.write_h5ad(adata, output)
+    say_notes(adata)
+
+
+def genes(
+    file: Input,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="csv to write: gene, score, rank, selected.")
+    ],
+    method: Method = "m3drop",
+    n_top_genes: TopGenes = None,
+    fdr: Annotated[float | None, typer.Option(help="The method's own threshold instead of a number.")] = None,
+    min_cells: MinCells = 10,
+    layer: Layer = None,
+) -> None:
+    """Select genes and write the table."""
+    from scrae import io, pp
+
+    adata = io.read(file, layer=layer)
+    pp.filter(adata, min_cells=min_cells or 0)
+    pp.normalize(adata)
+    number = 2000 if n_top_genes is None and fdr is None else n_top_genes
+    pp.select_genes(adata, method=method or "m3drop", n_top_genes=number, fdr=fdr)
+    table = adata.var[["scrae_score", "scrae_rank", "scrae_selected"]]
+    with io.atomic_path(output) as draft:
+        table.sort_values("scrae_rank").to_csv(
+            draft, index_label="gene", header=["score", "rank", "selected"]
+        )
+    say_notes(adata)
+
+
+def train(
+    file: Prepared,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Model folder to write.")],
+    n_latent: Latent = None,
+    preset: Preset = "default",
+    max_epochs: Epochs = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """Train a model on a prepared h5ad."""
+    from scrae import io, tl
+    from scrae.checkpoint import save
+    from scrae.cli.progress import progress_bar
+    from scrae.pipeline import resolve_device
+
+    settings = settings_of(
+        preset, model={"n_latent": n_latent}, train={"max_epochs": max_epochs, "seed": seed}
+    )
+    adata = io.read_h5ad(file)
+    with progress_bar() as progress:
+        progress.stage("train")
+        most = settings.train.max_epochs
+        model = tl.train(
+            adata,
+            settings.model,
+            settings.train,
+            device=resolve_device(device),
+            on_epoch=lambda e: progress.epoch(e, most),
+        )
+    with io.atomic_path(output) as draft:
+        save(model, draft)
+    facts = adata.uns["scrae"]["train"]
+    typer.echo(f"{facts['epochs']} epochs: {facts['stopped_because']}.")
+
+
+def embed(file: Input, model: ModelFolder, output: OutputH5ad, layer: Layer = None) -> None:
+    """Embed cells, also new ones, with a trained model."""
+    from scrae import io, tl
+
+    adata = io.read(file, layer=layer)
+    tl.embed(adata, _load(model))
+    io.write_h5ad(adata, output)
+    say_notes(adata)
+
+
+def cluster(file: Prepared, output: OutputH5ad, n_clusters: Clusters = "auto", seed: Seed = 0) -> None:
+    """Cluster embedded cells."""
+    from scrae import io, tl
+
+    adata = io.read_h5ad(file)
+    tl.cluster(adata, n_clusters=number_of_clusters(n_clusters), seed=seed)
+    io.write_h5ad(adata, output)
+    typer.echo(f"{adata.uns['scrae']['clusters']['n_clusters']} clusters.")
+
+
+def score(file: Prepared, label_key: Annotated[str, typer.Option(help="Column of obs with labels.")]) -> None:
+    """Score the clusters of an h5ad against labels."""
+    from scrae import io, tl
+
+    for name, value in tl.score(io.read_h5ad(file), label_key).items():
+        typer.echo(f"{name:14s}{value:.4f}")
+
+
+def plot(file: Prepared, output: OutputFolder, label_key: LabelKey = None, seed: Seed = 0) -> None:
+    """Draw every picture that an h5ad has the slots for."""
+    from scrae import io, pl, tl
+
+    adata = io.read_h5ad(file)
+    if "X_umap_scrae" not in adata.obsm and "X_scrae" in adata.obsm:
+        tl.project(adata, seed=seed)
+    for path in pl.save_figures(adata, output, label_key=label_key):
+        typer.echo(path)
+
+
+def report(folder: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:
+    """Write report.html again from what a run wrote."""
+    from scrae.report import build
+
+    typer.echo(build(folder))
+
+
+def info(file: Input) -> None:
+    """Say what is in a file, and what to run on it."""
+    from scrae import io
+
+    adata = io.read(file, min_counts=0)
+    counts = adata.layers["counts"]
+    typer.echo(
+        f"{file}: {adata.n_obs} cells x {adata.n_vars} genes, {counts.nnz / (adata.n_obs * adata.n_vars):.1%} nonzero"
+    )
+    say_notes(adata)
+    for name, column in adata.obs.items():
+        values = column.nunique()
+        typer.echo(f"  obs {name!r}: {values} different values, e.g. {column.iloc[0]}")
+    label = next((n for n, c in adata.obs.items() if 1 < c.nunique() <= 100), None)
+    hint = f" --label-key {shlex.quote(str(label))}" if label else ""
+    typer.echo(f"\nTry: scrae run {shlex.quote(str(file))} -o out{hint}")
+
+
+def _load(folder: Path) -> SCRAE:
+    from scrae.checkpoint import load
+
+    return load(folder / "model" if (folder / "model").is_dir() else folder)

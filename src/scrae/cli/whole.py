@@ -1,0 +1,112 @@
+"""``demo`` and ``run``: the whole path by one command."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scrae.cli.options import (
+    Clusters,
+    Device,
+    Epochs,
+    LabelKey,
+    Latent,
+    Layer,
+    MaxMito,
+    Method,
+    MinCells,
+    MinCounts,
+    MinGenes,
+    OutputFolder,
+    Preset,
+    Seed,
+    TopGenes,
+    number_of_clusters,
+    say_notes,
+    settings_of,
+)
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from scrae.config import Settings
+
+
+def demo(
+    output: OutputFolder = Path("demo"), seed: Seed = 0, device: Device = "auto", also_2d: bool = False
+) -> None:
+    """Run the whole path on 700 real blood cells that come with scanpy; no download."""
+    from scrae.datasets import pbmc
+
+    settings = settings_of("default", train={"seed": seed}, cluster={"n_clusters": 10})
+    title = "700 blood cells (PBMC) that come with scanpy"
+    _run(pbmc(), output, settings, title=title, label_key="bulk_labels", also_2d=also_2d, device=device)
+
+
+def run(
+    inputs: Annotated[list[Path], typer.Argument(help="One file or folder; several are several samples.")],
+    output: OutputFolder,
+    label_key: LabelKey = None,
+    n_clusters: Clusters = "auto",
+    gene_selection: Method = None,
+    n_top_genes: TopGenes = None,
+    n_latent: Latent = None,
+    also_2d: Annotated[
+        bool, typer.Option(help="Train a second, two-dimensional model for a picture.")
+    ] = False,
+    min_cells: MinCells = None,
+    min_genes: MinGenes = None,
+    min_counts: MinCounts = None,
+    max_mito: MaxMito = None,
+    layer: Layer = None,
+    preset: Preset = "default",
+    max_epochs: Epochs = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """Take raw counts to clusters, codes, pictures and a report."""
+    settings = settings_of(
+        preset,
+        preprocess={
+            "gene_selection": gene_selection,
+            "n_top_genes": n_top_genes,
+            "min_cells": min_cells,
+            "min_genes": min_genes,
+            "min_counts": min_counts,
+            "max_mito": max_mito,
+        },
+        model={"n_latent": n_latent},
+        train={"max_epochs": max_epochs, "seed": seed},
+        cluster={"n_clusters": number_of_clusters(n_clusters)},
+    )
+    _run(list(inputs), output, settings, label_key=label_key, layer=layer, also_2d=also_2d, device=device)
+
+
+def _run(inputs: Any, output: Path, settings: Settings, **options: Any) -> None:
+    from scrae.pipeline import run as run_pipeline
+
+    command = shlex.join(["scrae", *sys.argv[1:]])
+    from scrae.cli.progress import progress_bar
+
+    with progress_bar() as progress:
+        adata = run_pipeline(inputs, output, settings, command=command, progress=progress, **options)
+    _summary(adata, output)
+
+
+def _summary(adata: AnnData, output: Path) -> None:
+    facts = adata.uns["scrae"]
+    say_notes(adata)
+    typer.echo(f"\ncells     {adata.n_obs}")
+    typer.echo(f"genes     {int(adata.var['scrae_selected'].sum())} modelled of {adata.n_vars}")
+    typer.echo(f"training  {facts['train']['epochs']} epochs: {facts['train']['stopped_because']}")
+    typer.echo(f"clusters  {facts['clusters']['n_clusters']}")
+    if "scores" in facts:
+        scores = {name: value for name, value in facts["scores"].items() if name != "label_key"}
+        typer.echo(
+            f"scores    {'  '.join(f'{n} {v:.3f}' for n, v in scores.items())}  ({facts['scores']['label_key']})"
+        )
+    typer.echo(f"report    {output / 'report.html'}")

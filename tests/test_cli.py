@@ -1,0 +1,213 @@
+"""The command line, as a user types it: in this process, and in one of its own where that matters."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData, read_h5ad
+from scipy import sparse
+
+from scrae import __version__
+from scrae.cli import main
+from scrae.errors import ScraeError
+
+SCORES = ["nmi", "ari", "ami", "homogeneity", "completeness"]
+
+
+class Done(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def scrae(*arguments: object) -> Done:
+    """Run the command line here, with its own streams and exit status."""
+    out, err = io.StringIO(), io.StringIO()
+    before, sys.argv = sys.argv, ["scrae", *map(str, arguments)]
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            main()
+        code = 0
+    except SystemExit as exit_:
+        code = int(exit_.code or 0)
+    finally:
+        sys.argv = before
+    return Done(code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="session")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """90 cells of three kinds over 60 genes, as an h5ad of raw counts."""
+    rng = np.random.default_rng(11)
+    kind = np.arange(90) % 3
+    rates = np.full((3, 60), 0.4)
+    for k in range(3):
+        rates[k, 15 * k : 15 * k + 15] = 6.0
+    made = AnnData(sparse.csr_matrix(rng.poisson(rates[kind]).astype(np.float32)))
+    made.obs["cell_type"] = pd.Categorical(np.array(["T", "B", "NK"])[kind])
+    made.obs_names = [f"cell{i}" for i in range(90)]
+    made.var_names = [f"gene{i}" for i in range(60)]
+    path = tmp_path_factory.mktemp("raw") / "cells.h5ad"
+    made.write_h5ad(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def result(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "out"
+    done = scrae("run", raw, "-o", folder, "--label-key", "cell_type", "--max-epochs", 20, "--seed", 4)
+    assert done.returncode == 0, done.stderr
+    assert "report.html" in done.stdout
+    assert "nmi" in done.stdout
+    return folder
+
+
+def test_run_writes_the_contract(result: Path, raw: Path) -> None:
+    names = {p.relative_to(result).as_posix() for p in result.rglob("*") if p.is_file()}
+    assert {
+        "result.h5ad", "clusters.csv", "report.html", "run.json",
+        "model/config.json", "model/weights.safetensors", "model/genes.txt",
+    } <= names  # fmt: skip
+    assert {"figures/umap_clusters.png", "figures/history.png"} <= names
+    record = json.loads((result / "run.json").read_text())
+    assert list(record["scores"]) == SCORES
+    assert record["input"]["path"] == str(raw)
+    assert record["input"]["n_cells"] == 90
+    assert record["input"]["n_genes"] == 60
+    assert len(record["input"]["sha256"]) == 64
+    assert record["seed"] == 4
+    assert record["config"]["train"]["seed"] == 4
+    assert record["epochs"] <= 20
+    assert record["peak_memory_mb"] > 0
+    assert {"read", "preprocess", "train", "cluster", "report"} <= set(record["seconds"])
+    assert not [p for p in result.iterdir() if p.name.startswith(".")]
+
+
+def test_the_table_of_clusters_is_that_of_the_result(result: Path) -> None:
+    table = pd.read_csv(result / "clusters.csv", index_col="cell", dtype=str)
+    adata = read_h5ad(result / "result.h5ad")
+    assert list(table["cluster"]) == list(adata.obs["scrae"])
+    assert list(table.index) == list(adata.obs_names)
+
+
+def test_the_same_path_a_step_at_a_time_gives_the_same_codes(result: Path, raw: Path, tmp_path: Path) -> None:
+    p, m, e, c = (tmp_path / name for name in ("p.h5ad", "model", "e.h5ad", "c.h5ad"))
+    for step in (
+        ("preprocess", raw, "-o", p),
+        ("train", p, "-o", m, "--max-epochs", 20, "--seed", 4),
+        ("embed", p, "--model", m, "-o", e),
+        ("cluster", e, "-o", c, "--seed", 4),
+    ):
+        done = scrae(*step)
+        assert done.returncode == 0, done.stderr
+    whole, steps = read_h5ad(result / "result.h5ad"), read_h5ad(c)
+    assert np.array_equal(whole.obsm["X_scrae"], steps.obsm["X_scrae"])
+    assert list(whole.obs["scrae"]) == list(steps.obs["scrae"])
+    done = scrae("score", c, "--label-key", "cell_type")
+    shown = dict(line.split() for line in done.stdout.splitlines())
+    record = json.loads((result / "run.json").read_text())
+    assert {k: f"{v:.4f}" for k, v in record["scores"].items()} == shown
+
+
+def test_new_cells_in_another_gene_order_get_the_same_codes(result: Path, raw: Path, tmp_path: Path) -> None:
+    adata = read_h5ad(raw)
+    adata[:, ::-1].copy().write_h5ad(tmp_path / "new.h5ad")
+    done = scrae("embed", tmp_path / "new.h5ad", "--model", result, "-o", tmp_path / "e.h5ad")
+    assert done.returncode == 0, done.stderr
+    whole = read_h5ad(result / "result.h5ad")
+    assert np.array_equal(read_h5ad(tmp_path / "e.h5ad").obsm["X_scrae"], whole.obsm["X_scrae"])
+
+
+def test_genes_writes_a_table(raw: Path, tmp_path: Path) -> None:
+    done = scrae("genes", raw, "-o", tmp_path / "genes.csv", "--method", "m3drop", "--n-top-genes", 7)
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "genes.csv")
+    assert list(table.columns) == ["gene", "score", "rank", "selected"]
+    assert table["selected"].sum() == 7
+    assert list(table["rank"]) == sorted(table["rank"])
+
+
+def test_plot_and_report_can_be_made_again(result: Path, tmp_path: Path) -> None:
+    (result / "report.html").unlink()
+    assert scrae("report", result).returncode == 0
+    assert "cell_type" in (result / "report.html").read_text(encoding="utf-8")
+    done = scrae("plot", result / "result.h5ad", "-o", tmp_path / "figures", "--label-key", "cell_type")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "figures" / "umap_labels.svg").exists()
+
+
+def test_info_says_what_to_run(raw: Path) -> None:
+    done = scrae("info", raw)
+    assert "90 cells x 60 genes" in done.stdout
+    assert f"scrae run {raw} -o out --label-key cell_type" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("--label-key", "celltype"),
+            "found no 'celltype'; there is cell_type; did you mean --label-key cell_type?",
+        ),
+        (("--n-clusters", "many"), "--n-clusters: expected auto or a positive whole number, found 'many'"),
+        (("--preset", "papr"), "preset: expected 'default' or 'paper', found 'papr'"),
+        (("--n-latent", "0"), "ModelConfig.n_latent: expected 1 to 65536, found 0"),
+        (("--gene-selection", "best"), "PreprocessConfig.gene_selection: expected one of 'seurat_v3'"),
+        (("--device", "tpu"), "device: expected auto, cpu, cuda or mps, found 'tpu'"),
+        (("--layer", "spliced"), "spliced"),
+        (("--n-clusters", "500"), "expected at most as many clusters as cells (90), found 500"),
+    ],
+)
+def test_a_known_error_is_one_line_and_leaves_nothing(
+    raw: Path, tmp_path: Path, arguments: tuple[str, str], message: str
+) -> None:
+    done = scrae("run", raw, "-o", tmp_path / "out", "--max-epochs", 1, *arguments)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert done.stderr.startswith("scrae: ")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_debug_shows_the_traceback(raw: Path, tmp_path: Path) -> None:
+    with pytest.raises(ScraeError, match="found 'papr'"):
+        scrae("--debug", "run", raw, "-o", tmp_path, "--preset", "papr")
+
+
+def test_version() -> None:
+    assert scrae("--version").stdout.strip() == __version__
+
+
+def test_usage_errors_end_with_two() -> None:
+    assert scrae("run").returncode == 2
+    assert scrae("fly").returncode == 2
+
+
+def test_the_program_reports_its_status_to_the_shell(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "scrae", "run", "nowhere.h5ad", "-o", "out"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("scrae: ")
+    assert "nowhere.h5ad" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys, scrae.cli; print(sorted({'torch','scanpy','anndata','pandas','matplotlib'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

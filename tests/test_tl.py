@@ -1,0 +1,148 @@
+"""Codes, clusters, scores and pictures on AnnData."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+from scipy import sparse
+
+from scrae import ModelConfig, ScraeError, ScraeWarning, TrainConfig, tl
+
+MODEL = ModelConfig(
+    n_latent=3, encoder_layers=(16,), decoder_layers=(16,), critic_layers=(8,), generator_layers=(8,)
+)
+TRAIN = TrainConfig(max_epochs=2, batch_size=16, patience=None, validation_fraction=0.0, seed=3)
+
+
+@pytest.fixture
+def adata() -> AnnData:
+    """60 cells of two kinds over 12 genes, of which ten are selected."""
+    rng = np.random.default_rng(5)
+    rates = np.where(
+        np.arange(60)[:, None] < 40,
+        np.r_[np.full(6, 9.0), np.full(6, 0.5)],
+        np.r_[np.full(6, 0.5), np.full(6, 9.0)],
+    )
+    counts = sparse.csr_matrix(rng.poisson(rates).astype(np.int32))
+    made = AnnData(counts.astype(np.float32), layers={"counts": counts})
+    made.var_names = [f"g{i}" for i in range(12)]
+    made.obs_names = [f"c{i}" for i in range(60)]
+    made.var["scrae_selected"] = [True] * 10 + [False] * 2
+    made.obs["kind"] = pd.Categorical(["a"] * 40 + ["b"] * 20)
+    return made
+
+
+def test_count_data_takes_the_selected_genes(adata: AnnData) -> None:
+    data = tl.count_data(adata)
+    assert data.genes == tuple(f"g{i}" for i in range(10))
+    assert np.array_equal(data.totals.numpy(), adata.layers["counts"][:, :10].sum(axis=1).A1)
+
+
+def test_count_data_needs_counts_and_a_selection(adata: AnnData) -> None:
+    del adata.var["scrae_selected"]
+    with pytest.raises(ScraeError, match=r"found none; use scrae\.pp\.select_genes"):
+        tl.count_data(adata)
+    del adata.layers["counts"]
+    with pytest.raises(ScraeError, match=r"found none; use scrae\.io\.use_counts"):
+        tl.count_data(adata)
+
+
+def test_genes_are_aligned_by_name(adata: AnnData) -> None:
+    genes = ("g7", "g0", "g11")
+    data = tl.count_data(adata, genes=genes)
+    dense = data.batch(np_rows(60))
+    expected = adata.layers["counts"].toarray()[:, [7, 0, 11]]
+    assert np.array_equal(dense.dense(dense.nonzeros.value).numpy(), expected)
+
+
+def test_missing_genes_count_as_zero_and_are_said(adata: AnnData) -> None:
+    with pytest.warns(
+        ScraeWarning, match="1 of the model's 3 genes are missing in the data and count as zero"
+    ):
+        data = tl.count_data(adata, genes=("g7", "elsewhere", "g0"))
+    batch = data.batch(np_rows(60))
+    dense = batch.dense(batch.nonzeros.value).numpy()
+    assert (dense[:, 1] == 0).all()
+    assert np.array_equal(dense[:, [0, 2]], adata.layers["counts"].toarray()[:, [7, 0]])
+    assert adata.uns["scrae"]["notes"][-1].startswith("1 of the model's 3 genes")
+
+
+def test_too_small_an_overlap_is_an_error_that_shows_both_kinds_of_names(adata: AnnData) -> None:
+    with pytest.raises(
+        ScraeError, match=r"at least 50% of the model's 4 genes, found 25% \(the model has e\.g\. ENS1"
+    ):
+        tl.count_data(adata, genes=("ENS1", "ENS2", "ENS3", "g1"))
+    adata.var_names = ["g0"] * 2 + list(adata.var_names[2:])
+    with pytest.raises(ScraeError, match="expected unique gene names"):
+        tl.count_data(adata, genes=("g3", "g4"))
+
+
+def test_train_writes_its_slots_and_embed_repeats_the_codes(adata: AnnData) -> None:
+    model = tl.train(adata, MODEL, TRAIN)
+    codes = adata.obsm["X_scrae"].copy()
+    assert codes.shape == (60, 3)
+    assert codes.dtype == np.float32
+    facts = adata.uns["scrae"]
+    assert (facts["seed"], facts["train"]["epochs"], facts["model"]["n_latent"]) == (3, 2, 3)
+    assert len(facts["history"]["reconstruction"]) == 2
+    shuffled = adata[:, ::-1].copy()
+    tl.embed(shuffled, model)
+    assert np.array_equal(shuffled.obsm["X_scrae"], codes)
+
+
+def test_cells_without_counts_in_the_selected_genes_are_kept_and_said(adata: AnnData) -> None:
+    counts = adata.layers["counts"].tolil()
+    counts[0, :10] = 0
+    adata.layers["counts"] = sparse.csr_matrix(counts)
+    tl.train(adata, MODEL, TRAIN)
+    assert np.isfinite(adata.obsm["X_scrae"]).all()
+    assert "1 cells have no count in the selected genes" in adata.uns["scrae"]["notes"][-1]
+
+
+def test_clusters_are_named_by_size(adata: AnnData) -> None:
+    adata.obsm["X_scrae"] = np.where(np.arange(60)[:, None] < 20, 5.0, -5.0) + np.zeros((60, 3))
+    tl.cluster(adata, n_clusters=2)
+    assert list(adata.obs["scrae"].cat.categories) == ["0", "1"]
+    assert list(adata.obs["scrae"]) == ["1"] * 20 + ["0"] * 40
+    assert adata.uns["scrae"]["clusters"]["n_clusters"] == 2
+
+
+def test_the_number_of_clusters_is_found_where_it_is_plain(adata: AnnData) -> None:
+    rng = np.random.default_rng(0)
+    centres = np.eye(3) * 20
+    adata.obsm["X_scrae"] = centres[np.arange(60) % 3] + rng.normal(size=(60, 3))
+    tl.cluster(adata)
+    facts = adata.uns["scrae"]["clusters"]
+    assert facts["n_clusters"] == 3
+    assert facts["candidates"][np.argmax(facts["values"])] == 3
+
+
+def test_score_reads_the_labels_that_are_there(adata: AnnData) -> None:
+    adata.obs["scrae"] = pd.Categorical(["0"] * 40 + ["1"] * 20)
+    adata.obs.loc["c0", "kind"] = np.nan
+    scores = tl.score(adata, "kind")
+    assert scores == {"nmi": 1.0, "ari": 1.0, "ami": 1.0, "homogeneity": 1.0, "completeness": 1.0}
+    assert adata.uns["scrae"]["scores"]["label_key"] == "kind"
+    with pytest.raises(ScraeError, match="expected a column 'Kind' in obs, found kind, scrae"):
+        tl.score(adata, "Kind")
+
+
+def test_project_makes_three_pictures_and_leaves_the_codes(adata: AnnData) -> None:
+    rng = np.random.default_rng(1)
+    adata.obsm["X_scrae"] = rng.normal(size=(60, 3)).astype(np.float32)
+    before = adata.obsm["X_scrae"].copy()
+    tl.project(adata)
+    for name in ("X_pca_scrae", "X_tsne_scrae", "X_umap_scrae"):
+        assert adata.obsm[name].shape == (60, 2)
+        assert np.isfinite(adata.obsm[name]).all()
+    assert np.array_equal(adata.obsm["X_scrae"], before)
+    with pytest.raises(ScraeError, match=r"expected codes in obsm\['X_other'\]"):
+        tl.project(adata, use_rep="X_other")
+
+
+def np_rows(n: int):
+    import torch
+
+    return torch.arange(n)
