@@ -39,7 +39,7 @@ def test_size_factors_of_ones_own(counts):
     np.testing.assert_array_equal(ours.selected, theirs["highly_variable"])
     kept = np.arange(60) != 3
     np.testing.assert_allclose(ours.score[kept], theirs["dispersions_norm"][kept], rtol=1e-9, atol=1e-11)
-    assert ours.notes == ("1 cells without counts dropped", "1 genes without counts dropped")
+    assert ours.notes == ("1 cell without counts dropped", "1 gene without counts dropped")
 
 
 def test_a_gene_that_does_not_vary_comes_last():

@@ -87,7 +87,7 @@ def test_the_whole_against_loops(seed):
     assert ours.score[2] == -np.inf
     assert ours.rank[2] == 69
     assert ours.p_value is None
-    assert ours.notes == ("1 cells with at most 8 genes dropped", "1 genes without counts dropped")
+    assert ours.notes == ("1 cell with at most 8 genes dropped", "1 gene without counts dropped")
 
 
 def test_a_number_of_genes_takes_markers_first_and_says_what_it_fills():

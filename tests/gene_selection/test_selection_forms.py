@@ -142,7 +142,7 @@ def test_empty_genes_come_last_and_empty_cells_are_left_out(counts, method):
     if ours.p_value is not None:
         assert ours.p_value[3] == 1
     cells = "with at most 10 genes" if method == "scmarker" else "without counts"
-    assert ours.notes == (f"1 cells {cells} dropped", "1 genes without counts dropped")
+    assert ours.notes == (f"1 cell {cells} dropped", "1 gene without counts dropped")
     assert clean.notes == ()
 
 

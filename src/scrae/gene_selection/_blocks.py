@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from scrae.errors import ScraeError
+from scrae.gene_selection._result import counted
 
 __all__ = ["Counts", "GeneSums", "Matrix", "RowBlocks", "check_values", "sum_over_cells"]
 
@@ -180,9 +181,9 @@ def _kept_only(
     kept, filled = detected > 0, totals > 0
     notes = []
     if n := int((~filled).sum()):
-        notes.append(f"{n} cells without counts dropped")
+        notes.append(f"{counted(n, 'cell')} without counts dropped")
     if n := int((~kept).sum()):
-        notes.append(f"{n} genes without counts dropped")
+        notes.append(f"{counted(n, 'gene')} without counts dropped")
     return GeneSums(
         sums=tuple(part[kept] for part in sums),
         n_zero=int(filled.sum()) - detected[kept],

@@ -18,6 +18,7 @@ __all__ = [
     "GeneScores",
     "MichaelisMenten",
     "adjust",
+    "counted",
     "scores_of",
     "spread",
 ]
@@ -76,6 +77,11 @@ class GeneScores:
     """What a plot needs. None after `combine_batches`: there is one fit per batch."""
     notes: tuple[str, ...]
     """What was dropped or fell short, in plain words."""
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: "1 cell", "2 cells"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def spread(values: NDArray[np.float64], kept: NDArray[np.bool_], fill: float) -> NDArray[np.float64]:
@@ -146,7 +152,9 @@ def scores_of(
             raise ScraeError(f"expected n_top_genes of at least 1, found {choice}: ask for one gene or more")
         selected[index[order[:choice]]] = True
         if choice > index.size:
-            notes.append(f"{choice} genes asked for, {index.size} available: all of them are selected")
+            notes.append(
+                f"{counted(choice, 'gene')} asked for, {index.size} available: all of them are selected"
+            )
     return GeneScores(
         score=spread(score, kept, -np.inf),
         rank=rank,

@@ -12,7 +12,7 @@ from scipy import sparse
 from scrae.errors import ScraeError, ScraeWarning
 from scrae.gene_selection._blocks import Matrix, are_whole, check_values
 from scrae.gene_selection._modes import count_modes
-from scrae.gene_selection._result import GeneFit, GeneScores, scores_of
+from scrae.gene_selection._result import GeneFit, GeneScores, counted, scores_of
 
 __all__ = ["scmarker"]
 
@@ -210,10 +210,12 @@ def _notes(
 ) -> list[str]:
     notes = []
     if aside := int((~busy).sum()):
-        notes.append(f"{aside} cells with at most {min_genes} genes dropped")
+        notes.append(f"{counted(aside, 'cell')} with at most {min_genes} genes dropped")
     if dropped := int((~kept).sum()):
-        notes.append(f"{dropped} genes without counts dropped")
+        notes.append(f"{counted(dropped, 'gene')} without counts dropped")
     markers = int((partners > 0).sum())
     if n_top_genes is not None and n_top_genes > markers:
-        notes.append(f"{n_top_genes} genes asked for, {markers} are markers: filled with the next by rank")
+        notes.append(
+            f"{counted(n_top_genes, 'gene')} asked for, {markers} are markers: filled with the next by rank"
+        )
     return notes
