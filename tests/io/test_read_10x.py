@@ -101,6 +101,16 @@ def test_mtx_folder_equals_scanpys(tmp_path):
     assert list(theirs.obs_names) == list(ours.obs_names)
 
 
+def test_mtx_of_reals_in_any_order_and_with_comments(tmp_path):
+    folder = write_mtx(tmp_path, version=3, gz=False)
+    lines = (folder / "matrix.mtx").read_text().splitlines()
+    first = next(n for n, line in enumerate(lines) if not line.startswith("%"))
+    values = [f"{line}.0" for line in reversed(lines[first + 1 :])]
+    head = ["%%MatrixMarket matrix coordinate real general", "% one", "%two", lines[first].replace(" ", "  ")]
+    (folder / "matrix.mtx").write_text("\r\n".join(head + values))
+    assert_counts(read(folder))
+
+
 def test_mtx_folder_with_one_column_of_names(tmp_path):
     folder = write_mtx(tmp_path, version=2, gz=False)
     (folder / "genes.tsv").write_text("\n".join(GENES) + "\n")

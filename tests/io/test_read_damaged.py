@@ -106,13 +106,34 @@ def test_h5ad_with_tables_that_do_not_fit(tmp_path):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda text: text[: len(text) // 2], "could not be read as Matrix Market"),
-        (lambda text: "hello\n" + text, "could not be read as Matrix Market"),
-        (lambda text: text.replace("\n1 ", "\n99 ", 1), "could not be read as Matrix Market"),
-        (lambda text: "", "could not be read as Matrix Market"),
+        (
+            lambda text: text[: len(text) // 2],
+            r"states \d+ values and holds \d+; it is cut short|could not be read",
+        ),
+        (lambda text: text + "1 1 1\n", r"states \d+ values and holds \d+; it is cut short or damaged"),
+        (
+            lambda text: "hello\n" + text,
+            r"begins with 'hello'; expected '%%MatrixMarket matrix coordinate integer",
+        ),
+        (lambda text: text.replace("general", "symmetric"), r"begins with .* integer symmetric'; expected"),
+        (
+            lambda text: text.replace("\n1 ", "\n99 ", 1),
+            r"has a value outside its 7 x 10 places; it is damaged",
+        ),
+        (
+            lambda text: text.replace("\n1 ", "\n0 ", 1),
+            r"has a value outside its 7 x 10 places; it is damaged",
+        ),
+        (lambda text: text.replace("\n1 ", "\nx ", 1), r"could not be read as Matrix Market; it is damaged"),
+        (
+            lambda text: text.replace("\n1 ", "\n1 1 ", 1),
+            r"could not be read as Matrix Market|it is cut short",
+        ),
+        (lambda text: text.replace("7 10 ", "7 x "), r"could not be read as Matrix Market"),
+        (lambda text: "", r"begins with ''; expected"),
         (
             lambda text: text.replace("7 10 ", "7000000000 10 "),
-            "is 7000000000 x 10, but 7 genes x 10 barcodes",
+            r"is 7000000000 x 10, but 7 genes x 10 barcodes",
         ),
     ],
 )

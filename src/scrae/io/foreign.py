@@ -1,15 +1,29 @@
-"""The border to other libraries' readers: whatever they raise becomes one line that names the file."""
+"""The border to files of others: whatever their reading raises becomes one line that names the file."""
 
 from __future__ import annotations
 
+import gzip
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 
 from scrae.errors import ScraeError
 
-__all__ = ["reading"]
+__all__ = ["is_gzip", "open_text", "reading"]
+
+
+def is_gzip(path: Path) -> bool:
+    """Whether a text file is gzipped, by its ending."""
+    return path.suffix.lower() == ".gz"
+
+
+def open_text(path: Path) -> TextIOWrapper:
+    """Open a text file in UTF-8, gzipped or not; a byte order mark is skipped."""
+    if is_gzip(path):
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
 
 
 @contextmanager

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import re
 from collections.abc import Iterable, Sequence
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -16,7 +14,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from scrae.errors import ScraeError
-from scrae.io.foreign import reading
+from scrae.io.foreign import is_gzip, open_text, reading
 from scrae.io.names import note, some
 
 __all__ = ["read_table"]
@@ -59,19 +57,9 @@ def read_table(path: Path, *, transpose: bool) -> AnnData:
     return adata
 
 
-def _open(path: Path) -> TextIOWrapper:
-    if _is_gzip(path):
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
-
-
-def _is_gzip(path: Path) -> bool:
-    return path.suffix.lower() == ".gz"
-
-
 def _read_head(path: Path) -> _Head:
     """Return the names over the columns; over the row names R has no field, pandas an empty one."""
-    with _open(path) as file:
+    with open_text(path) as file:
         line = file.readline()
         delimiter = max("\t,;", key=line.count) if re.search("[\t,;]", line) else " "
         file.seek(0)
@@ -117,7 +105,7 @@ def _read_rows(path: Path, head: _Head) -> tuple[list[str], list[sparse.csr_matr
         chunksize=max(1, _VALUES_AT_A_TIME // len(head.columns)),
         dtype={0: str},
         low_memory=False,
-        compression="gzip" if _is_gzip(path) else None,
+        compression="gzip" if is_gzip(path) else None,
         encoding="utf-8-sig",
     ) as chunks:
         for chunk in chunks:
