@@ -14,12 +14,18 @@ from scrae.distributions import Nonzeros, count_nll, nb_log_prob, zinb_log_prob
 COUNTS = [0, 1, 2, 8, 9, 500, 70_000, 100_000]
 LOG_MU = np.linspace(np.log(1e-6), np.log(1e5), 8).astype(np.float32)
 LOG_THETA = np.linspace(np.log(1e-3), np.log(1e4), 6).astype(np.float32)
-LOGITS = [-30.0, -20.5, -3.0, 0.0, 0.5, 10.0, 30.0, None]
+LOGITS = [-30.0, -15.0, -3.0, 0.0, 0.5, 10.0, 30.0, None]
 GRID = list(product(COUNTS, LOG_MU.tolist(), LOG_THETA.tolist(), LOGITS))
 # Zeros are the delicate case: log(1 - q) with q anywhere between 0 and 1.
 ZEROS = list(
-    product([0], np.linspace(-14, 12, 40, dtype=np.float32).tolist(), LOG_THETA.tolist(), [-6.0, -0.1, 4.0])
+    product(
+        [0], np.linspace(-14, 12, 60, dtype=np.float32).tolist(), [-7.0, -0.9, 1.2, 9.0], [-6.25, -0.1, 4.0]
+    )
 )
+
+
+# Far from any data, yet a network may say so of a strange cell: the loss must stay a number.
+FAR = list(product([0, 1, 40], [-80.0, 0.0, 11.0], [-20.0, 0.0, 20.0], [-200.0, 95.0, 200.0]))
 
 
 def nonzeros_of(counts: Tensor) -> Nonzeros:
@@ -63,6 +69,15 @@ def test_float32_equals_mpmath_to_five_digits_over_the_whole_grid():
         for x, m, t, logit in points
     ]
     np.testing.assert_allclose(readable, expected, rtol=1e-8)
+
+
+def test_far_from_any_data_it_is_still_right_and_its_gradients_finite():
+    expected = np.array([zinb.log_prob(*point) for point in FAR])
+    np.testing.assert_allclose(fused(FAR), expected, rtol=1e-5, atol=1e-30)
+    x, log_mu, log_theta, logits = (torch.tensor(column)[None, :] for column in zip(*FAR, strict=True))
+    inputs = [v.clone().requires_grad_() for v in (log_mu, log_theta[0], logits)]
+    for gradient in torch.autograd.grad(count_nll(*inputs, nonzeros_of(x)).sum(), inputs):
+        assert torch.isfinite(gradient).all()
 
 
 @pytest.mark.parametrize("mu", [0.01, 3.0, 100.0])

@@ -112,11 +112,11 @@ class _CountNLL(torch.autograd.Function):
     ) -> Tensor:
         theta, mu = log_theta.exp(), log_mu.exp()
         a = torch.log1p(mu / theta).mul_(-theta)
-        keep = None if zi_logits is None else torch.sigmoid(-zi_logits)
-        at = _at_nonzeros(log_mu, log_theta, keep, nonzeros)
-        if zi_logits is None or keep is None:
+        at = _at_nonzeros(log_mu, log_theta, zi_logits, nonzeros)
+        if zi_logits is None:
             log_prob = a.clone()
         else:
+            keep = torch.sigmoid(-zi_logits)
             q = torch.expm1(a).mul_(keep)
             log_prob = torch.log1p(q)
             _mend(log_prob, q, a, zi_logits)
@@ -124,7 +124,7 @@ class _CountNLL(torch.autograd.Function):
         if any(ctx.needs_input_grad):
             pull = mu.mul(theta).div_(mu.add_(theta))  # -da/dlog mu
             d_theta = (a + pull).neg_()  # -da/dlog theta
-            if zi_logits is None or keep is None:
+            if zi_logits is None:
                 d_mu, d_zi = pull, None
             else:
                 weight = a.sub_(zi_logits).sigmoid_()  # posterior: this zero came from the negative binomial
@@ -153,7 +153,9 @@ class _AtNonzeros(NamedTuple):
     d_zi_logits: Tensor
 
 
-def _at_nonzeros(log_mu: Tensor, log_theta: Tensor, keep: Tensor | None, nonzeros: Nonzeros) -> _AtNonzeros:
+def _at_nonzeros(
+    log_mu: Tensor, log_theta: Tensor, zi_logits: Tensor | None, nonzeros: Nonzeros
+) -> _AtNonzeros:
     x, log_t = nonzeros.value.double(), log_theta.double()
     log_gammas, digammas = _gamma_differences(log_t.exp(), nonzeros.gene, x)
     log_t = log_t[nonzeros.gene]
@@ -166,10 +168,10 @@ def _at_nonzeros(log_mu: Tensor, log_theta: Tensor, keep: Tensor | None, nonzero
     d_log_theta = -d_log_mu - a - t * digammas
     log_prob = log_gammas.add_(a).sub_(nonzeros.log_factorial).addcmul_(x, log_ratio.sub_(log_sum))
     inflation = torch.zeros_like(x)
-    if keep is not None:
-        kept = torch.take(keep, nonzeros.position)
-        log_prob += kept.log()
-        inflation = 1 - kept
+    if zi_logits is not None:
+        log_keep = functional.logsigmoid(-torch.take(zi_logits, nonzeros.position))
+        log_prob += log_keep
+        inflation = -torch.expm1(log_keep)
     return _AtNonzeros(log_prob, d_log_mu, d_log_theta, inflation)
 
 
