@@ -41,10 +41,14 @@ def kmeans(z: np.ndarray, n_clusters: int, *, seed: int, n_init: int = 10) -> np
 
     Raises
     ------
-    ScraeError : more clusters than cells.
+    ScraeError : more clusters than cells, or than distinct codes.
     """
     if n_clusters > len(z):
         raise ScraeError(f"kmeans: expected at most as many clusters as cells ({len(z)}), found {n_clusters}")
+    if n_clusters > (distinct := len(np.unique(z, axis=0))):
+        raise ScraeError(
+            f"kmeans: expected at most as many clusters as distinct codes ({distinct}), found {n_clusters}"
+        )
     labels = KMeans(n_clusters, n_init=n_init, random_state=seed).fit_predict(z)
     order = np.argsort(-np.bincount(labels, minlength=n_clusters), kind="stable")
     return np.asarray(np.argsort(order)[labels])
@@ -57,24 +61,23 @@ def choose_n_clusters(z: np.ndarray, *, seed: int, candidates: Sequence[int] = _
 
     Parameters
     ----------
-    candidates : numbers of clusters to try; those of at least the number of cells are left out.
+    candidates : numbers of clusters to try; those of at least the number of distinct codes are left out.
 
     Raises
     ------
-    ScraeError : no candidate fits the number of cells.
+    ScraeError : no candidate fits the number of distinct codes.
     """
     rng = np.random.default_rng(seed)
     sample = z if len(z) <= _SAMPLE else z[np.sort(rng.choice(len(z), _SAMPLE, replace=False))]
-    tried = np.asarray([k for k in candidates if 2 <= k < len(sample)])
+    distinct = len(np.unique(sample, axis=0))
+    tried = np.asarray([k for k in candidates if 2 <= k < distinct])
     if not len(tried):
         raise ScraeError(
-            f"choose_n_clusters: expected more than 2 cells, found {len(z)}; give the number of clusters"
+            f"choose_n_clusters: expected a candidate of at least 2 and below the {distinct} distinct codes, "
+            "found none; give the number of clusters"
         )
-    values = np.asarray([_silhouette(sample, int(k), seed) for k in tried])
+    values = np.asarray(
+        [silhouette_score(sample, kmeans(sample, int(k), seed=seed, n_init=3)) for k in tried]
+    )
     best = int(tried[int(np.argmax(values))])
     return ClusterCount(n_clusters=best, criterion="mean silhouette", candidates=tried, values=values)
-
-
-def _silhouette(z: np.ndarray, n_clusters: int, seed: int) -> float:
-    labels = kmeans(z, n_clusters, seed=seed, n_init=3)
-    return float(silhouette_score(z, labels)) if len(np.unique(labels)) > 1 else -1.0
