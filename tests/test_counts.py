@@ -163,3 +163,21 @@ def test_gene_names_must_fit():
         CountData(DENSE, ["a", "b"])
     assert str(error.value) == "CountData: expected 5 gene names, one a column, found 2"
     assert CountData(DENSE).genes == ("0", "1", "2", "3", "4")
+
+
+def test_a_thinned_batch_keeps_each_molecule_with_probability_one_half():
+    counts = np.tile(np.array([[1, 2, 7, 62, 63, 5000]]), (4000, 1))
+    batch = CountData(counts).batch(torch.arange(4000))
+    thinned = batch.thinned(torch.Generator().manual_seed(3))
+    values = thinned.dense(thinned.nonzeros.value).numpy()
+    expected = counts[0] / 2
+    error = np.sqrt(counts[0] / 4 / 4000)
+    assert (np.abs(values.mean(axis=0) - expected) < 4 * error).all()
+    np.testing.assert_allclose(values.var(axis=0), counts[0] / 4, rtol=0.1)
+    assert (values <= counts).all()
+    assert np.array_equal(thinned.total.numpy(), values.sum(axis=1))
+    assert np.array_equal(batch.nonzeros.value.numpy(), counts.ravel())
+    pairs = np.bincount(values[:, 1].astype(int), minlength=3) / 4000
+    np.testing.assert_allclose(pairs, [0.25, 0.5, 0.25], atol=0.03)
+    again = batch.thinned(torch.Generator().manual_seed(3))
+    assert torch.equal(again.nonzeros.value, thinned.nonzeros.value)

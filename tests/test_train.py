@@ -57,6 +57,7 @@ def train_config(**changes: Any) -> TrainConfig:
         "n_critic": 2,
         "gradient_penalty_weight": 10.0,
         "library_kl_weight": 0.1,
+        "thinning": False,
         "validation_fraction": 0.0,
         "patience": None,
         "seed": 0,
@@ -311,7 +312,14 @@ def test_the_history_has_every_term():
     rows: list[Epoch] = []
     model = SCRAE.for_data(DATA, model_config(), seed=0)
     config = train_config(max_epochs=5, schedule="cosine", validation_fraction=0.2)
-    result = fit(model, DATA, config, on_epoch=rows.append)
+    planned: list[int] = []
+
+    def heard(epoch: Epoch, epochs: int) -> None:
+        rows.append(epoch)
+        planned.append(epochs)
+
+    result = fit(model, DATA, config, on_epoch=heard)
+    assert planned == [5] * 5
     assert list(result.history) == list(Epoch._fields)
     assert {
         "reconstruction",
@@ -420,3 +428,16 @@ def test_a_nan_in_the_last_step_alone_is_seen(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(train, "training_step", late)  # four steps an epoch, two epochs
     with pytest.raises(ScraeError, match="found reconstruction=nan in epoch 2"):
         fitted(model_config(), train_config(max_epochs=2))
+
+
+def test_thinning_hides_half_of_the_molecules_from_the_encoder_only():
+    model = SCRAE.for_data(DATA, model_config(library="observed"), seed=0)
+    batch = DATA.batch(torch.arange(len(DATA)))
+    seen = batch.thinned(Generator().manual_seed(1))
+    plain, thin = model.autoencoder_losses(batch), model.autoencoder_losses(batch, seen=seen)
+    with torch.no_grad():
+        assert torch.equal(thin.z, model.encoder(model.inputs(seen)).z)
+    assert not torch.equal(thin.z, plain.z)
+    _, with_thinning = fitted(model_config(), train_config(thinning=True))
+    _, without = fitted(model_config(), train_config(thinning=False))
+    assert (with_thinning.history["reconstruction"] != without.history["reconstruction"]).all()

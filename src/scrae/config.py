@@ -43,6 +43,7 @@ ClusterMethod = Literal["kmeans"]
 C = TypeVar("C")
 
 _WIDEST, _DEEPEST = 2**16, 32
+_STEPS, _FEWEST_EPOCHS = 1000, 5
 """Bounds of a layer's size and of the number of layers, so that a foreign model folder cannot ask for any amount."""
 _LARGEST_SEED = 2**32 - 1
 """The largest that NumPy, scikit-learn and torch all take."""
@@ -103,7 +104,7 @@ class ModelConfig:
     leak: float = 0.2
     dropout: float = 0.0
     likelihood: Likelihood = "zinb"
-    library: Library = "inferred"
+    library: Library = "observed"
     prior: Prior = "learned"
     divergence: Divergence = "wasserstein"
 
@@ -130,10 +131,11 @@ class TrainConfig:
     Attributes
     ----------
     batch_size : cells a step.
-    max_epochs : upper bound of passes over the training cells.
+    max_epochs : upper bound of passes over the training cells; None = as many as make 1,000 steps, but at
+        least 5 (see :meth:`epochs_for`).
     learning_rate : Adam's, for encoder and decoder.
     adversarial_learning_rate : Adam's with betas (0, 0.9), for critic and latent generator.
-    schedule : learning rates stay constant, or fall along a cosine to a hundredth over ``max_epochs``.
+    schedule : learning rates stay constant, or fall along a cosine to a hundredth over all epochs.
     weight_decay : decoupled (AdamW), for encoder and decoder.
     prior_weight : λ of eq. 3. ``joint``: factor of the encoder's adversarial loss beside the reconstruction.
         ``separate``: factor of the learning rate of the encoder's own adversarial optimiser.
@@ -142,6 +144,8 @@ class TrainConfig:
     n_critic : critic updates per update of generator and encoder.
     gradient_penalty_weight : β of eq. 12.
     library_kl_weight : weight of the library term of eq. 11.
+    thinning : in training the encoder reads a random half of each cell's molecules, and the decoder answers for
+        all of them.
     validation_fraction : share of the cells held out for early stopping; 0 = none.
     patience : epochs without a better held-out likelihood before training stops and the best weights come back;
         None = no early stopping.
@@ -149,16 +153,17 @@ class TrainConfig:
     """
 
     batch_size: int = 128
-    max_epochs: int = 100
-    learning_rate: float = 1e-3
+    max_epochs: int | None = None
+    learning_rate: float = 2e-3
     adversarial_learning_rate: float = 1e-4
-    schedule: Schedule = "constant"
+    schedule: Schedule = "cosine"
     weight_decay: float = 0.0
     prior_weight: float = 1.0
     prior_update: PriorUpdate = "joint"
     n_critic: int = 5
     gradient_penalty_weight: float = 10.0
     library_kl_weight: float = 0.05
+    thinning: bool = True
     validation_fraction: float = 0.1
     patience: int | None = 10
     seed: int = 0
@@ -179,6 +184,12 @@ class TrainConfig:
                 "TrainConfig.patience: early stopping needs held-out cells, found validation_fraction=0; "
                 "set a fraction or patience=None"
             )
+
+    def epochs_for(self, n_cells: int) -> int:
+        """Return the most epochs that training on ``n_cells`` cells takes."""
+        if self.max_epochs is not None:
+            return self.max_epochs
+        return max(_FEWEST_EPOCHS, math.ceil(_STEPS * self.batch_size / n_cells))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,10 +240,13 @@ def preset(name: str) -> Settings:
     if name == "paper":
         return Settings(
             preprocess=PreprocessConfig(gene_selection="seurat", n_top_genes=720),
-            model=ModelConfig(encoder_layers=(512, 512), decoder_layers=(512, 512)),
+            model=ModelConfig(encoder_layers=(512, 512), decoder_layers=(512, 512), library="inferred"),
             train=TrainConfig(
                 batch_size=16,
                 max_epochs=200,
+                learning_rate=1e-3,
+                schedule="constant",
+                thinning=False,
                 adversarial_learning_rate=9e-5,
                 prior_update="separate",
                 prior_weight=1e-3,

@@ -16,6 +16,8 @@ from .errors import ScraeError
 
 __all__ = ["Batch", "CountData"]
 
+_BITS = 62
+
 _LARGEST = 2**31 - 1
 """Largest count: it fits int32. No experiment sees more molecules of a gene in a cell."""
 
@@ -32,6 +34,15 @@ class Batch(NamedTuple):
     def log_library(self) -> Float[Tensor, " cells"]:
         """Log of the total over the modelled genes; a cell without any counts as one count."""
         return self.total.clamp(min=1).log()
+
+    def thinned(self, generator: Generator) -> Batch:
+        """Return the same cells as if half of their molecules had been seen, each with probability ½.
+
+        Counts that vanish stay in the list, as zeros.
+        """
+        value = _half(self.nonzeros.value, generator)
+        total = torch.zeros_like(self.total).index_add_(0, self.row, value)
+        return self._replace(nonzeros=self.nonzeros._replace(value=value), total=total)
 
     def dense(self, values: Float[Tensor, " nonzeros"]) -> Float[Tensor, "cells genes"]:
         """Return a matrix with ``values`` at the nonzero counts and zero elsewhere."""
@@ -123,6 +134,18 @@ class CountData:
         if len(self._log_factorials) <= 65535:
             return self._log_factorials[count]
         return torch.lgamma(value.double() + 1)
+
+
+def _half(counts: Float[Tensor, " nonzeros"], generator: Generator) -> Float[Tensor, " nonzeros"]:
+    """Draw Binomial(count, ½): the ones among as many random bits; beyond 62 bits torch's own sampler."""
+    if counts.is_cuda:  # no bit counting there
+        return torch.binomial(counts, torch.full_like(counts, 0.5), generator=generator)
+    few = counts.long().clamp(max=_BITS)
+    bits = torch.randint(2**_BITS, (len(counts),), generator=generator)
+    kept = torch.from_numpy(np.bitwise_count((bits & ((1 << few) - 1)).numpy())).to(counts.dtype)
+    large = (counts > _BITS).nonzero().squeeze(1)
+    kept[large] = torch.binomial(counts[large], torch.full_like(counts[large], 0.5), generator=generator)
+    return kept
 
 
 def _as_csr(counts: Any) -> sp.csr_matrix:

@@ -93,14 +93,17 @@ class SCRAE(nn.Module):
         per_count = self.target_total / batch.total.clamp(min=1)
         return torch.log1p(batch.nonzeros.value * per_count[batch.row])
 
-    def autoencoder_losses(self, batch: Batch, generator: Generator | None = None) -> AutoencoderLosses:
+    def autoencoder_losses(
+        self, batch: Batch, generator: Generator | None = None, *, seen: Batch | None = None
+    ) -> AutoencoderLosses:
         """Encode and decode a batch.
 
         Parameters
         ----------
+        seen : what the encoder reads of these cells, when that is not all of it (``Batch.thinned``).
         generator : in training mode, draws s ~ N(µs, σs) and dropout. In evaluation mode s = µs.
         """
-        encoded = self.encoder(self.inputs(batch), generator)
+        encoded = self.encoder(self.inputs(seen or batch), generator)
         log_share, zi_logits = self.decoder(encoded.z, generator)
         log_library, kl = self._library(encoded, batch, generator)
         nll = count_nll(log_share + log_library[:, None], self.decoder.log_theta, zi_logits, batch.nonzeros)
@@ -139,8 +142,8 @@ class SCRAE(nn.Module):
         """
         if data.genes != self.genes:
             raise ScraeError(
-                f"SCRAE.encode: expected the model's {len(self.genes)} genes in its order, found {data.n_genes} others; "
-                "align them by name first (scrae.tl.count_data(adata, genes=model.genes))"
+                f"SCRAE.encode: expected the model's {len(self.genes)} genes in its order, "
+                f"found {data.n_genes} others; align them by name first (scrae.tl.count_data(adata, genes=model.genes))"
             )
         was_training = self.training
         self.eval()

@@ -44,6 +44,10 @@ class MLP(nn.Module):
                 h = h * keep / (1 - self.dropout)
         return h
 
+    def weights(self) -> list[Tensor]:
+        """Return the weight matrix of each layer, first to last."""
+        return [layer.weight for layer in self.layers if isinstance(layer, Linear)]
+
 
 class Encoded(NamedTuple):
     """What the encoder says of each cell."""
@@ -147,6 +151,6 @@ class Critic(nn.Module):
                 slopes.append(torch.where(h > 0, 1.0, self.body.leak))
                 h = h * slopes[-1]
         gradient = self.value.weight.expand(len(z), -1)  # [cells, hidden]
-        for layer, slope in zip(reversed(self.body.layers), reversed(slopes), strict=True):
-            gradient = (gradient * slope) @ layer.weight
+        for weight, slope in zip(reversed(self.body.weights()), reversed(slopes), strict=True):
+            gradient = (gradient * slope) @ weight
         return gradient

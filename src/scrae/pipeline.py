@@ -72,8 +72,7 @@ def analyse(
     The model, and the seconds of each stage.
     """
     clock = _Clock(progress or Silent())
-    seed, max_epochs = settings.train.seed, settings.train.max_epochs
-    pre = settings.preprocess
+    seed, pre = settings.train.seed, settings.preprocess
     with clock.stage("preprocess"):
         pp.filter(
             adata,
@@ -90,7 +89,7 @@ def analyse(
             settings.model,
             settings.train,
             device=device,
-            on_epoch=lambda e: clock.progress.epoch(e, max_epochs),
+            on_epoch=clock.progress.epoch,
         )
     if also_2d:
         with clock.stage("train in two dimensions"):

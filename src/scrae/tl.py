@@ -90,14 +90,14 @@ def train(
     *,
     device: torch.device | str = "cpu",
     key_added: str = "X_scrae",
-    on_epoch: Callable[[Epoch], None] | None = None,
+    on_epoch: Callable[[Epoch, int], None] | None = None,
 ) -> SCRAE:
     """Train a model on the selected genes and embed the cells.
 
     Parameters
     ----------
     model_config, train_config : None = the defaults.
-    on_epoch : called after every epoch, for progress.
+    on_epoch : called after every epoch, with it and the most epochs there can be, for progress.
 
     Returns
     -------

@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.optim import Adam, AdamW, Optimizer
 
-from .config import TrainConfig
+from .config import Schedule, TrainConfig
 from .counts import Batch, CountData
 from .errors import ScraeError
 from .losses import critic_loss, encoder_loss, generator_loss, gradient_penalty
@@ -111,7 +111,8 @@ def training_step(
     update_prior : whether generator and encoder learn from the critic in this iteration (every ``n_critic``-th).
     """
     divergence = model.config.divergence
-    losses = model.autoencoder_losses(batch, generator)
+    seen = batch.thinned(generator) if config.thinning else batch
+    losses = model.autoencoder_losses(batch, generator, seen=seen)
     reconstruction, library = losses.reconstruction.mean(), losses.library.mean()
     total = reconstruction + config.library_kl_weight * library
     unused = torch.full_like(reconstruction, math.nan).detach()
@@ -132,11 +133,11 @@ def training_step(
     if config.prior_update == "separate":  # fresh passes, after the autoencoder's step
         if update_prior and optimizers.encoder is not None:
             adversarial = encoder_loss(
-                divergence, model.critic(model.encoder(model.inputs(batch), generator).z)
+                divergence, model.critic(model.encoder(model.inputs(seen), generator).z)
             )
             _descend(optimizers.encoder, adversarial)
         with torch.no_grad():
-            z = model.encoder(model.inputs(batch), generator).z
+            z = model.encoder(model.inputs(seen), generator).z
     critic, penalty = _critic_step(model, z, optimizers, config, generator)
     parts = (reconstruction, library, critic, penalty, generated, adversarial)
     return StepLosses(*(part.detach() for part in parts))
@@ -166,13 +167,17 @@ def _descend(optimizer: Optimizer, loss: Tensor) -> None:
 
 
 def fit(
-    model: SCRAE, data: CountData, config: TrainConfig, *, on_epoch: Callable[[Epoch], None] | None = None
+    model: SCRAE,
+    data: CountData,
+    config: TrainConfig,
+    *,
+    on_epoch: Callable[[Epoch, int], None] | None = None,
 ) -> FitResult:
     """Train ``model`` on ``data``, in place; with early stopping it ends with the best weights.
 
     Parameters
     ----------
-    on_epoch : called after every epoch, for progress.
+    on_epoch : called after every epoch, with it and the most epochs there can be, for progress.
 
     Raises
     ------
@@ -191,12 +196,12 @@ def fit(
         )
     optimizers = Optimizers.of(model, config)
     rates = [(group, group["lr"]) for o in optimizers if o is not None for group in o.param_groups]
-    stopping = _EarlyStopping(config.patience)
+    stopping, epochs = _EarlyStopping(config.patience), config.epochs_for(len(train))
     rows: list[Epoch] = []
     iteration = 0
     model.train()
-    for epoch in range(1, config.max_epochs + 1):
-        factor = _rate_factor(epoch, config)
+    for epoch in range(1, epochs + 1):
+        factor = _rate_factor(epoch, epochs, config.schedule)
         for group, rate in rates:
             group["lr"] = rate * factor
         steps = []
@@ -208,14 +213,14 @@ def fit(
         means = _means(steps)
         rows.append(Epoch(epoch, **means, validation=validation, learning_rate=config.learning_rate * factor))
         if on_epoch is not None:
-            on_epoch(rows[-1])
+            on_epoch(rows[-1], epochs)
         _check_finite(rows[-1], critic=model.critic is not None, validation=len(held_out) > 0)
         if stopping.update(epoch, validation, model):
             break
     model.eval()
     best = stopping.restore(model) or epoch
     return FitResult(
-        history=_history(rows), epochs=epoch, best_epoch=best, stopped_because=stopping.reason(epoch, config)
+        history=_history(rows), epochs=epoch, best_epoch=best, stopped_because=stopping.reason(epoch)
     )
 
 
@@ -242,7 +247,7 @@ class _EarlyStopping:
             model.load_state_dict(self.weights)
         return self.best_epoch
 
-    def reason(self, epoch: int, config: TrainConfig) -> str:
+    def reason(self, epoch: int) -> str:
         if self.stopped:
             return (
                 f"held-out likelihood did not improve for {self.patience} epochs; "
@@ -253,7 +258,7 @@ class _EarlyStopping:
             if self.weights and self.best_epoch != epoch
             else ""
         )
-        return f"all {config.max_epochs} epochs were run{kept}"
+        return f"all {epoch} epochs were run{kept}"
 
 
 def _split(n_cells: int, fraction: float, generator: Generator) -> tuple[Tensor, Tensor]:
@@ -263,10 +268,10 @@ def _split(n_cells: int, fraction: float, generator: Generator) -> tuple[Tensor,
     return order[n_held_out:], order[:n_held_out]
 
 
-def _rate_factor(epoch: int, config: TrainConfig) -> float:
-    if config.schedule == "constant":
+def _rate_factor(epoch: int, epochs: int, schedule: Schedule) -> float:
+    if schedule == "constant":
         return 1.0
-    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (epoch - 1) / config.max_epochs))
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (epoch - 1) / epochs))
 
 
 def _means(steps: Iterable[StepLosses]) -> dict[str, float]:

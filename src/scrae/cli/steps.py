@@ -125,13 +125,12 @@ def train(
     adata = io.read_h5ad(file)
     with progress_bar() as progress:
         progress.stage("train")
-        most = settings.train.max_epochs
         model = tl.train(
             adata,
             settings.model,
             settings.train,
             device=resolve_device(device),
-            on_epoch=lambda e: progress.epoch(e, most),
+            on_epoch=progress.epoch,
         )
     with io.atomic_path(output) as draft:
         save(model, draft)

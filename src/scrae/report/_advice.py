@@ -42,7 +42,7 @@ def _training(run: Run) -> list[str]:
             )
     best, epochs = (int(run.part("train").get(name, 0)) for name in ("best_epoch", "epochs"))
     held_out = np.asarray(run.part("history").get("validation", np.nan), dtype=np.float64)
-    at_limit = epochs == run.setting("train", "max_epochs")
+    at_limit = epochs == run.setting("train", "max_epochs") and run.setting("train", "schedule") == "constant"
     if at_limit and best >= epochs - 1 and np.isfinite(held_out).any():
         sentences.append(
             f"Training ended at its limit of {epochs} epochs while the held-out loss was still falling. "
