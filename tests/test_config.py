@@ -49,6 +49,7 @@ ODD = Settings(
         n_critic=3,
         gradient_penalty_weight=2.5,
         library_kl_weight=0.75,
+        thinning=False,
         validation_fraction=0.25,
         patience=6,
         seed=12345,
@@ -197,6 +198,14 @@ def test_an_unknown_setting_is_named_with_those_known():
 def test_the_parts_of_settings_have_their_own_types():
     with pytest.raises(ScraeError, match=r"^Settings.model: expected ModelConfig, found TrainConfig\("):
         Settings(model=TrainConfig())  # type: ignore[arg-type]
+
+
+def test_epochs_make_a_thousand_steps_unless_they_are_given():
+    assert TrainConfig(max_epochs=7, batch_size=128).epochs_for(10) == 7
+    free = TrainConfig(max_epochs=None, batch_size=128)
+    assert free.epochs_for(1280) == 100
+    assert free.epochs_for(1279) == 101
+    assert free.epochs_for(10**6) == 5
 
 
 def test_whole_numbers_are_numbers():

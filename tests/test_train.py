@@ -90,7 +90,9 @@ def double_precision() -> Iterator[None]:
         torch.set_default_dtype(torch.float32)
 
 
-@pytest.mark.parametrize("prior_update", ["joint", "separate"])
+@pytest.mark.parametrize(
+    ("prior_update", "thinning"), [("joint", False), ("separate", False), ("joint", True), ("separate", True)]
+)
 @pytest.mark.parametrize(
     "changes",
     [
@@ -102,9 +104,14 @@ def double_precision() -> Iterator[None]:
     ],
     ids=str,
 )
-def test_steps_follow_the_slow_twin(prior_update: str, changes: dict[str, Any]):
+def test_steps_follow_the_slow_twin(prior_update: str, thinning: bool, changes: dict[str, Any]):
     config = train_config(
-        prior_update=prior_update, prior_weight=0.7, n_critic=2, weight_decay=0.02, library_kl_weight=0.3
+        prior_update=prior_update,
+        prior_weight=0.7,
+        n_critic=2,
+        weight_decay=0.02,
+        library_kl_weight=0.3,
+        thinning=thinning,
     )
     model = SCRAE.for_data(DATA, model_config(**changes), seed=1).double()
     before, optimizers, batches = weights(model), Optimizers.of(model, config), list(DATA.batches(13))

@@ -42,8 +42,8 @@ GeneSelection = Literal[
 ClusterMethod = Literal["kmeans"]
 C = TypeVar("C")
 
-_WIDEST, _DEEPEST = 2**16, 32
 _STEPS, _FEWEST_EPOCHS = 1000, 5
+_WIDEST, _DEEPEST = 2**16, 32
 """Bounds of a layer's size and of the number of layers, so that a foreign model folder cannot ask for any amount."""
 _LARGEST_SEED = 2**32 - 1
 """The largest that NumPy, scikit-learn and torch all take."""

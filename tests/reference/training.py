@@ -63,7 +63,8 @@ def train(model: SCRAE, batches: Sequence[Batch], config: TrainConfig, rng: Gene
     crit = Adam(critic.parameters() if critic else [], config.adversarial_learning_rate, wgan)
     for i, batch in enumerate(batches, start=1):
         due = i % config.n_critic == 0
-        z, loss = autoencoder_loss(model, batch, config, rng)
+        x = model.inputs(batch.thinned(rng) if config.thinning else batch)
+        z, loss = autoencoder_loss(model, x, batch, config, rng)
         if critic is None:
             ae.descend(loss)
             continue
@@ -75,8 +76,8 @@ def train(model: SCRAE, batches: Sequence[Batch], config: TrainConfig, rng: Gene
             gen.descend(generator_loss(model, draw(model, len(z), rng)))
         if separate:
             if due:
-                enc.descend(encoder_loss(model, model.encoder(model.inputs(batch)).z))
-            z = model.encoder(model.inputs(batch)).z.detach()
+                enc.descend(encoder_loss(model, model.encoder(x).z))
+            z = model.encoder(x).z.detach()
         crit.descend(critic_loss(model, z, config, rng))
     return model.eval()
 
@@ -87,11 +88,11 @@ def draw(model: SCRAE, n: int, rng: Generator) -> Tensor:
 
 
 def autoencoder_loss(
-    model: SCRAE, batch: Batch, config: TrainConfig, rng: Generator
+    model: SCRAE, x: Tensor, batch: Batch, config: TrainConfig, rng: Generator
 ) -> tuple[Tensor, Tensor]:
     """Codes, and eq. 11 (with its minus)."""
     counts = batch.dense(batch.nonzeros.value)
-    z, mean, log_var = model.encoder(model.inputs(batch))
+    z, mean, log_var = model.encoder(x)
     kl = torch.zeros(())
     if model.config.library == "observed":
         log_library = counts.sum(dim=1).clamp(min=1).log()
