@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
-import types
 import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
+from .checks import at_least, between, check_types, show
 from .errors import ScraeError
 
 __all__ = [
@@ -71,9 +72,9 @@ class PreprocessConfig:
     n_top_genes: int = 2000
 
     def __post_init__(self) -> None:
-        _check_types(self)
-        _at_least(self, min_cells=0, min_genes=0, min_counts=0, n_top_genes=2)
-        _between(self, max_mito=(0.0, 1.0))
+        check_types(self)
+        at_least(self, min_cells=0, min_genes=0, min_counts=0, n_top_genes=2)
+        between(self, max_mito=(0.0, 1.0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,13 +110,13 @@ class ModelConfig:
     divergence: Divergence = "wasserstein"
 
     def __post_init__(self) -> None:
-        _check_types(self)
-        _between(self, n_latent=(1, _WIDEST), n_noise=(1, _WIDEST), leak=(0.0, 1.0), dropout=(0.0, 0.95))
+        check_types(self)
+        between(self, n_latent=(1, _WIDEST), n_noise=(1, _WIDEST), leak=(0.0, 1.0), dropout=(0.0, 0.95))
         for name in ("encoder_layers", "decoder_layers", "generator_layers", "critic_layers"):
             sizes = getattr(self, name)
             if len(sizes) > _DEEPEST or not all(1 <= size <= _WIDEST for size in sizes):
                 raise ScraeError(
-                    f"ModelConfig.{name}: expected at most {_DEEPEST} sizes of 1 to {_WIDEST}, found {_show(sizes)}"
+                    f"ModelConfig.{name}: expected at most {_DEEPEST} sizes of 1 to {_WIDEST}, found {show(sizes)}"
                 )
         if self.prior == "normal" and self.n_noise not in (None, self.n_latent):
             raise ScraeError(
@@ -169,10 +170,10 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _check_types(self)
-        _at_least(self, batch_size=1, max_epochs=1, n_critic=1, patience=1)
-        _at_least(self, weight_decay=0, prior_weight=0, gradient_penalty_weight=0, library_kl_weight=0)
-        _between(
+        check_types(self)
+        at_least(self, batch_size=1, max_epochs=1, n_critic=1, patience=1)
+        at_least(self, weight_decay=0, prior_weight=0, gradient_penalty_weight=0, library_kl_weight=0)
+        between(
             self,
             learning_rate=(0.0, 1.0),
             adversarial_learning_rate=(0.0, 1.0),
@@ -206,8 +207,8 @@ class ClusterConfig:
     n_clusters: int | None = None
 
     def __post_init__(self) -> None:
-        _check_types(self)
-        _at_least(self, n_clusters=1)
+        check_types(self)
+        at_least(self, n_clusters=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,7 +221,7 @@ class Settings:
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
 
     def __post_init__(self) -> None:
-        _check_types(self)
+        check_types(self)
 
 
 def preset(name: str) -> Settings:
@@ -260,15 +261,8 @@ def preset(name: str) -> Settings:
 
 def to_dict(config: Any) -> dict[str, Any]:
     """Return a config as a plain dict that JSON can hold (tuples become lists)."""
-    return {
-        f.name: to_dict(value)
-        if dataclasses.is_dataclass(value)
-        else list(value)
-        if isinstance(value, tuple)
-        else value
-        for f in dataclasses.fields(config)
-        for value in [getattr(config, f.name)]
-    }
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+    return plain
 
 
 def from_dict(cls: type[C], values: dict[str, Any]) -> C:
@@ -284,7 +278,7 @@ def from_dict(cls: type[C], values: dict[str, Any]) -> C:
     unknown = sorted(set(values) - set(hints), key=str)
     if unknown:
         raise ScraeError(
-            f"{cls.__name__}: unknown setting {_show(unknown[0])}; known are {', '.join(sorted(hints))}"
+            f"{cls.__name__}: unknown setting {show(unknown[0])}; known are {', '.join(sorted(hints))}"
         )
     arguments = {}
     for name, value in values.items():
@@ -293,65 +287,3 @@ def from_dict(cls: type[C], values: dict[str, Any]) -> C:
         else:
             arguments[name] = tuple(value) if isinstance(value, list) else value
     return cls(**arguments)
-
-
-def _check_types(config: Any) -> None:
-    for name, hint in typing.get_type_hints(type(config)).items():
-        value = getattr(config, name)
-        if not _fits(value, hint):
-            raise ScraeError(
-                f"{type(config).__name__}.{name}: expected {_describe(hint)}, found {_show(value)}"
-            )
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    origin, parts = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Literal:
-        return value in parts
-    if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, part) for part in parts)
-    if origin is tuple:
-        return isinstance(value, tuple) and all(_fits(v, parts[0]) for v in value)
-    if hint is float:
-        return (
-            isinstance(value, (int, float)) and not isinstance(value, bool) and -math.inf < value < math.inf
-        )
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, hint)
-
-
-def _describe(hint: Any) -> str:
-    origin, parts = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Literal:
-        return "one of " + ", ".join(repr(p) for p in parts)
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(_describe(part) for part in parts)
-    if origin is tuple:
-        return f"a tuple of {_describe(parts[0])}"
-    return {int: "a whole number", float: "a number", type(None): "None"}.get(
-        hint, getattr(hint, "__name__", str(hint))
-    )
-
-
-def _show(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _at_least(config: Any, **minima: float) -> None:
-    for name, minimum in minima.items():
-        value = getattr(config, name)
-        if value is not None and value < minimum:
-            raise ScraeError(
-                f"{type(config).__name__}.{name}: expected at least {minimum}, found {_show(value)}"
-            )
-
-
-def _between(config: Any, **ranges: tuple[float, float]) -> None:
-    for name, (low, high) in ranges.items():
-        value = getattr(config, name)
-        if value is not None and not low <= value <= high:
-            raise ScraeError(
-                f"{type(config).__name__}.{name}: expected {low} to {high}, found {_show(value)}"
-            )
