@@ -109,9 +109,9 @@ class TestFile:
         }
         assert {name for name in names if name.split(".")[1] not in LAYERS} <= {"scrae.__version__"}
 
-    def test_the_lowest_layer_knows_only_errors(self, path: Path):
+    def test_the_lowest_layer_knows_only_errors_and_checks_and_checks(self, path: Path):
         if LAYERS.get(room(path)) == 0:
-            assert rooms_used(path) <= {"errors"}
+            assert rooms_used(path) <= {"errors", "checks"}
 
     def test_anndata_and_scanpy_live_in_layer_3_and_above(self, path: Path):
         if LAYERS.get(room(path), 0) < 3:
