@@ -111,6 +111,7 @@ def run(
     *,
     label_key: str | None = None,
     layer: str | None = None,
+    transpose: bool = False,
     also_2d: bool = False,
     device: str = "auto",
     command: str = "scrae.run",
@@ -126,6 +127,7 @@ def run(
     settings : None = the defaults; see ``scrae.preset``.
     label_key : column of obs to score against; None = no scores.
     layer : where the counts are; None = they are looked for.
+    transpose : for csv and tsv, the rows are genes and the columns cells.
     device : auto, cpu, cuda or mps; auto takes a CUDA device where there is one.
     command, title : what ``run.json`` says of how the run was started, and of an input that is no file.
 
@@ -146,7 +148,9 @@ def run(
             adata, source = inputs, _source_of_anndata(inputs, title)
         else:
             paths = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
-            adata = io.read(paths, layer=layer, min_counts=settings.preprocess.min_counts)
+            adata = io.read(
+                paths, layer=layer, min_counts=settings.preprocess.min_counts, transpose=transpose
+            )
             source = _source_of_files([Path(path) for path in paths])
         source |= {"n_cells": adata.n_obs, "n_genes": adata.n_vars}
         _check_label_key(adata, label_key)

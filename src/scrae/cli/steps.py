@@ -28,6 +28,7 @@ from scrae.cli.options import (
     Preset,
     Seed,
     TopGenes,
+    Transpose,
     number_of_clusters,
     say_notes,
     settings_of,
@@ -47,6 +48,7 @@ def preprocess(
     min_counts: MinCounts = None,
     max_mito: MaxMito = None,
     layer: Layer = None,
+    transpose: Transpose = False,
     preset: Preset = "default",
 ) -> None:
     """Filter, normalise and select genes."""
@@ -63,7 +65,7 @@ def preprocess(
             "max_mito": max_mito,
         },
     ).preprocess
-    adata = io.read(file, layer=layer, min_counts=pre.min_counts)
+    adata = io.read(file, layer=layer, min_counts=pre.min_counts, transpose=transpose)
     pp.filter(
         adata,
         min_cells=pre.min_cells,
@@ -87,11 +89,12 @@ def genes(
     fdr: Annotated[float | None, typer.Option(help="The method's own threshold instead of a number.")] = None,
     min_cells: MinCells = 10,
     layer: Layer = None,
+    transpose: Transpose = False,
 ) -> None:
     """Select genes and write the table."""
     from scrae import io, pp
 
-    adata = io.read(file, layer=layer)
+    adata = io.read(file, layer=layer, transpose=transpose)
     pp.filter(adata, min_cells=min_cells or 0)
     pp.normalize(adata)
     number = 2000 if n_top_genes is None and fdr is None else n_top_genes
@@ -138,11 +141,17 @@ def train(
     typer.echo(f"{facts['epochs']} epochs: {facts['stopped_because']}.")
 
 
-def embed(file: Input, model: ModelFolder, output: OutputH5ad, layer: Layer = None) -> None:
+def embed(
+    file: Input,
+    model: ModelFolder,
+    output: OutputH5ad,
+    layer: Layer = None,
+    transpose: Transpose = False,
+) -> None:
     """Embed cells, also new ones, with a trained model."""
     from scrae import io, tl
 
-    adata = io.read(file, layer=layer)
+    adata = io.read(file, layer=layer, transpose=transpose)
     tl.embed(adata, _load(model))
     io.write_h5ad(adata, output)
     say_notes(adata)
@@ -184,11 +193,11 @@ def report(folder: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> 
     typer.echo(build(folder))
 
 
-def info(file: Input) -> None:
+def info(file: Input, transpose: Transpose = False) -> None:
     """Say what is in a file, and what to run on it."""
     from scrae import io
 
-    adata = io.read(file, min_counts=0)
+    adata = io.read(file, min_counts=0, transpose=transpose)
     counts = adata.layers["counts"]
     typer.echo(
         f"{file}: {adata.n_obs} cells x {adata.n_vars} genes, {counts.nnz / (adata.n_obs * adata.n_vars):.1%} nonzero"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,6 +25,7 @@ from scrae.cli.options import (
     Preset,
     Seed,
     TopGenes,
+    Transpose,
     number_of_clusters,
     say_notes,
     settings_of,
@@ -33,18 +34,30 @@ from scrae.cli.options import (
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from scrae.config import Settings
-
 
 def demo(
     output: OutputFolder = Path("demo"), seed: Seed = 0, device: Device = "auto", also_2d: bool = False
 ) -> None:
     """Run the whole path on 700 real blood cells that come with scanpy; no download."""
+    from scrae.cli.progress import progress_bar
     from scrae.datasets import pbmc
+    from scrae.pipeline import run as run_pipeline
 
     settings = settings_of("default", train={"seed": seed}, cluster={"n_clusters": 10})
     title = "700 blood cells (PBMC) that come with scanpy"
-    _run(pbmc(), output, settings, title=title, label_key="bulk_labels", also_2d=also_2d, device=device)
+    with progress_bar() as progress:
+        adata = run_pipeline(
+            pbmc(),
+            output,
+            settings,
+            title=title,
+            label_key="bulk_labels",
+            also_2d=also_2d,
+            device=device,
+            command=_command(),
+            progress=progress,
+        )
+    _summary(adata, output)
 
 
 def run(
@@ -63,12 +76,16 @@ def run(
     min_counts: MinCounts = None,
     max_mito: MaxMito = None,
     layer: Layer = None,
+    transpose: Transpose = False,
     preset: Preset = "default",
     max_epochs: Epochs = None,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
     """Take raw counts to clusters, codes, pictures and a report."""
+    from scrae.cli.progress import progress_bar
+    from scrae.pipeline import run as run_pipeline
+
     settings = settings_of(
         preset,
         preprocess={
@@ -83,18 +100,24 @@ def run(
         train={"max_epochs": max_epochs, "seed": seed},
         cluster={"n_clusters": number_of_clusters(n_clusters)},
     )
-    _run(list(inputs), output, settings, label_key=label_key, layer=layer, also_2d=also_2d, device=device)
-
-
-def _run(inputs: Any, output: Path, settings: Settings, **options: Any) -> None:
-    from scrae.pipeline import run as run_pipeline
-
-    command = shlex.join(["scrae", *sys.argv[1:]])
-    from scrae.cli.progress import progress_bar
-
     with progress_bar() as progress:
-        adata = run_pipeline(inputs, output, settings, command=command, progress=progress, **options)
+        adata = run_pipeline(
+            list(inputs),
+            output,
+            settings,
+            label_key=label_key,
+            layer=layer,
+            transpose=transpose,
+            also_2d=also_2d,
+            device=device,
+            command=_command(),
+            progress=progress,
+        )
     _summary(adata, output)
+
+
+def _command() -> str:
+    return shlex.join(["scrae", *sys.argv[1:]])
 
 
 def _summary(adata: AnnData, output: Path) -> None:
