@@ -156,7 +156,7 @@ class TrainConfig:
     batch_size: int = 128
     max_epochs: int | None = None
     learning_rate: float = 2e-3
-    adversarial_learning_rate: float = 1e-4
+    adversarial_learning_rate: float = 1e-3
     schedule: Schedule = "cosine"
     weight_decay: float = 0.0
     prior_weight: float = 1.0

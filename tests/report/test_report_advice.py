@@ -31,7 +31,7 @@ def test_training_that_was_cut_off(run):
     clusters(run, [200, 200])
     run.adata.uns["scrae"]["train"]["best_epoch"] = N_EPOCHS
     assert advice(run) == []  # the limit is not known
-    run.record["config"]["train"]["max_epochs"] = N_EPOCHS
+    run.record["config"]["train"] |= {"max_epochs": N_EPOCHS, "schedule": "constant"}
     assert advice(run) == [
         "Training ended at its limit of 24 epochs while the held-out loss was still falling. "
         "More epochs may give a better model."

@@ -30,11 +30,11 @@ PANELS: dict[str, tuple[str, ...]] = {
 
 
 def panels_of(history: Mapping[str, Any]) -> dict[str, dict[str, NDArray[np.float64]]]:
-    """Return title → term → values, shape [epochs], of what the history has at least one finite value of."""
+    """Return title → term → values, shape [epochs], of the terms that were used: not all NaN, not all zero."""
     panels = {}
     for title, terms in PANELS.items():
         curves = {term: np.asarray(history[term], dtype=np.float64) for term in terms if term in history}
-        curves = {term: values for term, values in curves.items() if np.isfinite(values).any()}
+        curves = {term: values for term, values in curves.items() if np.nan_to_num(values).any()}
         if curves:
             panels[title] = curves
     return panels
