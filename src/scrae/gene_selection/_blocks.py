@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,13 +33,16 @@ class RowBlocks(Protocol):
         ...
 
 
-Matrix: TypeAlias = (
-    sparse.csr_matrix[Any]
-    | sparse.csr_array[Any]
-    | sparse.csc_matrix[Any]
-    | sparse.csc_array[Any]
-    | NDArray[Any]
-)
+if TYPE_CHECKING:
+    Matrix: TypeAlias = (
+        sparse.csr_matrix[Any]
+        | sparse.csr_array[Any]
+        | sparse.csc_matrix[Any]
+        | sparse.csc_array[Any]
+        | NDArray[Any]
+    )
+else:  # in older SciPy the classes take no parameters while a program runs
+    Matrix = sparse.csr_matrix | sparse.csr_array | sparse.csc_matrix | sparse.csc_array | np.ndarray
 Counts: TypeAlias = Matrix | RowBlocks
 
 Terms: TypeAlias = Callable[
