@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from benchmarks import clusterers, embeddings, own
-from scrae.config import ClusterConfig, PreprocessConfig, Settings, preset, to_dict
+from scrae.config import ClusterConfig, PreprocessConfig, Settings, preset
 from scrae.errors import ScraeError
 
 __all__ = ["CLUSTERERS", "EMBEDDINGS", "SHORT_NAMES", "EmbeddingMethod", "Method", "parse_method"]
@@ -127,7 +127,7 @@ CLUSTERERS: dict[str, tuple[clusterers.Cluster, dict[str, Any]]] = {
     "gmm": (clusterers.gmm, {"n_init": 5}),
     "leiden": (clusterers.leiden, {**_GRAPH, "resolution": 1.0}),
     "leiden-k": (clusterers.leiden_k, _GRAPH),
-    "scrae": (own.cluster, {k: v for k, v in to_dict(ClusterConfig()).items() if k != "n_clusters"}),
+    "scrae": (own.cluster, {"cluster_method": ClusterConfig().method}),
 }
 
 SHORT_NAMES = {

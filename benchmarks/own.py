@@ -16,7 +16,16 @@ from benchmarks.clusterers import Clustering
 from benchmarks.embeddings import Embedding, EpochCodes
 from benchmarks.genes import prepare
 from scrae import tl
-from scrae.config import ModelConfig, PreprocessConfig, Settings, TrainConfig, from_dict, to_dict
+from scrae.config import (
+    ClusterConfig,
+    ModelConfig,
+    PreprocessConfig,
+    Settings,
+    TrainConfig,
+    from_dict,
+    to_dict,
+)
+from scrae.errors import ScraeError
 from scrae.model import SCRAE
 from scrae.train import fit
 
@@ -36,11 +45,18 @@ def config_of(settings: Settings) -> dict[str, Any]:
 
 
 def code() -> str:
-    """Fingerprint of the source that makes the codes."""
+    """Fingerprint of the source that makes the codes, as it was when this process loaded it."""
+    return _CODE
+
+
+def _fingerprint() -> str:
     root = Path(scrae.__file__).parent
     files = [root / f"{name}.py" for name in _MODULES]
     files += [file for package in _PACKAGES for file in sorted((root / package).glob("*.py"))]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+
+
+_CODE = _fingerprint()  # now: someone may change a file while runs go on with what was loaded
 
 
 def embed(counts: AnnData, *, seed: int, config: dict[str, Any], device: str) -> Embedding:
@@ -68,14 +84,16 @@ def embed_each_epoch(counts: AnnData, *, seed: int, config: dict[str, Any], devi
         model,
         seen,
         _part(TrainConfig, {**config, "seed": seed}),
-        on_epoch=lambda _: codes.append(model.encode(unseen)),
+        on_epoch=lambda *_: codes.append(model.encode(unseen)),
     )
     return EpochCodes(test, codes, {"n_genes_used": seen.n_genes, "epochs": len(codes)})
 
 
 def cluster(codes: NDArray[np.float32], *, n_clusters: int, seed: int, config: dict[str, Any]) -> Clustering:
-    """The package's default clustering at the true K, by `tl.cluster`."""
-    del config
+    """The package's default clustering at the true K, by `tl.cluster`; `config` says which that is."""
+    default = ClusterConfig().method
+    if config["cluster_method"] != default:
+        raise ScraeError(f"expected cluster_method={default}, the default, found {config['cluster_method']}")
     adata = AnnData(obsm={"X_scrae": codes})
     tl.cluster(adata, n_clusters=n_clusters, seed=seed)
     return Clustering(adata.obs["scrae"].astype(np.int64).to_numpy(), {})

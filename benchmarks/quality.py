@@ -82,6 +82,7 @@ def run_quality(settings: Settings) -> Iterator[Record | tuple[str, Exception]]:
                 f"protocol paper: expected a method that gives its codes after every epoch, found {method.name}; "
                 "leave it out"
             )
+    records.source()  # what runs is the code of now, whatever is committed meanwhile
     sets = find_sets(settings.data, settings.sets)
     for seed in range(settings.seeds):
         for data in sets:

@@ -11,6 +11,7 @@ import os
 import platform
 import subprocess
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 from scrae import __version__
 from scrae.errors import ScraeError
 
-__all__ = ["FORMAT", "Record", "append", "head", "read"]
+__all__ = ["FORMAT", "Record", "append", "head", "read", "source"]
 
 Record = dict[str, Any]  # a line of JSON; the keys are documented in benchmarks/records/README.md
 
@@ -56,9 +57,7 @@ def head(kind: str, *, threads: int, device: str, busy: bool) -> Record:
         "format": FORMAT,
         "kind": kind,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": _git("rev-parse", "HEAD"),
-        "uncommitted": _git("status", "--porcelain", "--untracked-files=no", "--", "src", "benchmarks/*.py")
-        != "",
+        **source(),
         "versions": {"python": platform.python_version(), "scrae": __version__, **_versions()},
         "machine": {
             "cpu": _cpu_model(),
@@ -68,6 +67,13 @@ def head(kind: str, *, threads: int, device: str, busy: bool) -> Record:
             "busy": busy or os.nice(0) > 0,
         },
     }
+
+
+@cache
+def source() -> Record:
+    """Commit of the checkout, and whether its files differ from it; asked once, since they may change later."""
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", "src", "benchmarks/*.py")
+    return {"commit": _git("rev-parse", "HEAD"), "uncommitted": changed != ""}
 
 
 def append(path: Path, record: Record) -> None:

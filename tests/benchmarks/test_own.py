@@ -46,7 +46,7 @@ def test_the_packages_own_clusters():
     generator = np.random.default_rng(0)
     truth = np.repeat([0, 1, 2], [30, 20, 10])
     codes = (truth[:, None] * 10 + generator.normal(size=(60, 2))).astype(np.float32)
-    found = own.cluster(codes, n_clusters=3, seed=0, config={})
+    found = own.cluster(codes, n_clusters=3, seed=0, config=parse_method("scrae-cluster").clusterer_config)
     assert score(truth, found.clusters).ari == 1.0
 
 
