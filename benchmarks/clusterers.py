@@ -87,7 +87,9 @@ def _count(clusters: NDArray[np.int64]) -> int:
 
 def _neighbours(codes: NDArray[np.float32], n_neighbors: int, seed: int) -> AnnData:
     graph = AnnData(codes)
-    sc.pp.neighbors(graph, n_neighbors=n_neighbors, use_rep="X", random_state=seed)
+    # Exact at every size, as scanpy's default is below 8,192 cells. Above, its default hands over to pynndescent,
+    # whose version 0.7 returns an array that scanpy 1.11 cannot read.
+    sc.pp.neighbors(graph, n_neighbors=n_neighbors, use_rep="X", random_state=seed, transformer="sklearn")
     return graph
 
 

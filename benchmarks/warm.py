@@ -25,7 +25,7 @@ def _compile() -> None:
     codes = AnnData(np.random.default_rng(0).normal(size=(100, 5)).astype(np.float32))
     with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore")
-        sc.pp.neighbors(codes, use_rep="X", random_state=0)
+        sc.pp.neighbors(codes, use_rep="X", random_state=0, transformer="sklearn")
         sc.tl.leiden(codes, flavor="igraph", n_iterations=2, directed=False, random_state=0)
 
 

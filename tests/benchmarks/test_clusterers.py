@@ -41,6 +41,14 @@ def test_kmeans_is_that_of_scikit_learn_with_the_seed(blobs):
     np.testing.assert_array_equal(found.clusters, expected)
 
 
+def test_leiden_has_no_upper_number_of_cells():
+    generator = np.random.default_rng(0)
+    truth = np.repeat([0, 1], [6000, 2500])
+    codes = (truth[:, None] * 50 + generator.normal(size=(8500, 2))).astype(np.float32)
+    found = clusterers.leiden(codes, n_clusters=0, seed=0, config={**GRAPH, "resolution": 0.001})
+    assert score(truth, found.clusters).homogeneity == 1.0
+
+
 @pytest.mark.parametrize("n_clusters", [3, 12])
 def test_leiden_k_goes_below_and_above_resolution_one(blobs, n_clusters):
     codes, _ = blobs
