@@ -9,7 +9,9 @@ import os
 import resource
 import sys
 import warnings
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -108,12 +110,26 @@ class Outcome:
 
 def run_apart(task: Task) -> Outcome:
     """Run in a fresh process, so that its peak memory is its own and its threads are as set."""
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        os.environ[variable] = str(task.threads)
     context = get_context("forkserver")  # one import of the libraries, then a fork for each run
     context.set_forkserver_preload(["benchmarks.warm"])
-    with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
+    with _threads(task.threads), ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
         return pool.submit(run, task).result()
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Set the variables that libraries read in a child; this process gets its own back."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, str(number)))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def run(task: Task) -> Outcome:

@@ -64,7 +64,9 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def result(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run") / "out"
-    done = scrae("run", raw, "-o", folder, "--label-key", "cell_type", "--max-epochs", 20, "--seed", 4)
+    done = scrae(
+        "run", raw, "-o", folder, "--label-key", "cell_type", "--max-epochs", 20, "--seed", 4, "--also-2d"
+    )
     assert done.returncode == 0, done.stderr
     assert "report.html" in done.stdout
     assert "nmi" in done.stdout
@@ -77,7 +79,8 @@ def test_run_writes_the_contract(result: Path, raw: Path) -> None:
         "result.h5ad", "clusters.csv", "report.html", "run.json",
         "model/config.json", "model/weights.safetensors", "model/genes.txt",
     } <= names  # fmt: skip
-    assert {"figures/umap_clusters.png", "figures/history.png"} <= names
+    assert {"figures/umap_clusters.png", "figures/latent_labels.svg", "figures/history.png"} <= names
+    assert read_h5ad(result / "result.h5ad").obsm["X_scrae_2d"].shape == (90, 2)
     record = json.loads((result / "run.json").read_text())
     assert list(record["scores"]) == SCORES
     assert record["input"]["path"] == str(raw)

@@ -8,7 +8,7 @@ import pytest
 from anndata import AnnData
 from scipy import sparse
 
-from scrae import ModelConfig, ScraeError, ScraeWarning, TrainConfig, tl
+from scrae import ClusterConfig, ModelConfig, ScraeError, ScraeWarning, TrainConfig, tl
 
 MODEL = ModelConfig(
     n_latent=3, encoder_layers=(16,), decoder_layers=(16,), critic_layers=(8,), generator_layers=(8,)
@@ -103,10 +103,35 @@ def test_cells_without_counts_in_the_selected_genes_are_kept_and_said(adata: Ann
 
 def test_clusters_are_named_by_size(adata: AnnData) -> None:
     adata.obsm["X_scrae"] = np.where(np.arange(60)[:, None] < 20, 5.0, -5.0) + np.zeros((60, 3))
-    tl.cluster(adata, n_clusters=2)
+    tl.cluster(adata, n_clusters=2, method="kmeans")
     assert list(adata.obs["scrae"].cat.categories) == ["0", "1"]
     assert list(adata.obs["scrae"]) == ["1"] * 20 + ["0"] * 40
     assert adata.uns["scrae"]["clusters"]["n_clusters"] == 2
+
+
+def test_leiden_is_kept_at_the_wanted_number_and_kmeans_is_there(adata: AnnData) -> None:
+    rng = np.random.default_rng(2)
+    adata.obsm["X_scrae"] = np.eye(3)[np.arange(60) % 3] * 9 + rng.normal(size=(60, 3))
+    expected = [str(i % 3) for i in range(60)]
+    tl.cluster(adata, n_clusters=3)
+    assert pd.crosstab(adata.obs["scrae"], expected).gt(0).sum().sum() == 3
+    assert adata.uns["scrae"]["clusters"]["method"] == "leiden"
+    assert adata.uns["scrae"]["clusters"]["resolution"] > 0
+    tl.cluster(adata, n_clusters=3, method="kmeans", key_added="k")
+    assert pd.crosstab(adata.obs["k"], adata.obs["scrae"]).gt(0).sum().sum() == 3
+    with pytest.raises(ScraeError, match="expected one of 'leiden', 'kmeans', found 'ward'"):
+        ClusterConfig(method="ward")
+
+
+def test_a_number_that_leiden_cannot_give_is_said(adata: AnnData) -> None:
+    adata.obsm["X_scrae"] = np.where(np.arange(60)[:, None] < 20, 50.0, -50.0) + np.zeros((60, 3))
+    adata.obsm["X_scrae"] += np.random.default_rng(0).normal(size=(60, 3))
+    tl.cluster(adata, n_clusters=1)
+    assert adata.uns["scrae"]["clusters"]["n_clusters"] == 2
+    assert (
+        adata.uns["scrae"]["notes"][-1]
+        == "1 clusters were asked for; Leiden gives 2 at the nearest resolution."
+    )
 
 
 def test_the_number_of_clusters_is_found_where_it_is_plain(adata: AnnData) -> None:

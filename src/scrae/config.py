@@ -40,7 +40,7 @@ GeneSelection = Literal[
     "nbumi_high_variance",
     "scmarker",
 ]
-ClusterMethod = Literal["kmeans"]
+ClusterMethod = Literal["leiden", "kmeans"]
 C = TypeVar("C")
 
 _STEPS, _FEWEST_EPOCHS = 1000, 5
@@ -199,11 +199,12 @@ class ClusterConfig:
 
     Attributes
     ----------
-    method : K-means on the latent codes, as in the paper.
+    method : ``leiden`` on the neighbour graph of the codes, at the resolution that gives K; or ``kmeans``, as in
+        the paper.
     n_clusters : K; None = chosen without labels (see ``scrae.clustering.choose_n_clusters``).
     """
 
-    method: ClusterMethod = "kmeans"
+    method: ClusterMethod = "leiden"
     n_clusters: int | None = None
 
     def __post_init__(self) -> None:
@@ -255,6 +256,7 @@ def preset(name: str) -> Settings:
                 validation_fraction=0.0,
                 patience=None,
             ),
+            cluster=ClusterConfig(method="kmeans"),
         )
     raise ScraeError(f"preset: expected 'default' or 'paper', found {name!r}")
 

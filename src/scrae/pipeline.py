@@ -96,7 +96,7 @@ def analyse(
             flat = replace(settings.model, n_latent=2, n_noise=None)
             tl.train(adata, flat, settings.train, device=device, key_added="X_scrae_2d")
     with clock.stage("cluster"):
-        tl.cluster(adata, n_clusters=settings.cluster.n_clusters, seed=seed)
+        tl.cluster(adata, n_clusters=settings.cluster.n_clusters, method=settings.cluster.method, seed=seed)
     if label_key is not None:
         tl.score(adata, label_key)
     with clock.stage("pictures' coordinates"):

@@ -14,9 +14,10 @@ from anndata import AnnData
 from scipy import sparse
 
 from .clustering import choose_n_clusters, kmeans
-from .config import ClusterConfig, ModelConfig, TrainConfig, to_dict
+from .config import ClusterConfig, ClusterMethod, ModelConfig, TrainConfig, to_dict
 from .counts import CountData
 from .errors import ScraeError, ScraeWarning
+from .graph import leiden, neighbours
 from .io import note
 from .metrics import score as score_clusters
 from .model import SCRAE
@@ -24,6 +25,7 @@ from .train import Epoch, fit
 
 __all__ = ["cluster", "count_data", "embed", "project", "score", "train"]
 
+_FEW = 4  # cells: too few for a neighbour graph
 _TSNE_LIMIT = 20_000  # cells; above it the exact picture takes longer than training
 
 
@@ -157,32 +159,44 @@ def cluster(
     adata: AnnData,
     *,
     n_clusters: int | None = None,
+    method: ClusterMethod = "leiden",
     use_rep: str = "X_scrae",
     key_added: str = "scrae",
     seed: int = 0,
 ) -> None:
-    """Cluster the codes by K-means; writes ``obs[key_added]``, named "0", "1", ... by decreasing size.
+    """Cluster the codes; writes ``obs[key_added]``, named "0", "1", ... by decreasing size.
 
     Parameters
     ----------
     n_clusters : K; None = chosen without labels by :func:`scrae.clustering.choose_n_clusters`, whose curve goes to
         ``uns["scrae"]["clusters"]``.
+    method : ``leiden``: on the graph of 15 neighbours, at the resolution that gives K clusters, or the nearest number
+        that it can give (noted); ``kmeans``: as in the paper.
 
     Raises
     ------
-    ScraeError : no such codes, or more clusters than cells.
+    ScraeError : no such codes, another method, or more clusters than cells.
     """
     z = _codes(adata, use_rep)
-    config = ClusterConfig(n_clusters=n_clusters)
+    config = ClusterConfig(n_clusters=n_clusters, method=method)
     facts: dict[str, Any] = {"method": config.method, "use_rep": use_rep, "seed": seed}
     if n_clusters is None:
         choice = choose_n_clusters(z, seed=seed)
         facts |= asdict(choice)
         n_clusters = choice.n_clusters
-    labels = kmeans(z, n_clusters, seed=seed)
-    names = [str(k) for k in range(n_clusters)]
-    adata.obs[key_added] = pd.Categorical(labels.astype(str), names)
-    adata.uns.setdefault("scrae", {})["clusters"] = facts | {"n_clusters": n_clusters}
+    if n_clusters > len(z):
+        raise ScraeError(
+            f"cluster: expected at most as many clusters as cells ({len(z)}), found {n_clusters}"
+        )
+    if method == "kmeans" or len(z) <= _FEW:
+        labels = kmeans(z, n_clusters, seed=seed)
+    else:
+        labels, facts["resolution"] = leiden(neighbours(z, seed=seed), n_clusters, seed=seed)
+    found = int(labels.max()) + 1
+    if found != n_clusters:
+        note(adata, f"{n_clusters} clusters were asked for; Leiden gives {found} at the nearest resolution.")
+    adata.obs[key_added] = pd.Categorical(labels.astype(str), [str(k) for k in range(found)])
+    adata.uns.setdefault("scrae", {})["clusters"] = facts | {"n_clusters": found}
 
 
 def score(adata: AnnData, label_key: str, *, cluster_key: str = "scrae") -> dict[str, float]:
@@ -221,7 +235,7 @@ def project(adata: AnnData, *, use_rep: str = "X_scrae", seed: int = 0) -> None:
     z = _codes(adata, use_rep)
     if z.shape[1] > 1:
         adata.obsm["X_pca_scrae"] = PCA(2, random_state=seed).fit_transform(z).astype(np.float32)
-    if len(z) <= 4:
+    if len(z) <= _FEW:
         note(adata, "Too few cells for t-SNE and UMAP.")
         return
     if len(z) <= _TSNE_LIMIT:
@@ -234,8 +248,7 @@ def project(adata: AnnData, *, use_rep: str = "X_scrae", seed: int = 0) -> None:
         adata.obsm["X_tsne_scrae"] = tsne.fit_transform(z).astype(np.float32)
     else:
         note(adata, f"t-SNE was left out: it is slow above {_TSNE_LIMIT} cells. UMAP is there.")
-    picture = AnnData(obsm={"z": z})
-    sc.pp.neighbors(picture, n_neighbors=min(15, len(z) - 1), use_rep="z", random_state=seed)
+    picture = neighbours(z, seed=seed)
     sc.tl.umap(picture, random_state=seed)
     adata.obsm["X_umap_scrae"] = picture.obsm["X_umap"].astype(np.float32)
 

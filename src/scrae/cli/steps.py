@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scrae.cli.options import (
+    ClusterMethod,
     Clusters,
     Device,
     Epochs,
@@ -157,12 +158,22 @@ def embed(
     say_notes(adata)
 
 
-def cluster(file: Prepared, output: OutputH5ad, n_clusters: Clusters = "auto", seed: Seed = 0) -> None:
+def cluster(
+    file: Prepared,
+    output: OutputH5ad,
+    n_clusters: Clusters = "auto",
+    cluster_method: ClusterMethod = None,
+    seed: Seed = 0,
+) -> None:
     """Cluster embedded cells."""
     from scrae import io, tl
 
+    config = settings_of(
+        "default", cluster={"n_clusters": number_of_clusters(n_clusters), "method": cluster_method}
+    ).cluster
+
     adata = io.read_h5ad(file)
-    tl.cluster(adata, n_clusters=number_of_clusters(n_clusters), seed=seed)
+    tl.cluster(adata, n_clusters=config.n_clusters, method=config.method, seed=seed)
     io.write_h5ad(adata, output)
     typer.echo(f"{adata.uns['scrae']['clusters']['n_clusters']} clusters.")
 

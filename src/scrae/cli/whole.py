@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scrae.cli.options import (
+    ClusterMethod,
     Clusters,
     Device,
     Epochs,
@@ -65,6 +66,7 @@ def run(
     output: OutputFolder,
     label_key: LabelKey = None,
     n_clusters: Clusters = "auto",
+    cluster_method: ClusterMethod = None,
     gene_selection: Method = None,
     n_top_genes: TopGenes = None,
     n_latent: Latent = None,
@@ -98,7 +100,7 @@ def run(
         },
         model={"n_latent": n_latent},
         train={"max_epochs": max_epochs, "seed": seed},
-        cluster={"n_clusters": number_of_clusters(n_clusters)},
+        cluster={"n_clusters": number_of_clusters(n_clusters), "method": cluster_method},
     )
     with progress_bar() as progress:
         adata = run_pipeline(

@@ -1,0 +1,55 @@
+"""The neighbour graph of codes, and Leiden at a wanted number of clusters, by scanpy."""
+
+from __future__ import annotations
+
+import numpy as np
+import scanpy as sc
+from anndata import AnnData
+from sklearn.neighbors import KNeighborsTransformer
+
+__all__ = ["leiden", "neighbours"]
+
+_NEIGHBOURS = 15
+_HIGHEST = 64.0
+_BISECTIONS = 30
+
+
+def neighbours(z: np.ndarray, *, seed: int) -> AnnData:
+    """Return an AnnData with the codes [cells, latent] as X and scanpy's weighted graph of 15 exact neighbours."""
+    graph = AnnData(z)
+    n_neighbors = min(_NEIGHBOURS, len(z) - 1)
+    exact = KNeighborsTransformer(n_neighbors=n_neighbors, algorithm="kd_tree")
+    sc.pp.neighbors(graph, n_neighbors=n_neighbors, use_rep="X", transformer=exact, random_state=seed)
+    return graph
+
+
+def leiden(graph: AnnData, n_clusters: int, *, seed: int) -> tuple[np.ndarray, float]:
+    """Return Leiden clusters of :func:`neighbours`' graph, int64 [cells], and the resolution that gives them.
+
+    The resolution is bisected until there are ``n_clusters``; where the number jumps over it, the nearest stands.
+    """
+    low, high = 0.0, 1.0
+    best = _leiden(graph, high, seed), high
+    while _count(best[0]) < n_clusters and high < _HIGHEST:
+        low, high = high, 2 * high
+        best = _leiden(graph, high, seed), high
+    for _ in range(_BISECTIONS):
+        if _count(best[0]) == n_clusters:
+            break
+        middle = (low + high) / 2
+        labels = _leiden(graph, middle, seed)
+        low, high = (middle, high) if _count(labels) < n_clusters else (low, middle)
+        if abs(_count(labels) - n_clusters) <= abs(_count(best[0]) - n_clusters):
+            best = labels, middle
+    return best
+
+
+def _count(labels: np.ndarray) -> int:
+    return int(labels.max()) + 1  # scanpy numbers them from 0 without gaps, by decreasing size
+
+
+def _leiden(graph: AnnData, resolution: float, seed: int) -> np.ndarray:
+    sc.tl.leiden(
+        graph, resolution=resolution, random_state=seed, flavor="igraph", n_iterations=2, directed=False
+    )
+    return np.asarray(graph.obs["leiden"].astype(np.int64))
