@@ -20,12 +20,12 @@ from anndata import AnnData
 
 from . import io, pl, pp, report, tl
 from .checkpoint import save
-from .config import Settings, to_dict
+from .config import PreprocessConfig, Settings, to_dict
 from .errors import ScraeError, ScraeWarning
 from .model import SCRAE
 from .train import Epoch
 
-__all__ = ["Progress", "Silent", "analyse", "resolve_device", "run"]
+__all__ = ["Progress", "Silent", "analyse", "preprocess", "resolve_device", "run"]
 
 _LIBRARIES = ("scrae", "torch", "numpy", "scipy", "scikit-learn", "anndata", "scanpy")
 
@@ -51,6 +51,19 @@ class Silent:
         """Say nothing."""
 
 
+def preprocess(adata: AnnData, config: PreprocessConfig) -> None:
+    """Filter, normalise and select genes, in place."""
+    pp.filter(
+        adata,
+        min_cells=config.min_cells,
+        min_genes=config.min_genes,
+        min_counts=config.min_counts,
+        max_mito=config.max_mito,
+    )
+    pp.normalize(adata)
+    pp.select_genes(adata, method=config.gene_selection, n_top_genes=config.n_top_genes)
+
+
 def analyse(
     adata: AnnData,
     settings: Settings,
@@ -72,17 +85,9 @@ def analyse(
     The model, and the seconds of each stage.
     """
     clock = _Clock(progress or Silent())
-    seed, pre = settings.train.seed, settings.preprocess
+    seed = settings.train.seed
     with clock.stage("preprocess"):
-        pp.filter(
-            adata,
-            min_cells=pre.min_cells,
-            min_genes=pre.min_genes,
-            min_counts=pre.min_counts,
-            max_mito=pre.max_mito,
-        )
-        pp.normalize(adata)
-        pp.select_genes(adata, method=pre.gene_selection, n_top_genes=pre.n_top_genes)
+        preprocess(adata, settings.preprocess)
     with clock.stage("train"):
         model = tl.train(
             adata,

@@ -53,7 +53,7 @@ def preprocess(
     preset: Preset = "default",
 ) -> None:
     """Filter, normalise and select genes."""
-    from scrae import io, pp
+    from scrae import io, pipeline
 
     pre = settings_of(
         preset,
@@ -67,15 +67,7 @@ def preprocess(
         },
     ).preprocess
     adata = io.read(file, layer=layer, min_counts=pre.min_counts, transpose=transpose)
-    pp.filter(
-        adata,
-        min_cells=pre.min_cells,
-        min_genes=pre.min_genes,
-        min_counts=pre.min_counts,
-        max_mito=pre.max_mito,
-    )
-    pp.normalize(adata)
-    pp.select_genes(adata, method=pre.gene_selection, n_top_genes=pre.n_top_genes)
+    pipeline.preprocess(adata, pre)
     io.write_h5ad(adata, output)
     say_notes(adata)
 
