@@ -3,6 +3,9 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 
+# Threads that spin while they wait crawl on a shared machine.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 .PHONY: demo test lint types unit wheel install clean
 
 demo: install
