@@ -44,7 +44,9 @@ def demo(
     from scrae.datasets import pbmc
     from scrae.pipeline import run as run_pipeline
 
-    settings = settings_of("default", train={"seed": seed}, cluster={"n_clusters": 10})
+    settings = settings_of(
+        "default", preprocess={"n_top_genes": 500}, train={"seed": seed}, cluster={"n_clusters": 10}
+    )
     title = "700 blood cells (PBMC) that come with scanpy"
     with progress_bar() as progress:
         adata = run_pipeline(
