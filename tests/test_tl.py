@@ -123,6 +123,14 @@ def test_leiden_is_kept_at_the_wanted_number_and_kmeans_is_there(adata: AnnData)
         ClusterConfig(method="ward")
 
 
+def test_leiden_names_clusters_by_size_too(adata: AnnData) -> None:
+    rng = np.random.default_rng(2)
+    group = np.repeat([0, 1, 2], [10, 20, 30])
+    adata.obsm["X_scrae"] = np.eye(3)[group] * 9 + rng.normal(size=(60, 3))
+    tl.cluster(adata, n_clusters=3)
+    assert list(adata.obs["scrae"]) == ["2"] * 10 + ["1"] * 20 + ["0"] * 30
+
+
 def test_a_number_that_leiden_cannot_give_is_said(adata: AnnData) -> None:
     adata.obsm["X_scrae"] = np.where(np.arange(60)[:, None] < 20, 50.0, -50.0) + np.zeros((60, 3))
     adata.obsm["X_scrae"] += np.random.default_rng(0).normal(size=(60, 3))

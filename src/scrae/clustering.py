@@ -11,7 +11,7 @@ from sklearn.metrics import silhouette_score
 
 from .errors import ScraeError
 
-__all__ = ["ClusterCount", "choose_n_clusters", "kmeans"]
+__all__ = ["ClusterCount", "by_size", "choose_n_clusters", "kmeans"]
 
 _CANDIDATES = range(2, 26)
 _SAMPLE = 2000
@@ -50,7 +50,12 @@ def kmeans(z: np.ndarray, n_clusters: int, *, seed: int, n_init: int = 10) -> np
             f"kmeans: expected at most as many clusters as distinct codes ({distinct}), found {n_clusters}"
         )
     labels = KMeans(n_clusters, n_init=n_init, random_state=seed).fit_predict(z)
-    order = np.argsort(-np.bincount(labels, minlength=n_clusters), kind="stable")
+    return by_size(labels)
+
+
+def by_size(labels: np.ndarray) -> np.ndarray:
+    """Number clusters 0, 1, ... by decreasing size; of equal ones the order stays."""
+    order = np.argsort(-np.bincount(labels), kind="stable")
     return np.asarray(np.argsort(order)[labels])
 
 

@@ -7,6 +7,8 @@ import scanpy as sc
 from anndata import AnnData
 from sklearn.neighbors import KNeighborsTransformer
 
+from .clustering import by_size
+
 __all__ = ["leiden", "neighbours"]
 
 _NEIGHBOURS = 15
@@ -24,7 +26,7 @@ def neighbours(z: np.ndarray, *, seed: int) -> AnnData:
 
 
 def leiden(graph: AnnData, n_clusters: int, *, seed: int) -> tuple[np.ndarray, float]:
-    """Return Leiden clusters of :func:`neighbours`' graph, int64 [cells], and the resolution that gives them.
+    """Return Leiden clusters of :func:`neighbours`' graph, 0 the largest, int64 [cells], and their resolution.
 
     The resolution is bisected until there are ``n_clusters``; where the number jumps over it, the nearest stands.
     """
@@ -41,11 +43,11 @@ def leiden(graph: AnnData, n_clusters: int, *, seed: int) -> tuple[np.ndarray, f
         low, high = (middle, high) if _count(labels) < n_clusters else (low, middle)
         if abs(_count(labels) - n_clusters) <= abs(_count(best[0]) - n_clusters):
             best = labels, middle
-    return best
+    return by_size(best[0]), best[1]
 
 
 def _count(labels: np.ndarray) -> int:
-    return int(labels.max()) + 1  # scanpy numbers them from 0 without gaps, by decreasing size
+    return int(labels.max()) + 1  # scanpy numbers them from 0 without gaps
 
 
 def _leiden(graph: AnnData, resolution: float, seed: int) -> np.ndarray:
