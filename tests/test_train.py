@@ -21,7 +21,8 @@ from scrae.counts import CountData
 from scrae.errors import ScraeError
 from scrae.metrics import score
 from scrae.model import SCRAE
-from scrae.train import Epoch, FitResult, Optimizers, fit, training_step
+from scrae.step import Optimizers, training_step
+from scrae.train import Epoch, FitResult, fit
 
 DATA = CountData(cells(60, 15, seed=4))
 

@@ -1,4 +1,4 @@
-"""One training step, the loop around it, and early stopping on held-out likelihood."""
+"""The loop over the steps, and early stopping on held-out likelihood."""
 
 from __future__ import annotations
 
@@ -10,56 +10,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Generator, Tensor, nn
-from torch.optim import Adam, AdamW, Optimizer
 
 from .config import Schedule, TrainConfig
-from .counts import Batch, CountData
+from .counts import CountData
 from .errors import ScraeError
-from .losses import critic_loss, encoder_loss, generator_loss, gradient_penalty
 from .model import SCRAE
+from .step import Optimizers, StepLosses, training_step
 
-__all__ = ["Epoch", "FitResult", "Optimizers", "StepLosses", "fit", "training_step"]
-
-_WGAN_BETAS = (0.0, 0.9)
-
-
-class Optimizers(NamedTuple):
-    """The optimiser of each network; None where there is nothing to train."""
-
-    autoencoder: Optimizer
-    encoder: Optimizer | None
-    generator: Optimizer | None
-    critic: Optimizer | None
-
-    @classmethod
-    def of(cls, model: SCRAE, config: TrainConfig) -> Optimizers:
-        """Return the optimisers that ``config`` asks for."""
-        rate, slow = config.learning_rate, config.adversarial_learning_rate
-        separate = model.critic is not None and config.prior_update == "separate"
-        autoencoder = [*model.encoder.parameters(), *model.decoder.parameters()]
-
-        def adversarial(network: nn.Module | None, rate: float) -> Optimizer | None:
-            return (
-                None if network is None else Adam(network.parameters(), rate, betas=_WGAN_BETAS, fused=True)
-            )
-
-        return cls(
-            AdamW(autoencoder, rate, weight_decay=config.weight_decay, fused=True),
-            adversarial(model.encoder if separate else None, rate * config.prior_weight),
-            adversarial(model.latent_generator, slow),
-            adversarial(model.critic, slow),
-        )
-
-
-class StepLosses(NamedTuple):
-    """Scalars of one step, detached; NaN where the term was not used in it."""
-
-    reconstruction: Tensor
-    library: Tensor
-    critic: Tensor
-    gradient_penalty: Tensor
-    generator: Tensor
-    encoder: Tensor
+__all__ = ["Epoch", "FitResult", "fit"]
 
 
 class Epoch(NamedTuple):
@@ -92,78 +50,6 @@ class FitResult:
     epochs: int
     best_epoch: int
     stopped_because: str
-
-
-def training_step(
-    model: SCRAE,
-    batch: Batch,
-    optimizers: Optimizers,
-    config: TrainConfig,
-    generator: Generator,
-    *,
-    update_prior: bool,
-) -> StepLosses:
-    """Take one iteration: L_AE, L_Gen, L_Enc, L_Critic, in the paper's order; changes ``model`` and ``optimizers``.
-
-    Parameters
-    ----------
-    generator : draws library sizes, noise, mixing weights and dropout, on the model's device.
-    update_prior : whether generator and encoder learn from the critic in this iteration (every ``n_critic``-th).
-    """
-    divergence = model.config.divergence
-    seen = batch.thinned(generator) if config.thinning else batch
-    losses = model.autoencoder_losses(batch, generator, seen=seen)
-    reconstruction, library = losses.reconstruction.mean(), losses.library.mean()
-    total = reconstruction + config.library_kl_weight * library
-    unused = torch.full_like(reconstruction, math.nan).detach()
-    if model.critic is None:
-        _descend(optimizers.autoencoder, total)
-        return StepLosses(reconstruction.detach(), library.detach(), unused, unused, unused, unused)
-
-    adversarial = generated = unused
-    joint = update_prior and config.prior_update == "joint"
-    if joint:  # one encoder pass: λ·L_Enc joins L_AE
-        adversarial = encoder_loss(divergence, model.critic(losses.z))
-        total = total + config.prior_weight * adversarial
-    _descend(optimizers.autoencoder, total)
-    z = losses.z.detach()
-    if update_prior and optimizers.generator is not None:
-        generated = generator_loss(divergence, model.critic(model.sample_prior(len(z), generator)))
-        _descend(optimizers.generator, generated)
-    if config.prior_update == "separate":  # fresh passes, after the autoencoder's step
-        if update_prior and optimizers.encoder is not None:
-            adversarial = encoder_loss(
-                divergence, model.critic(model.encoder(model.inputs(seen), generator).z)
-            )
-            _descend(optimizers.encoder, adversarial)
-        with torch.no_grad():
-            z = model.encoder(model.inputs(seen), generator).z
-    critic, penalty = _critic_step(model, z, optimizers, config, generator)
-    parts = (reconstruction, library, critic, penalty, generated, adversarial)
-    return StepLosses(*(part.detach() for part in parts))
-
-
-def _critic_step(
-    model: SCRAE, z: Tensor, optimizers: Optimizers, config: TrainConfig, generator: Generator
-) -> tuple[Tensor, Tensor]:
-    assert model.critic is not None
-    assert optimizers.critic is not None
-    with torch.no_grad():
-        z_prior = model.sample_prior(len(z), generator)
-    mix = torch.empty(len(z), 1, device=z.device).uniform_(generator=generator)
-    real, fake = model.critic(torch.cat([z, z_prior])).chunk(2)
-    loss = critic_loss(model.config.divergence, real, fake)
-    penalty = gradient_penalty(model.critic, z, z_prior, mix)
-    _descend(optimizers.critic, loss + config.gradient_penalty_weight * penalty)
-    return loss, penalty
-
-
-def _descend(optimizer: Optimizer, loss: Tensor) -> None:
-    """Step down the gradient of ``loss`` in the optimiser's own parameters; no others receive a gradient."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
-    optimizer.step()
 
 
 def fit(

@@ -1,6 +1,6 @@
 """The paper's algorithm written out: autograd on the readable formulas, and Adam by hand in NumPy.
 
-A slow twin of ``scrae.train.training_step``: the same draws in the same order, nothing shared but the networks'
+A slow twin of ``scrae.step.training_step``: the same draws in the same order, nothing shared but the networks'
 forward passes (which have NumPy twins of their own).
 """
 
