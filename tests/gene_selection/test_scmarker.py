@@ -6,7 +6,7 @@ from scipy import sparse
 from scipy.stats import gaussian_kde, rankdata
 
 from scrae.errors import ScraeError, ScraeWarning
-from scrae.gene_selection import scmarker
+from scrae.gene_selection import _scmarker, scmarker
 from scrae.gene_selection._modes import _densities, count_modes
 from scrae.gene_selection._scmarker import _neighbours, _partners
 
@@ -41,8 +41,12 @@ def slow_partners(on: np.ndarray, k: int, n: int) -> tuple[list[set[int]], list[
 
 
 @pytest.mark.parametrize(("k", "n"), [(1, 0), (4, 3), (9, 0), (12, 20), (35, 5), (1000, 10)])
-def test_partners_against_loops(k, n):
-    on = np.random.default_rng(k).random((50, 36)) < np.linspace(0.1, 0.8, 36)
+@pytest.mark.parametrize("frequent", [0.0, 0.3, 1.0])
+def test_partners_against_loops(k, n, frequent, monkeypatch):
+    """Dense products, sparse ones and both; blocks of genes that do not come out even."""
+    monkeypatch.setattr(_scmarker, "_FREQUENT", frequent)
+    monkeypatch.setattr(_scmarker, "_ROWS_AT_A_TIME", 7)
+    on = np.random.default_rng(k).random((50, 36)) < np.linspace(0.05, 0.8, 36)
     partners, neighbours = slow_partners(on, k, n)
     ours, nearby = _partners(sparse.csr_matrix(on), k, n)
     assert ours.tolist() == [len(found) for found in partners]
@@ -50,7 +54,7 @@ def test_partners_against_loops(k, n):
 
 
 def test_ties_at_the_kth_place_share_their_mean_rank():
-    counts = np.array([[9, 5, 5, 5, 1, 0]], dtype=np.int32)
+    counts = np.array([[9, 5, 5, 5, 1, 0]], dtype=np.float32)
     # ranks 1, 3, 3, 3, 5, 6: at k = 2 the three fives are out, at k = 3 all of them are in
     assert _neighbours(counts, 2, 0).toarray().tolist() == [[True, False, False, False, False, False]]
     assert _neighbours(counts, 3, 0).toarray().tolist() == [[True, True, True, True, False, False]]
