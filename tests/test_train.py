@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import itertools
+import math
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -18,9 +20,10 @@ from scrae import train
 from scrae.clustering import kmeans
 from scrae.config import ModelConfig, TrainConfig
 from scrae.counts import CountData
-from scrae.errors import ScraeError
+from scrae.errors import ScraeError, ScraeWarning
 from scrae.metrics import score
 from scrae.model import SCRAE
+from scrae.state import TrainingState
 from scrae.step import Optimizers, training_step
 from scrae.train import Epoch, FitResult, fit
 
@@ -420,22 +423,110 @@ def test_a_loss_that_is_not_finite_is_an_error(network: str, term: str):
         model.get_parameter(network).fill_(torch.nan)
     with pytest.raises(ScraeError) as error:
         fit(model, DATA, train_config(n_critic=100))
+    first = torch.randperm(60, generator=Generator().manual_seed(0))
+    first = first[torch.randperm(60, generator=skipped(Generator().manual_seed(0)))][:16]
+    counts = cells(60, 15, seed=4)
+    cell = max(first.tolist(), key=lambda row: counts[row].sum())
+    gene = int(counts[first].max(axis=0).argmax())
     assert str(error.value) == (
-        f"fit: expected finite losses, found {term}=nan in epoch 1; "
-        "lower the learning rates or look for cells with extreme counts"
+        f"fit: expected finite losses, found {term}=nan at step 1 of epoch 1 (the largest of its cells has "
+        f"{counts[cell].sum()} counts (number {cell} of the data, from 0; the median of all is "
+        f"{np.sort(counts.sum(axis=1))[29]}), the largest count is {counts[first].max()}, of gene '{gene}'); "
+        "lower the learning rates or leave such cells out"
     )
 
 
-def test_a_nan_in_the_last_step_alone_is_seen(monkeypatch: pytest.MonkeyPatch):
-    original, count = training_step, iter(range(100))
+def skipped(generator: Generator) -> Generator:
+    """The generator after the split of 60 cells."""
+    torch.randperm(60, generator=generator)
+    return generator
+
+
+def breaking(monkeypatch: pytest.MonkeyPatch, term: str, broken: Callable[[int], bool]) -> None:
+    """Make a term NaN in the steps, counted from 0, that ``broken`` names; an undone step counts too."""
+    original, count = training_step, itertools.count()
 
     def late(model: SCRAE, *args: Any, **settings: Any) -> Any:
         step = original(model, *args, **settings)
-        return step._replace(reconstruction=step.reconstruction * (torch.nan if next(count) == 7 else 1))
+        if not broken(next(count)):
+            return step
+        with torch.no_grad():
+            model.get_parameter("decoder.log_theta").fill_(torch.nan)  # as a wild step leaves it
+        return step._replace(**{term: getattr(step, term) * torch.nan})
 
-    monkeypatch.setattr(train, "training_step", late)  # four steps an epoch, two epochs
-    with pytest.raises(ScraeError, match="found reconstruction=nan in epoch 2"):
+    monkeypatch.setattr(train, "training_step", late)
+
+
+@pytest.mark.parametrize("term", ["reconstruction", "critic", "gradient_penalty", "encoder", "generator"])
+def test_an_epoch_with_a_nan_is_undone_and_run_again_with_half_the_rates(
+    monkeypatch: pytest.MonkeyPatch, term: str
+):
+    breaking(monkeypatch, term, lambda step: step == 7)  # four steps an epoch; the last of the second
+    made = SCRAE.for_data(DATA, model_config(), seed=0)
+    with pytest.warns(ScraeWarning) as caught:
+        result = fit(made, DATA, train_config(max_epochs=3))
+    assert len(caught) == 1
+    assert str(caught[0].message).startswith(f"Training met {term}=nan at step 4 of epoch 2 (the largest")
+    assert str(caught[0].message).endswith("it went back to epoch 1 and halved the learning rates.")
+    assert result.history["epoch"].tolist() == [1, 2, 3]
+    assert result.history["learning_rate"].tolist() == [2e-3, 1e-3, 1e-3]
+    assert result.fault is None
+    assert all(torch.isfinite(value).all() for value in weights(made).values())
+
+
+def test_going_back_leaves_nothing_of_the_undone_epoch(monkeypatch: pytest.MonkeyPatch):
+    undone = SCRAE.for_data(DATA, model_config(), seed=0)
+    breaking(monkeypatch, "reconstruction", lambda step: step in (5, 9))
+    with pytest.warns(ScraeWarning):
+        fit(undone, DATA, train_config(max_epochs=2))
+    monkeypatch.undo()
+    # The same by hand: one epoch at full rates, the second at a quarter.
+    plain = SCRAE.for_data(DATA, model_config(), seed=0)
+    state = TrainingState(plain, train_config(max_epochs=2))
+    rows, _ = train._split(60, 0.0, state.order)
+    run = train._Run(state, DATA, train_config(max_epochs=2), rows, rows[:0])
+    plain.train()
+    assert run.one_epoch() is None
+    state.rate = 0.25
+    assert run.one_epoch() is None
+    assert equal(weights(undone), weights(plain))
+
+
+def test_a_fault_that_stays_ends_training_with_the_good_weights(monkeypatch: pytest.MonkeyPatch):
+    good = fitted(model_config(), train_config(max_epochs=2, validation_fraction=0.2, patience=5))[0]
+    breaking(monkeypatch, "library", lambda step: step >= 6)  # three steps an epoch
+    made = SCRAE.for_data(DATA, model_config(), seed=0)
+    with pytest.warns(ScraeWarning) as caught:
+        result = fit(made, DATA, train_config(max_epochs=9, validation_fraction=0.2, patience=5))
+    assert len(caught) == 3
+    assert result.epochs == 2
+    assert result.fault is not None
+    assert result.fault.startswith("library=nan at step 1 of epoch 3 (the largest of its cells has")
+    assert "also with learning rates halved 3 times; weights of epoch" in result.stopped_because
+    assert equal(weights(made), weights(good))
+
+
+def test_a_weight_that_breaks_in_the_last_step_is_seen(monkeypatch: pytest.MonkeyPatch):
+    original, count = training_step, itertools.count()
+
+    def late(model: SCRAE, *args: Any, **settings: Any) -> Any:
+        step = original(model, *args, **settings)
+        if next(count) == 3:
+            with torch.no_grad():
+                model.get_parameter("critic.value.bias").fill_(torch.inf)
+        return step
+
+    monkeypatch.setattr(train, "training_step", late)
+    with pytest.warns(ScraeWarning, match=r"met a weight that is no number at step 4 of epoch 1 \("):
         fitted(model_config(), train_config(max_epochs=2))
+
+
+def test_a_held_out_loss_that_is_no_number_is_seen(monkeypatch: pytest.MonkeyPatch):
+    losses = iter([5.0, math.nan, 4.0, 3.0])
+    monkeypatch.setattr(SCRAE, "held_out_loss", lambda *_, **__: next(losses))
+    with pytest.warns(ScraeWarning, match=r"met validation=nan of the held-out cells after epoch 2 \("):
+        result = fitted(model_config(), train_config(validation_fraction=0.2, patience=5))[1]
+    assert result.history["validation"].tolist() == [5, 4, 3]
 
 
 def test_thinning_hides_half_of_the_molecules_from_the_encoder_only():

@@ -1,37 +1,29 @@
-"""The loop over the steps, and early stopping on held-out likelihood."""
+"""The loop over the steps, early stopping on held-out likelihood, and what is done when a loss is no number."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import islice
 
 import numpy as np
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from .config import Schedule, TrainConfig
 from .counts import CountData
-from .errors import ScraeError
+from .errors import ScraeError, ScraeWarning
+from .faults import describe_extremes, first_fault
 from .model import SCRAE
-from .step import Optimizers, StepLosses, training_step
+from .resume import Checkpoint, Keeper
+from .state import Epoch, Snapshot, TrainingState
+from .step import StepLosses, training_step
 
-__all__ = ["Epoch", "FitResult", "fit"]
+__all__ = ["Checkpoint", "Epoch", "FitResult", "fit"]
 
-
-class Epoch(NamedTuple):
-    """One row of the history; losses are means over the epoch's steps."""
-
-    epoch: int
-    reconstruction: float
-    library: float
-    critic: float
-    gradient_penalty: float
-    generator: float
-    encoder: float
-    validation: float
-    learning_rate: float
+_MOST_FAULTS = 3  # each halves the learning rates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +36,14 @@ class FitResult:
     epochs : how many were run.
     best_epoch : the epoch whose weights the model has now.
     stopped_because : in plain words.
+    fault : the loss that was no number and ended the training; None = it ended well.
     """
 
     history: dict[str, np.ndarray]
     epochs: int
     best_epoch: int
     stopped_because: str
+    fault: str | None = None
 
 
 def fit(
@@ -57,94 +51,192 @@ def fit(
     data: CountData,
     config: TrainConfig,
     *,
+    checkpoint: Checkpoint | None = None,
     on_epoch: Callable[[Epoch, int], None] | None = None,
 ) -> FitResult:
     """Train ``model`` on ``data``, in place; with early stopping it ends with the best weights.
 
+    An epoch in which a loss or a weight is no finite number is undone and run again with half of all learning
+    rates, three times at most. Then training ends with the weights that were good, and ``fault`` says why.
+
     Parameters
     ----------
+    checkpoint : where the training is kept while it runs, and whether it goes on from there; None = nowhere. On CPU
+        a training that was stopped at any moment and went on ends with the same bits as one that was not.
     on_epoch : called after every epoch, with it and the most epochs there can be, for progress.
 
     Raises
     ------
-    ScraeError : genes that are not the model's, too few cells, or a loss that is not finite.
+    ScraeError : genes that are not the model's, too few cells, a loss that is not finite in the first epoch, or a
+        checkpoint that is damaged or belongs to other data or settings.
+
+    Warns
+    -----
+    ScraeWarning : an epoch was undone; or the checkpoint could not be written, and training goes on without.
     """
     if data.genes != model.genes:
         raise ScraeError(
             f"fit: expected the model's {len(model.genes)} genes in its order, found {data.n_genes} others"
         )
-    order = Generator().manual_seed(config.seed)
-    noise = Generator(data.device).manual_seed(config.seed + 1)
-    train, held_out = _split(len(data), config.validation_fraction, order)
+    state = TrainingState(model, config)
+    train, held_out = _split(len(data), config.validation_fraction, state.order)
     if config.patience is not None and not len(held_out):
         raise ScraeError(
             f"fit: expected at least 2 cells for early stopping, found {len(data)}; set patience=None"
         )
-    optimizers = Optimizers.of(model, config)
-    rates = [(group, group["lr"]) for o in optimizers if o is not None for group in o.param_groups]
-    stopping, epochs = _EarlyStopping(config.patience), config.epochs_for(len(train))
-    rows: list[Epoch] = []
-    iteration = 0
+    run = _Run(state, data, config, train, held_out)
+    keeper = None if checkpoint is None else Keeper(checkpoint, state, data, config)
     model.train()
-    for epoch in range(1, epochs + 1):
-        factor = _rate_factor(epoch, epochs, config.schedule)
-        for group, rate in rates:
-            group["lr"] = rate * factor
-        steps = []
-        for batch in data.batches(config.batch_size, rows=train, generator=order):
-            iteration += 1
-            due = iteration % config.n_critic == 0
-            steps.append(training_step(model, batch, optimizers, config, noise, update_prior=due))
-        validation = model.held_out_loss(data, held_out) if len(held_out) else math.nan
-        means = _means(steps)
-        rows.append(Epoch(epoch, **means, validation=validation, learning_rate=config.learning_rate * factor))
-        if on_epoch is not None:
-            on_epoch(rows[-1], epochs)
-        _check_finite(rows[-1], critic=model.critic is not None, validation=len(held_out) > 0)
-        if stopping.update(epoch, validation, model):
-            break
+    fault = run.to_the_end(keeper, on_epoch)
     model.eval()
-    best = stopping.restore(model) or epoch
+    if state.best_weights:
+        model.load_state_dict(state.best_weights)
+    for sentence in state.faults:
+        warnings.warn(sentence, ScraeWarning, stacklevel=2)
     return FitResult(
-        history=_history(rows), epochs=epoch, best_epoch=best, stopped_because=stopping.reason(epoch)
+        history=state.history(),
+        epochs=state.epoch,
+        best_epoch=state.best_epoch or state.epoch,
+        stopped_because=_reason(state, run.is_stopped(), config.patience, fault),
+        fault=fault,
     )
 
 
-class _EarlyStopping:
-    """Keeps the weights of the epoch with the lowest held-out loss."""
+class _Run:
+    """One training: the state, and what it goes over."""
 
-    def __init__(self, patience: int | None) -> None:
-        self.patience = patience
-        self.best, self.best_epoch = math.inf, 0
-        self.weights: dict[str, Tensor] = {}
-        self.stopped = False
+    def __init__(
+        self, state: TrainingState, data: CountData, config: TrainConfig, train: Tensor, held_out: Tensor
+    ) -> None:
+        self.state, self.data, self.config = state, data, config
+        self.train, self.held_out = train, held_out
+        self.epochs = config.epochs_for(len(train))
+        groups = [group for o in state.optimizers if o is not None for group in o.param_groups]
+        self.rates = [(group, group["lr"]) for group in groups]
 
-    def update(self, epoch: int, loss: float, model: nn.Module) -> bool:
-        if self.patience is None:
-            return False
-        if loss < self.best:
-            self.best, self.best_epoch = loss, epoch
-            self.weights = {name: value.clone() for name, value in model.state_dict().items()}
-        self.stopped = epoch - self.best_epoch >= self.patience
-        return self.stopped
+    def is_stopped(self) -> bool:
+        """Whether the held-out loss has not improved for long enough."""
+        patience = self.config.patience
+        return patience is not None and self.state.epoch - self.state.best_epoch >= patience
 
-    def restore(self, model: nn.Module) -> int:
-        if self.weights:
-            model.load_state_dict(self.weights)
-        return self.best_epoch
+    def to_the_end(self, keeper: Keeper | None, on_epoch: Callable[[Epoch, int], None] | None) -> str | None:
+        """Run the epochs that are left; return the fault that ended them, if one did."""
+        state = self.state
+        good = state.snapshot()
+        try:
+            while state.epoch < self.epochs and not self.is_stopped():
+                fault = self.one_epoch()
+                if fault is not None:
+                    if not self.undo(good, fault):
+                        return fault
+                    continue
+                good = state.snapshot()
+                if on_epoch is not None:
+                    on_epoch(state.rows[-1], self.epochs)
+                if keeper is not None and keeper.due():
+                    _write(keeper, good)
+        except (KeyboardInterrupt, SystemExit) as stop:
+            if keeper is not None and good.facts["epoch"]:
+                _write(keeper, good)
+                stop.add_note(_kept(keeper))
+            raise
+        if keeper is not None and keeper.last_written:  # what follows may be stopped too
+            _write(keeper, good)
+        return None
 
-    def reason(self, epoch: int) -> str:
-        if self.stopped:
-            return (
-                f"held-out likelihood did not improve for {self.patience} epochs; "
-                f"weights of epoch {self.best_epoch} were kept"
+    def one_epoch(self) -> str | None:
+        """Go over all training cells once; return what went wrong in words, or add a row to the history."""
+        state, config, data = self.state, self.config, self.data
+        before = state.order.get_state()
+        factor = _rate_factor(state.epoch + 1, self.epochs, config.schedule) * state.rate
+        for group, rate in self.rates:
+            group["lr"] = rate * factor
+        steps, due = [], []
+        for batch in data.batches(config.batch_size, rows=self.train, generator=state.order):
+            state.iteration += 1
+            due.append(state.iteration % config.n_critic == 0)
+            steps.append(
+                training_step(state.model, batch, state.optimizers, config, state.noise, update_prior=due[-1])
             )
-        kept = (
-            f"; weights of epoch {self.best_epoch} were kept"
-            if self.weights and self.best_epoch != epoch
-            else ""
+        state.epoch += 1
+        losses = torch.stack([torch.stack(column) for column in zip(*steps, strict=True)]).cpu()
+        validation = state.model.held_out_loss(data, self.held_out) if len(self.held_out) else math.nan
+        if fault := self.fault(losses, due, validation, before):
+            return fault
+        rate = config.learning_rate * factor
+        state.rows.append(Epoch(state.epoch, **_means(losses), validation=validation, learning_rate=rate))
+        if config.patience is not None:
+            state.keep_if_best(validation)
+        return None
+
+    def fault(self, losses: Tensor, due: list[bool], validation: float, order: Tensor) -> str | None:
+        """Say which loss or weight is no finite number, at which step, and what is odd about its cells."""
+        model, always = self.state.model, [True] * len(due)
+        used = [("reconstruction", always), ("library", always)]
+        if model.critic is not None:
+            used += [("critic", always), ("gradient_penalty", always), ("encoder", due)]
+        if model.latent_generator is not None:
+            used.append(("generator", due))
+        last = len(due) - 1
+        found = first_fault(losses, used)
+        if found is None and len(self.held_out) and not math.isfinite(validation):
+            extremes = describe_extremes(self.data, self.data.batches(1024, rows=self.held_out))
+            return (
+                f"validation={validation:g} of the held-out cells after epoch {self.state.epoch} ({extremes})"
+            )
+        if found is None and not self.state.is_finite():
+            found = last, "a weight that is no number"
+        if found is None:
+            return None
+        step, what = found
+        replay = Generator().set_state(order)
+        batches = self.data.batches(self.config.batch_size, rows=self.train, generator=replay)
+        extremes = describe_extremes(self.data, islice(batches, step, step + 1))
+        return f"{what} at step {step + 1} of epoch {self.state.epoch} ({extremes})"
+
+    def undo(self, good: Snapshot, fault: str) -> bool:
+        """Go back to the last good epoch, with half the rates; say whether that is worth another try."""
+        rate, faults = self.state.rate / 2, self.state.faults
+        self.state.restore(good)
+        if len(faults) >= _MOST_FAULTS:
+            if not good.facts["epoch"]:
+                raise ScraeError(
+                    f"fit: expected finite losses, found {fault}; lower the learning rates or leave such cells out"
+                )
+            self.state.faults = faults
+            return False
+        sentence = (
+            f"Training met {fault}; it went back to epoch {self.state.epoch} and halved the learning rates."
         )
-        return f"all {epoch} epochs were run{kept}"
+        self.state.rate, self.state.faults = rate, [*faults, sentence]
+        return True
+
+
+def _write(keeper: Keeper, good: Snapshot) -> None:
+    """Keep a snapshot; a full disk must not end the training."""
+    try:
+        keeper.write(good)
+    except ScraeError as error:
+        warnings.warn(
+            f"{error} Training goes on, and cannot be resumed from here.", ScraeWarning, stacklevel=3
+        )
+
+
+def _kept(keeper: Keeper) -> str:
+    return (
+        f"the training up to epoch {keeper.last_written} is kept in {keeper.path}; "
+        "the same command with --resume goes on"
+    )
+
+
+def _reason(state: TrainingState, stopped: bool, patience: int | None, fault: str | None) -> str:
+    best = state.best_epoch or state.epoch
+    kept = f"weights of epoch {best} were kept"
+    if fault is not None:
+        return f"met {fault} also with learning rates halved {_MOST_FAULTS} times; {kept}"
+    if stopped:
+        return f"held-out likelihood did not improve for {patience} epochs; {kept}"
+    return f"all {state.epoch} epochs were run" + (f"; {kept}" if best != state.epoch else "")
 
 
 def _split(n_cells: int, fraction: float, generator: Generator) -> tuple[Tensor, Tensor]:
@@ -160,26 +252,9 @@ def _rate_factor(epoch: int, epochs: int, schedule: Schedule) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (epoch - 1) / epochs))
 
 
-def _means(steps: Iterable[StepLosses]) -> dict[str, float]:
-    """Average each term over the steps, with one transfer from the device.
-
-    Generator and encoder count where they were used, every ``n_critic``-th step. A NaN elsewhere must show.
-    """
+def _means(losses: Tensor) -> dict[str, float]:
+    """Average each term, [terms, steps], over the steps; generator and encoder where they were used."""
     now_and_then = ("generator", "encoder")
-    columns = zip(StepLosses._fields, map(torch.stack, zip(*steps, strict=True)), strict=True)
+    columns = zip(StepLosses._fields, losses, strict=True)
     means = [column.nanmean() if name in now_and_then else column.mean() for name, column in columns]
     return dict(zip(StepLosses._fields, torch.stack(means).tolist(), strict=True))
-
-
-def _check_finite(row: Epoch, *, critic: bool, validation: bool) -> None:
-    used = {"reconstruction": True, "library": True, "critic": critic, "validation": validation}
-    for name in used:
-        if used[name] and not math.isfinite(getattr(row, name)):
-            raise ScraeError(
-                f"fit: expected finite losses, found {name}={getattr(row, name)} in epoch {row.epoch}; "
-                "lower the learning rates or look for cells with extreme counts"
-            )
-
-
-def _history(rows: list[Epoch]) -> dict[str, np.ndarray]:
-    return {name: np.asarray([getattr(row, name) for row in rows]) for name in Epoch._fields}

@@ -18,6 +18,7 @@ from anndata import AnnData
 from scipy import sparse
 from written import counts, table
 
+from scrae import files
 from scrae.errors import ScraeError
 from scrae.io import atomic_path, write_h5ad, write_text
 
@@ -117,6 +118,7 @@ def test_a_folder_that_cannot_take_its_name_leaves_the_old_one(tmp_path, monkeyp
             raise OSError(errno.ENOSPC, "No space left on device")
         return rename(self, target)
 
+    monkeypatch.setattr(files, "_exchange", lambda *_: False)  # a file system that cannot
     monkeypatch.setattr(Path, "rename", refuse_drafts)
     with (
         pytest.raises(ScraeError, match=r"model could not be written: the disk is full"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from scrae.io.atomic import atomic_path, write_h5ad, write_text
+from scrae.files import atomic_path, write_text
+from scrae.io.atomic import write_h5ad
 from scrae.io.check import check_counts
 from scrae.io.hdf5 import read_h5ad
 from scrae.io.names import note
