@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from scrae.files import atomic_path, write_text
 from scrae.io.atomic import write_h5ad
+from scrae.io.blocks import CountBlocks, in_file, open_backed
 from scrae.io.check import check_counts
 from scrae.io.hdf5 import read_h5ad
 from scrae.io.names import note
@@ -11,9 +12,12 @@ from scrae.io.reading import read
 from scrae.io.slots import use_counts
 
 __all__ = [
+    "CountBlocks",
     "atomic_path",
     "check_counts",
+    "in_file",
     "note",
+    "open_backed",
     "read",
     "read_h5ad",
     "use_counts",

@@ -1,9 +1,11 @@
-"""From counts to what the model reads: filter, normalise, select genes. All work in place."""
+"""From counts to what the model reads: filter, normalise, select genes. All work in place, but on files."""
 
 from __future__ import annotations
 
 from scrae.pp._filter import filter
 from scrae.pp._normalize import normalize
-from scrae.pp._select import METHODS, select_genes
+from scrae.pp._of_file import select_genes_of_file
+from scrae.pp._options import METHODS
+from scrae.pp._select import select_genes
 
-__all__ = ["METHODS", "filter", "normalize", "select_genes"]
+__all__ = ["METHODS", "filter", "normalize", "select_genes", "select_genes_of_file"]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
+from scipy import sparse
 
 from scrae.errors import ScraeError
 from scrae.io import note
 from scrae.pp._counts import counts_of
 
-__all__ = ["filter"]
+__all__ = ["filter", "judge", "record"]
 
 
 def filter(
@@ -54,49 +57,103 @@ def filter(
     before filtering; ``uns["scrae"]["filter"]`` (thresholds, numbers before and after, cells dropped by
     each filter); and ``uns["scrae"]["notes"]``.
     """
+    kept = judge(
+        [counts_of(adata)],
+        adata.var_names,
+        min_cells=min_cells,
+        min_genes=min_genes,
+        min_counts=min_counts,
+        max_mito=max_mito,
+    )
+    for name, values in kept.of_cells.items():
+        adata.obs[name] = values
+    if not kept.cells.all():
+        adata._inplace_subset_obs(kept.cells)
+    if not kept.genes.all():
+        adata._inplace_subset_var(kept.genes)
+    record(adata, kept)
+
+
+class Kept(NamedTuple):
+    """What the filters leave, and why."""
+
+    cells: NDArray[np.bool_]  # [cells]
+    genes: NDArray[np.bool_]  # [genes]
+    of_cells: dict[str, NDArray[Any]]  # columns of obs, [cells] each
+    facts: dict[str, Any]  # thresholds and numbers
+
+
+def record(adata: AnnData, kept: Kept) -> None:
+    """Write the facts and the note."""
+    note(adata, _summary(kept.facts))
+    adata.uns["scrae"]["filter"] = kept.facts
+
+
+def judge(
+    blocks: Iterable[sparse.csr_matrix],
+    gene_names: pd.Index,
+    *,
+    min_cells: int,
+    min_genes: int = 1,
+    min_counts: int | None = None,
+    max_mito: float | None = None,
+) -> Kept:
+    """Apply the filters to counts in row blocks [some cells, genes], which are read up to three times."""
     if max_mito is not None and not 0 <= max_mito <= 1:
         raise ScraeError(f"max_mito is a share from 0 to 1, found {max_mito}; for 5 % say 0.05.")
-    counts = counts_of(adata)
-    n_counts = np.asarray(counts.sum(axis=1, dtype=np.int64)).ravel()
-    n_genes = counts.getnnz(axis=1)
-    mito_genes = adata.var_names.str.startswith(("MT-", "mt-"))
-    mito_counts = np.asarray(counts[:, mito_genes].sum(axis=1, dtype=np.int64)).ravel()
-    mito = mito_counts / np.maximum(n_counts, 1)
+    mito_genes = gene_names.str.startswith(("MT-", "mt-"))
     if max_mito is not None and not mito_genes.any():
         raise ScraeError("max_mito is given, but no gene name begins with MT- or mt-; leave it out.")
-
-    keep = np.ones(adata.n_obs, dtype=bool)
+    n_counts, n_genes, mito_counts = (
+        np.concatenate(parts)
+        for parts in zip(*(_of_cells(block, mito_genes) for block in blocks), strict=True)
+    )
+    mito = mito_counts / np.maximum(n_counts, 1)
+    keep = np.ones(n_counts.size, dtype=bool)
     dropped: dict[str, int] = {}
     _apply("min_genes", min_genes, n_genes >= min_genes, n_genes, keep, dropped)
     if min_counts is not None:
         _apply("min_counts", min_counts, n_counts >= min_counts, n_counts, keep, dropped)
     if max_mito is not None:
         _apply("max_mito", max_mito, mito <= max_mito, mito, keep, dropped)
-    seen_in = counts[keep].getnnz(axis=0)
+    seen_in = np.zeros(gene_names.size, dtype=np.int64)
+    for block, kept in _with(blocks, keep):
+        seen_in += block[kept].getnnz(axis=0)
     genes = seen_in >= min_cells
     if not genes.any():
         raise ScraeError(
             f"min_cells={min_cells} leaves no gene: the most frequent is in {seen_in.max()} cells. Lower it."
         )
     if min_genes > 0:
-        expresses = counts[:, genes].getnnz(axis=1) > 0
+        expresses = np.concatenate([block[:, genes].getnnz(axis=1) > 0 for block in blocks])
         dropped["no_gene_left"] = int((keep & ~expresses).sum())
         keep &= expresses
-
     facts: dict[str, Any] = {"min_cells": min_cells, "min_genes": min_genes}
     facts |= {"min_counts": min_counts, "max_mito": max_mito}
-    facts |= {"n_cells_before": adata.n_obs, "n_cells_after": int(keep.sum())}
-    facts |= {"n_genes_before": adata.n_vars, "n_genes_after": int(genes.sum())}
+    facts |= {"n_cells_before": keep.size, "n_cells_after": int(keep.sum())}
+    facts |= {"n_genes_before": genes.size, "n_genes_after": int(genes.sum())}
     facts |= {"n_mito_genes": int(mito_genes.sum()), "cells_dropped": dropped}
-    adata.obs["scrae_n_counts"] = n_counts
-    adata.obs["scrae_n_genes"] = n_genes.astype(np.int64)
-    adata.obs["scrae_mito"] = mito
-    if not keep.all():
-        adata._inplace_subset_obs(keep)
-    if not genes.all():
-        adata._inplace_subset_var(genes)
-    note(adata, _summary(facts))
-    adata.uns["scrae"]["filter"] = facts
+    columns = {"scrae_n_counts": n_counts, "scrae_n_genes": n_genes, "scrae_mito": mito}
+    return Kept(keep, genes, columns, facts)
+
+
+def _of_cells(
+    counts: sparse.csr_matrix, mito_genes: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Counts, expressed genes and mitochondrial counts of each cell."""
+    n_counts = np.asarray(counts.sum(axis=1, dtype=np.int64)).ravel()
+    mito_counts = np.asarray(counts[:, mito_genes].sum(axis=1, dtype=np.int64)).ravel()
+    return n_counts, counts.getnnz(axis=1).astype(np.int64), mito_counts
+
+
+def _with(
+    blocks: Iterable[sparse.csr_matrix], cells: NDArray[np.bool_]
+) -> Iterator[tuple[sparse.csr_matrix, NDArray[np.bool_]]]:
+    """Each block with the part of a mask over all cells that belongs to it."""
+    start = 0
+    for block in blocks:
+        yield block, cells[start : start + block.shape[0]]
+        start += block.shape[0]
 
 
 def _apply(

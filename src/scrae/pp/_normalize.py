@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import NamedTuple
+
 import numpy as np
 from anndata import AnnData
 from numpy.typing import NDArray
@@ -11,7 +14,7 @@ from scrae.io import note
 from scrae.io.names import forget, some
 from scrae.pp._counts import counts_of
 
-__all__ = ["normalize"]
+__all__ = ["normalize", "record", "size_factors"]
 
 _MAX_FRACTION = 0.05  # of a cell's counts; a gene above it in any cell is very highly expressed
 
@@ -41,34 +44,64 @@ def normalize(adata: AnnData) -> None:
     ``uns["scrae"]["notes"]``.
     """
     counts = counts_of(adata)
-    totals = np.asarray(counts.sum(axis=1, dtype=np.int64)).ravel()
-    high = _very_high(counts, totals)
-    rest = np.asarray(counts[:, ~high].sum(axis=1, dtype=np.int64)).ravel()
+    found = size_factors([counts], adata.n_vars)
+    values = np.log1p(counts.data / np.repeat(found.factor, np.diff(counts.indptr)))
+    adata.X = sparse.csr_matrix(
+        (values.astype(np.float32), counts.indices.copy(), counts.indptr.copy()), shape=counts.shape
+    )
+    record(adata, found)
+
+
+class SizeFactors(NamedTuple):
+    """What the counts of each cell are divided by, and what was left out."""
+
+    factor: NDArray[np.float64]  # [cells], above 0
+    high: NDArray[np.bool_]  # [genes] very highly expressed
+    share: float  # of all counts in these genes
+    n_alone: int  # cells that express no others
+
+
+def size_factors(blocks: Iterable[sparse.csr_matrix], n_genes: int) -> SizeFactors:
+    """Return the size factors of `normalize` of counts in row blocks [some cells, genes], which are read twice."""
+    totals, high = _totals(blocks, n_genes)
+    rest = totals
+    if high.any():
+        rest = np.concatenate([_sums(block[:, ~high]) for block in blocks])
     alone = (rest == 0) & (totals > 0)
     used = np.where(alone, totals, rest)
     reference = rest if rest.any() else totals
     median = np.median(reference[reference > 0]) if reference.any() else 1.0
-    size_factor = np.where(used > 0, used / median, 1.0)
-    values = np.log1p(counts.data / np.repeat(size_factor, np.diff(counts.indptr)))
-    adata.X = sparse.csr_matrix(
-        (values.astype(np.float32), counts.indices.copy(), counts.indptr.copy()), shape=counts.shape
+    return SizeFactors(
+        factor=np.where(used > 0, used / median, 1.0),
+        high=high,
+        share=float(1 - rest.sum() / totals.sum()) if high.any() else 0.0,
+        n_alone=int(alone.sum()),
     )
-    adata.obs["scrae_size_factor"] = size_factor
+
+
+def _totals(blocks: Iterable[sparse.csr_matrix], n_genes: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Totals [cells], and genes [genes] with more than `_MAX_FRACTION` of the counts of some cell."""
+    totals, high = [], np.zeros(n_genes, dtype=bool)
+    for block in blocks:
+        totals.append(_sums(block))
+        of_cell = np.repeat(totals[-1], np.diff(block.indptr))
+        high[block.indices[block.data > _MAX_FRACTION * of_cell]] = True
+    return np.concatenate(totals), high
+
+
+def _sums(counts: sparse.csr_matrix) -> NDArray[np.int64]:
+    return np.asarray(counts.sum(axis=1, dtype=np.int64)).ravel()
+
+
+def record(adata: AnnData, found: SizeFactors) -> None:
+    """Write ``obs["scrae_size_factor"]``, and note what the factors leave out."""
+    adata.obs["scrae_size_factor"] = found.factor
     forget(adata, "Normalisation:")
-    if high.any():
-        share = 1 - rest.sum() / totals.sum()
+    if found.high.any():
         note(
             adata,
-            f"Normalisation: the size factor leaves out {int(high.sum())} very highly expressed genes with "
-            f"{share:.0%} of the counts: {some(adata.var_names[high])}.",
+            f"Normalisation: the size factor leaves out {int(found.high.sum())} very highly expressed genes with "
+            f"{found.share:.0%} of the counts: {some(adata.var_names[found.high])}.",
         )
-    if alone.any():
-        note(adata, f"Normalisation: {int(alone.sum())} cells express no others, so their full total counts.")
-
-
-def _very_high(counts: sparse.csr_matrix, totals: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Genes [genes] with more than `_MAX_FRACTION` of the counts of some cell."""
-    of_cell = np.repeat(totals, np.diff(counts.indptr))
-    high = np.zeros(counts.shape[1], dtype=bool)
-    high[counts.indices[counts.data > _MAX_FRACTION * of_cell]] = True
-    return high
+    if found.n_alone:
+        note(adata, f"Normalisation: {found.n_alone} cells express no others, so their full total counts.")

@@ -13,36 +13,13 @@ from anndata import AnnData
 from numpy.typing import NDArray
 from scipy import sparse
 
-from scrae.errors import ScraeError, ScraeWarning
+from scrae.errors import ScraeWarning
 from scrae.gene_selection import GeneFit, GeneScores, deviance
 from scrae.gene_selection._result import scores_of, spread
 
-__all__ = ["cell_ranger", "pearson_residuals", "seurat_v3"]
+__all__ = ["pearson_residuals", "seurat_v3"]
 
 _SPANS = (0.3, 0.5, 0.75, 1.0)  # the first is scanpy's; a wider one smooths over more genes of like mean
-
-
-def cell_ranger(x: sparse.csr_matrix, *, n_top_genes: int) -> GeneScores:
-    """Dispersion against the median of genes of like mean (Zheng et al. 2017), from log-normalised values.
-
-    Raises
-    ------
-    ScraeError
-        There are too few different means to put the genes into bins.
-    """
-    data, kept, notes = _expressed(x)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # divisions by a deviation of 0, whose results _scores handles
-            table = sc.pp.highly_variable_genes(
-                data, flavor="cell_ranger", n_top_genes=data.n_vars, inplace=False
-            )
-    except (ValueError, IndexError) as error:
-        raise ScraeError(
-            "cell_ranger cannot sort these genes into 20 bins of like mean: too few have means of their "
-            "own. Use another method, for example deviance."
-        ) from error
-    return _scores(table, "dispersions_norm", "dispersion", "dispersions", kept, n_top_genes, notes)
 
 
 def pearson_residuals(counts: sparse.csr_matrix, *, n_top_genes: int) -> GeneScores:

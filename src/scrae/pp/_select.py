@@ -12,38 +12,28 @@ from scipy import sparse
 
 from scrae.errors import ScraeError
 from scrae.gene_selection import GeneScores, combine_batches, deviance, dispersion, m3drop, nbumi, scmarker
-from scrae.io import note
-from scrae.io.names import forget, some
+from scrae.io import CountBlocks, in_file, note
+from scrae.io.names import forget
 from scrae.pp._counts import counts_of
-from scrae.pp._scanpy import cell_ranger, pearson_residuals, seurat_v3
+from scrae.pp._normalize import size_factors
+from scrae.pp._options import BY_SIZE_FACTOR, check_batches, check_options, check_streams
+from scrae.pp._scanpy import pearson_residuals, seurat_v3
 
-__all__ = ["METHODS", "select_genes"]
-
-METHODS = (
-    "seurat_v3",
-    "seurat",
-    "cell_ranger",
-    "pearson_residuals",
-    "deviance",
-    "m3drop",
-    "nbumi",
-    "nbumi_high_variance",
-    "scmarker",
-)
-_WITH_TEST = ("m3drop", "nbumi")
-_ON_NORMALISED = ("seurat", "cell_ranger", "scmarker")
+__all__ = ["Cells", "blocks_of", "select", "select_genes"]
 
 
-class _Cells(NamedTuple):
+class Cells(NamedTuple):
     """What the selectors read, of all cells or of one batch."""
 
-    counts: sparse.csr_matrix  # [cells, genes]
-    x: Any  # csr_matrix [cells, genes], log-normalised
+    counts: Any  # csr_matrix or CountBlocks [cells, genes]
+    x: Any  # csr_matrix [cells, genes], log-normalised; None where the counts are in a file
     size_factor: NDArray[np.float64] | None  # [cells]; None before pp.normalize
 
-    def only(self, rows: NDArray[np.bool_]) -> _Cells:
+    def only(self, rows: NDArray[np.bool_]) -> Cells:
         factor = None if self.size_factor is None else self.size_factor[rows]
-        return _Cells(self.counts[rows], self.x[rows], factor)
+        if isinstance(self.counts, CountBlocks):
+            return Cells(self.counts.only(cells=rows), None, factor)
+        return Cells(self.counts[rows], self.x[rows], factor)
 
 
 def select_genes(
@@ -59,7 +49,9 @@ def select_genes(
     Parameters
     ----------
     adata
-        After `scrae.pp.normalize`.
+        After `scrae.pp.normalize`; or backed by a file with raw counts in ``X``, not normalised: one of
+        `scrae.io.open_backed` or ``anndata.read_h5ad(path, backed="r")``. The counts are then read in blocks
+        of cells, once or a few times. Not for ``seurat_v3``, ``pearson_residuals`` and ``scmarker``.
     method
         ``seurat_v3`` (Stuart et al. 2019), ``pearson_residuals`` (Lause et al. 2021), ``deviance`` (Townes
         et al. 2019), ``m3drop``, ``nbumi`` and ``nbumi_high_variance`` (Andrews and Hemberg 2019) read the
@@ -94,11 +86,49 @@ def select_genes(
     ``uns["scrae"]["gene_selection"]`` (method, numbers, and what a plot needs: ``mean``, ``statistic``,
     ``statistic_name``, ``expected``, fitted parameters) and ``uns["scrae"]["notes"]``.
     """
-    _check(adata, method, n_top_genes, fdr, batch_key)
-    n = None if fdr is not None else n_top_genes
+    check_options(method, n_top_genes, fdr, batch_key)
+    check_batches(adata, batch_key)
+    select(adata, _cells_of(adata, method), method, n_top_genes, fdr, batch_key)
+
+
+def _cells_of(adata: AnnData, method: str) -> Cells:
+    """What the method reads, of an AnnData in memory or backed by a file."""
     factor = adata.obs.get("scrae_size_factor")
     size_factor = None if factor is None else factor.to_numpy(dtype=np.float64)
-    cells = _Cells(counts_of(adata), adata.X, size_factor)
+    if adata.isbacked and adata.is_view:
+        raise ScraeError(
+            "This is a view of a backed AnnData, and its rows cannot be read in blocks; call .to_memory(), or "
+            "select genes over the whole file."
+        )
+    if "counts" not in adata.layers and in_file(adata.X):
+        check_streams(method)
+        blocks = blocks_of(adata)
+        if size_factor is None and method in BY_SIZE_FACTOR:
+            size_factor = size_factors(blocks, adata.n_vars).factor
+        return Cells(blocks, None, size_factor)
+    x = adata.X
+    is_float = isinstance(x, sparse.csr_matrix) and x.dtype.kind == "f"
+    if method in (*BY_SIZE_FACTOR, "scmarker") and not (is_float and size_factor is not None):
+        raise ScraeError(
+            f"{method} reads normalised values, and X holds none; call scrae.pp.normalize first."
+        )
+    return Cells(counts_of(adata), x, size_factor)
+
+
+def blocks_of(adata: AnnData) -> CountBlocks:
+    return CountBlocks(matrix=adata.X, cell_names=adata.obs_names, gene_names=adata.var_names)
+
+
+def select(
+    adata: AnnData,
+    cells: Cells,
+    method: str,
+    n_top_genes: int | None,
+    fdr: float | None,
+    batch_key: str | None,
+) -> None:
+    """Score, rank and mark the genes, and write the slots."""
+    n = None if fdr is not None else n_top_genes
     if batch_key is None or n is None:
         result = _score(method, cells, n, fdr)
         remarks = list(result.notes)
@@ -122,7 +152,7 @@ def select_genes(
     )
 
 
-def _score(method: str, cells: _Cells, n: int | None, fdr: float | None) -> GeneScores:
+def _score(method: str, cells: Cells, n: int | None, fdr: float | None) -> GeneScores:
     """Rank the genes of some cells, and select so many; None: as many as pass the method's own test."""
     counts, alpha = cells.counts, 0.05 if fdr is None else fdr
     match method:
@@ -132,7 +162,7 @@ def _score(method: str, cells: _Cells, n: int | None, fdr: float | None) -> Gene
             return nbumi(counts, n_top_genes=n, alpha=alpha, correction="fdr")
         case "scmarker":
             return scmarker(cells.x, n_top_genes=n)
-    assert n is not None  # _check refused it
+    assert n is not None  # check_options refused it
     match method:
         case "nbumi_high_variance":
             return nbumi(counts, variant="high_variance", n_top_genes=n)
@@ -141,44 +171,10 @@ def _score(method: str, cells: _Cells, n: int | None, fdr: float | None) -> Gene
         case "seurat":
             return dispersion(counts, n_top_genes=n, size_factors=cells.size_factor)
         case "cell_ranger":
-            return cell_ranger(cells.x, n_top_genes=n)
+            return dispersion(counts, flavor="cell_ranger", n_top_genes=n, size_factors=cells.size_factor)
         case "pearson_residuals":
             return pearson_residuals(counts, n_top_genes=n)
     return seurat_v3(counts, n_top_genes=n)
-
-
-def _check(
-    adata: AnnData, method: str, n_top_genes: int | None, fdr: float | None, batch_key: str | None
-) -> None:
-    if method not in METHODS:
-        raise ScraeError(f"There is no gene selection {method!r}; choose one of {', '.join(METHODS)}.")
-    if fdr is not None and method not in _WITH_TEST:
-        raise ScraeError(
-            f"{method} has no test, so fdr says nothing; give n_top_genes, or use m3drop or nbumi."
-        )
-    if fdr is not None and not 0 < fdr < 1:
-        raise ScraeError(f"fdr is a rate between 0 and 1, found {fdr}; for 5 % say 0.05.")
-    if n_top_genes is None and method not in (*_WITH_TEST, "scmarker"):
-        raise ScraeError(f"{method} has no threshold of its own; give n_top_genes.")
-    if n_top_genes is not None and n_top_genes < 1:
-        raise ScraeError(f"n_top_genes must be 1 or more, found {n_top_genes}.")
-    x = adata.X
-    is_float = isinstance(x, sparse.csr_matrix) and x.dtype.kind == "f"
-    normalised = is_float and "scrae_size_factor" in adata.obs
-    if method in _ON_NORMALISED and not normalised:
-        raise ScraeError(
-            f"{method} reads normalised values, and X holds none; call scrae.pp.normalize first."
-        )
-    if batch_key is None:
-        return
-    if batch_key not in adata.obs:
-        raise ScraeError(
-            f"There is no column {batch_key!r} in obs for batch_key; there is {some(adata.obs, 8)}."
-        )
-    if adata.obs[batch_key].isna().any():
-        raise ScraeError(f"obs[{batch_key!r}] has missing values; give every cell a batch.")
-    if fdr is not None or n_top_genes is None:
-        raise ScraeError("Batches are combined by rank; give n_top_genes instead of a threshold.")
 
 
 def _for_plot(result: GeneScores) -> dict[str, Any]:

@@ -1,0 +1,62 @@
+"""What can be asked of the gene selection, and what is refused."""
+
+from __future__ import annotations
+
+from anndata import AnnData
+
+from scrae.errors import ScraeError
+from scrae.io.names import some
+
+__all__ = ["BY_SIZE_FACTOR", "METHODS", "check_batches", "check_options", "check_streams"]
+
+METHODS = (
+    "seurat_v3",
+    "seurat",
+    "cell_ranger",
+    "pearson_residuals",
+    "deviance",
+    "m3drop",
+    "nbumi",
+    "nbumi_high_variance",
+    "scmarker",
+)
+_WITH_TEST = ("m3drop", "nbumi")
+BY_SIZE_FACTOR = ("seurat", "cell_ranger")
+IN_MEMORY = ("seurat_v3", "pearson_residuals", "scmarker")
+
+
+def check_options(method: str, n_top_genes: int | None, fdr: float | None, batch_key: str | None) -> None:
+    if method not in METHODS:
+        raise ScraeError(f"There is no gene selection {method!r}; choose one of {', '.join(METHODS)}.")
+    if fdr is not None and method not in _WITH_TEST:
+        raise ScraeError(
+            f"{method} has no test, so fdr says nothing; give n_top_genes, or use m3drop or nbumi."
+        )
+    if fdr is not None and not 0 < fdr < 1:
+        raise ScraeError(f"fdr is a rate between 0 and 1, found {fdr}; for 5 % say 0.05.")
+    if n_top_genes is None and fdr is None and method not in (*_WITH_TEST, "scmarker"):
+        raise ScraeError(f"{method} has no threshold of its own; give n_top_genes.")
+    if n_top_genes is not None and n_top_genes < 1:
+        raise ScraeError(f"n_top_genes must be 1 or more, found {n_top_genes}.")
+    if batch_key is not None and (fdr is not None or n_top_genes is None):
+        raise ScraeError("Batches are combined by rank; give n_top_genes instead of a threshold.")
+
+
+def check_batches(adata: AnnData, batch_key: str | None) -> None:
+    if batch_key is None:
+        return
+    if batch_key not in adata.obs:
+        raise ScraeError(
+            f"There is no column {batch_key!r} in obs for batch_key; there is {some(adata.obs, 8)}."
+        )
+    if adata.obs[batch_key].isna().any():
+        raise ScraeError(f"obs[{batch_key!r}] has missing values; give every cell a batch.")
+
+
+def check_streams(method: str) -> None:
+    if method in IN_MEMORY:
+        others = ", ".join(name for name in METHODS if name not in IN_MEMORY)
+        raise ScraeError(
+            f"{method} needs the counts in memory, and these are in a file; choose one of {others}, or read the "
+            "file with scrae.io.read."
+        )
