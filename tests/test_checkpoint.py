@@ -12,7 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from scrae.checkpoint import load, save
+from scrae import checkpoint
+from scrae.checkpoint import _FORMAT, load, save
 from scrae.config import ModelConfig
 from scrae.counts import CountData
 from scrae.errors import ScraeError
@@ -93,7 +94,7 @@ def test_the_folder_holds_data_and_nothing_else(folder: Path):
     ]
     assert (folder / "genes.txt").read_text(encoding="utf-8") == "Gene 1\nHLA-A\nÜnï\n\nn,m\n"
     content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    assert (content["format"], content["n_genes"], content["model"]["leak"]) == (1, 5, 0.25)
+    assert (content["format"], content["n_genes"], content["model"]["leak"]) == (_FORMAT, 5, 0.25)
     weights = load_file(folder / "weights.safetensors")
     assert weights["encoder.body.layers.0.weight"].shape == (7, 5)
     assert weights["library_mean"].shape == ()
@@ -149,9 +150,11 @@ def rewrite(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c.update(format=2), "expected a scrae model of format 1, found another file"),
-        (lambda c: c.pop("format"), "expected a scrae model of format 1, found another file"),
-        (lambda c: [c], "expected a scrae model of format 1, found another file"),
+        (lambda c: c.update(format=99), f"expected a model of format {_FORMAT} or older, found 99; use a newer scrae"),
+        (lambda c: c.update(format=0), "expected a scrae model, found another file"),
+        (lambda c: c.update(format=True), "expected a scrae model, found another file"),
+        (lambda c: c.pop("format"), "expected a scrae model, found another file"),
+        (lambda c: [c], "expected a scrae model, found another file"),
         (lambda c: c.update(n_genes="5"), "expected a positive whole number n_genes, found '5'"),
         (lambda c: c.update(n_genes=0), "expected a positive whole number n_genes, found 0"),
         (lambda c: c.update(n_genes=True), "expected a positive whole number n_genes, found True"),
@@ -271,10 +274,23 @@ def test_a_config_that_asks_for_giant_layers_takes_no_memory(folder: Path):
     assert peak < 20e6  # Python's part; the tensors would not have fitted into the machine
 
 
-def test_a_gene_name_with_a_line_break_cannot_be_saved(tmp_path: Path):
+@pytest.mark.parametrize("name", ["b\nc", "b\rc", "b\udc80c"])
+def test_a_gene_name_that_a_file_cannot_hold(tmp_path: Path, name: str):
     with pytest.raises(ScraeError) as error:
-        save(SCRAE(["a", "b\nc"], config()), tmp_path)
-    assert str(error.value) == "save: expected gene names of one line, found 'b\\nc'; rename it"
+        save(SCRAE(["a", name], config()), tmp_path)
+    assert str(error.value) == f"save: expected gene names of one line of Unicode, found {name!r}; rename it"
+
+
+def test_a_setting_that_came_later_has_its_old_value(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(checkpoint, "_FORMAT", _FORMAT + 1)
+    monkeypatch.setattr(checkpoint, "_ADDED", {"leak": (_FORMAT + 1, 0.5)})
+    rewrite(folder, lambda c: c["model"].pop("leak"))
+    assert load(folder).config.leak == 0.5
+    rewrite(folder, lambda c: c["model"].update(leak=0.125))
+    assert load(folder).config.leak == 0.125
+    rewrite(folder, lambda c: c["model"].pop("leak"))
+    rewrite(folder, lambda c: c.update(format=_FORMAT + 1))
+    assert refused(folder) == "config.json: expected every setting of the model, found none for 'leak'"
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path):

@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from .errors import ScraeError, ScraeWarning
     from .model import SCRAE
     from .pipeline import analyse, run
-    from .train import FitResult, fit
+    from .train import Checkpoint, FitResult, fit
 
 __version__ = "0.1.0"
 
 _ROOMS = ("datasets", "gene_selection", "io", "metrics", "pl", "pp", "tl")
 _HOMES = {
     "SCRAE": "model",
+    "Checkpoint": "train",
     "ClusterConfig": "config",
     "CountData": "counts",
     "FitResult": "train",
@@ -42,6 +43,7 @@ _HOMES = {
 
 __all__ = [
     "SCRAE",
+    "Checkpoint",
     "ClusterConfig",
     "CountData",
     "FitResult",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 
 from .config import ModelConfig, from_dict, to_dict
 from .errors import ScraeError
@@ -17,6 +18,12 @@ from .model import SCRAE
 __all__ = ["load", "save"]
 
 _FORMAT = 1
+_ADDED: dict[str, tuple[int, Any]] = {}
+"""Settings that came after format 1: the format that brought each, and what models did before it.
+
+A new field of ``ModelConfig`` raises ``_FORMAT`` by one and gets a line here.
+"""
+_UNFIT = re.compile("[\r\n\ud800-\udfff]")
 _LARGEST_CONFIG = 1 << 16  # bytes
 _LARGEST_GENES = 1 << 24  # bytes
 
@@ -29,11 +36,11 @@ def save(model: SCRAE, folder: str | Path) -> None:
 
     Raises
     ------
-    ScraeError : a gene name with a line break, or a folder that cannot be written.
+    ScraeError : a gene name with a line break or half a character, or a folder that cannot be written.
     """
-    broken = next((g for g in model.genes if "\n" in g or "\r" in g), None)
+    broken = next((gene for gene in model.genes if _UNFIT.search(gene)), None)
     if broken is not None:
-        raise ScraeError(f"save: expected gene names of one line, found {broken!r}; rename it")
+        raise ScraeError(f"save: expected gene names of one line of Unicode, found {broken!r}; rename it")
     path = Path(folder)
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -41,8 +48,8 @@ def save(model: SCRAE, folder: str | Path) -> None:
         (path / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         (path / "genes.txt").write_text("".join(f"{gene}\n" for gene in model.genes), encoding="utf-8")
         weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-        save_file(weights, path / "weights.safetensors")
-    except (OSError, SafetensorError) as error:
+        (path / "weights.safetensors").write_bytes(to_bytes(weights))
+    except OSError as error:
         raise ScraeError(f"save: cannot write the model to {path}: {error}") from error
 
 
@@ -73,10 +80,17 @@ def _read_config(path: Path) -> tuple[ModelConfig, int]:
         content: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ScraeError(f"{path}: expected JSON, found something else ({error})") from error
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise ScraeError(f"{path}: expected a scrae model of format {_FORMAT}, found another file")
+    number: Any = content.get("format") if isinstance(content, dict) else None
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise ScraeError(f"{path}: expected a scrae model, found another file")
+    if number > _FORMAT:
+        raise ScraeError(
+            f"{path}: expected a model of format {_FORMAT} or older, found {number}; use a newer scrae"
+        )
     n_genes: Any = content.get("n_genes")
     settings: Any = content.get("model")
+    if isinstance(settings, dict):
+        settings = {name: old for name, (since, old) in _ADDED.items() if number < since} | settings
     if not isinstance(n_genes, int) or isinstance(n_genes, bool) or n_genes < 1:
         raise ScraeError(f"{path}: expected a positive whole number n_genes, found {n_genes!r}")
     try:

@@ -23,7 +23,7 @@ from .checkpoint import save
 from .config import PreprocessConfig, Settings, to_dict
 from .errors import ScraeError, ScraeWarning
 from .model import SCRAE
-from .train import Epoch
+from .train import TRAINING_FILE, Checkpoint, Epoch
 
 __all__ = ["Progress", "Silent", "analyse", "preprocess", "resolve_device", "run"]
 
@@ -71,6 +71,7 @@ def analyse(
     label_key: str | None = None,
     also_2d: bool = False,
     device: str = "cpu",
+    checkpoint: Checkpoint | None = None,
     progress: Progress | None = None,
 ) -> tuple[SCRAE, dict[str, float]]:
     """Take counts, as ``io.read`` gives them, to codes, clusters, scores and pictures' coordinates, in place.
@@ -79,6 +80,7 @@ def analyse(
     ----------
     label_key : column of obs to score the clusters against; None = no scores.
     also_2d : train a second model with two latent dimensions into ``obsm["X_scrae_2d"]``.
+    checkpoint : where the training is kept while it runs (that of the second model beside it); None = nowhere.
 
     Returns
     -------
@@ -94,12 +96,14 @@ def analyse(
             settings.model,
             settings.train,
             device=device,
+            checkpoint=checkpoint,
             on_epoch=clock.progress.epoch,
         )
     if also_2d:
         with clock.stage("train in two dimensions"):
             flat = replace(settings.model, n_latent=2, n_noise=None)
-            tl.train(adata, flat, settings.train, device=device, key_added="X_scrae_2d")
+            beside = checkpoint and replace(checkpoint, path=checkpoint.path.with_stem("training_2d"))
+            tl.train(adata, flat, settings.train, device=device, key_added="X_scrae_2d", checkpoint=beside)
     with clock.stage("cluster"):
         tl.cluster(adata, n_clusters=settings.cluster.n_clusters, method=settings.cluster.method, seed=seed)
     if label_key is not None:
@@ -119,6 +123,7 @@ def run(
     transpose: bool = False,
     also_2d: bool = False,
     device: str = "auto",
+    resume: bool = False,
     command: str = "scrae.run",
     title: str = "AnnData in memory",
     progress: Progress | None = None,
@@ -134,6 +139,8 @@ def run(
     layer : where the counts are; None = they are looked for.
     transpose : for csv and tsv, the rows are genes and the columns cells.
     device : auto, cpu, cuda or mps; auto takes a CUDA device where there is one.
+    resume : go on with the training that a stopped run kept in ``output/model``, if there is one. Otherwise an
+        unfinished training there is refused.
     command, title : what ``run.json`` says of how the run was started, and of an input that is no file.
 
     Returns
@@ -146,27 +153,36 @@ def run(
     """
     settings, progress = settings or Settings(), progress or Silent()
     device, folder, start = resolve_device(device), Path(output), time.perf_counter()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ScraeWarning)
-        progress.stage("read")
-        if isinstance(inputs, AnnData):
-            adata, source = inputs, _source_of_anndata(inputs, title)
-        else:
-            paths = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
-            adata = io.read(
-                paths, layer=layer, min_counts=settings.preprocess.min_counts, transpose=transpose
+    checkpoint = Checkpoint(path=folder / "model" / TRAINING_FILE, resume=resume)
+    checkpoint.refuse_unfinished()
+    with io.alone(folder):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", ScraeWarning)
+            progress.stage("read")
+            if isinstance(inputs, AnnData):
+                adata, source = inputs, _source_of_anndata(inputs, title)
+            else:
+                paths = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
+                adata = io.read(
+                    paths, layer=layer, min_counts=settings.preprocess.min_counts, transpose=transpose
+                )
+                source = _source_of_files([Path(path) for path in paths])
+            source |= {"n_cells": adata.n_obs, "n_genes": adata.n_vars}
+            _check_label_key(adata, label_key)
+            seconds = {"read": time.perf_counter() - start}
+            model, stages = analyse(
+                adata,
+                settings,
+                label_key=label_key,
+                also_2d=also_2d,
+                device=device,
+                checkpoint=checkpoint,
+                progress=progress,
             )
-            source = _source_of_files([Path(path) for path in paths])
-        source |= {"n_cells": adata.n_obs, "n_genes": adata.n_vars}
-        _check_label_key(adata, label_key)
-        seconds = {"read": time.perf_counter() - start}
-        model, stages = analyse(
-            adata, settings, label_key=label_key, also_2d=also_2d, device=device, progress=progress
-        )
-    _pass_on(adata, caught)
-    adata.uns["scrae"]["versions"] = {name: version(name) for name in _LIBRARIES}
-    record = _record(adata, settings, command, source, device, label_key, seconds | stages)
-    _write(adata, model, record, folder, progress)
+        _pass_on(adata, caught)
+        adata.uns["scrae"]["versions"] = {name: version(name) for name in _LIBRARIES}
+        record = _record(adata, settings, command, source, device, label_key, seconds | stages)
+        _write(adata, model, record, folder, progress)
     return adata
 
 

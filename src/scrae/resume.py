@@ -22,7 +22,10 @@ from .errors import ScraeError
 from .files import atomic_path
 from .state import Epoch, Snapshot, TrainingState
 
-__all__ = ["Checkpoint", "Keeper", "fingerprint"]
+__all__ = ["TRAINING_FILE", "Checkpoint", "Keeper", "fingerprint"]
+
+TRAINING_FILE = "training.safetensors"
+"""Its usual name, in the model folder; the finished model replaces the folder, and so removes it."""
 
 _FORMAT = 1
 _NAME = "training"  # of the JSON in the header
@@ -44,6 +47,14 @@ class Checkpoint:
     resume: bool = False
     seconds: float = 5.0
 
+    def refuse_unfinished(self) -> None:
+        """Raise ScraeError where the file is there and is not to go on from."""
+        if not self.resume and self.path.exists():
+            raise ScraeError(
+                f"{self.path}: found a training that was not finished; go on with it (--resume), or delete this "
+                "file to begin anew"
+            )
+
 
 class Keeper:
     """Writes the snapshots of one training to its :class:`Checkpoint`, now and then, and reads them back."""
@@ -60,13 +71,9 @@ class Keeper:
             "data": fingerprint(data),
         }
         self.last_written, self._at = 0, time.monotonic()
+        checkpoint.refuse_unfinished()
         if not checkpoint.path.exists():
             return
-        if not checkpoint.resume:
-            raise ScraeError(
-                f"{self.path}: found a training that was not finished; go on with it (--resume), or delete this "
-                "file to begin anew"
-            )
         snapshot = _read(self.path, self._about, state)
         try:
             state.restore(snapshot)

@@ -21,7 +21,7 @@ from .graph import leiden, neighbours
 from .io import note
 from .metrics import score as score_clusters
 from .model import SCRAE
-from .train import Epoch, fit
+from .train import Checkpoint, Epoch, fit
 
 __all__ = ["cluster", "count_data", "embed", "project", "score", "train"]
 
@@ -92,6 +92,7 @@ def train(
     *,
     device: torch.device | str = "cpu",
     key_added: str = "X_scrae",
+    checkpoint: Checkpoint | None = None,
     on_epoch: Callable[[Epoch, int], None] | None = None,
 ) -> SCRAE:
     """Train a model on the selected genes and embed the cells.
@@ -99,6 +100,7 @@ def train(
     Parameters
     ----------
     model_config, train_config : None = the defaults.
+    checkpoint : where the training is kept while it runs, and whether it goes on from there; None = nowhere.
     on_epoch : called after every epoch, with it and the most epochs there can be, for progress.
 
     Returns
@@ -108,6 +110,7 @@ def train(
     Notes
     -----
     Writes ``obsm[key_added]`` and, for the usual key, ``uns["scrae"]["model" | "train" | "history" | "seed"]``.
+    Where training ended because a loss was no number, ``uns["scrae"]["train"]["fault"]`` says so, otherwise it is "".
 
     Raises
     ------
@@ -122,7 +125,7 @@ def train(
             f"{empty} cells have no count in the selected genes; they are kept, but their place means nothing.",
         )
     model = SCRAE.for_data(data, model_config, seed=train_config.seed)
-    result = fit(model, data, train_config, on_epoch=on_epoch)
+    result = fit(model, data, train_config, checkpoint=checkpoint, on_epoch=on_epoch)
     adata.obsm[key_added] = model.encode(data)
     if key_added == "X_scrae":
         slots = adata.uns.setdefault("scrae", {})
@@ -131,6 +134,7 @@ def train(
             "epochs": result.epochs,
             "best_epoch": result.best_epoch,
             "stopped_because": result.stopped_because,
+            "fault": result.fault or "",
         }
         slots["train"] = _plain(to_dict(train_config)) | facts
         slots["history"] = result.history

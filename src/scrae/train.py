@@ -17,11 +17,11 @@ from .counts import CountData
 from .errors import ScraeError, ScraeWarning
 from .faults import describe_extremes, first_fault
 from .model import SCRAE
-from .resume import Checkpoint, Keeper
+from .resume import TRAINING_FILE, Checkpoint, Keeper
 from .state import Epoch, Snapshot, TrainingState
 from .step import StepLosses, training_step
 
-__all__ = ["Checkpoint", "Epoch", "FitResult", "fit"]
+__all__ = ["TRAINING_FILE", "Checkpoint", "Epoch", "FitResult", "fit"]
 
 _MOST_FAULTS = 3  # each halves the learning rates
 
@@ -91,13 +91,14 @@ def fit(
     model.eval()
     if state.best_weights:
         model.load_state_dict(state.best_weights)
-    for sentence in state.faults:
+    because = _reason(state, run.is_stopped(), config.patience, fault)
+    for sentence in [*state.faults, *([f"Training ended early: it {because}."] if fault else [])]:
         warnings.warn(sentence, ScraeWarning, stacklevel=2)
     return FitResult(
         history=state.history(),
         epochs=state.epoch,
         best_epoch=state.best_epoch or state.epoch,
-        stopped_because=_reason(state, run.is_stopped(), config.patience, fault),
+        stopped_because=because,
         fault=fault,
     )
 

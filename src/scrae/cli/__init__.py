@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -57,17 +61,38 @@ for command in (
     app.command()(command)
 
 
+class _Stop(SystemExit):
+    """Ctrl-C or SIGTERM: everything is left tidy on the way out, and the exit status is 128 + the signal's number."""
+
+
+def _stop(number: int, _: object) -> None:
+    raise _Stop(128 + number)
+
+
+@contextmanager
+def _tidy_stops() -> Iterator[None]:
+    before = {}
+    if threading.current_thread() is threading.main_thread():  # elsewhere Python takes no signals
+        before = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def main() -> None:
-    """Run the command line: exit 0 fine, 1 a known error in one line, 2 usage."""
+    """Run the command line: exit 0 fine, 1 a known error in one line, 2 usage, 130 or 143 stopped by a signal."""
     # Threads that wait by spinning make training ten times slower where another program holds one of the cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is loaded, which is later
     try:
-        app()
+        with _tidy_stops():
+            app()
     except ScraeError as error:
         if "--debug" in sys.argv:
             raise
         typer.echo(f"scrae: {error}", err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("scrae: stopped", err=True)
-        sys.exit(130)
+    except _Stop as stop:
+        typer.echo(": ".join(["scrae: stopped", *getattr(stop, "__notes__", [])]), err=True)
+        sys.exit(stop.code)

@@ -45,6 +45,7 @@ Preset = Annotated[str, typer.Option(help="default, or paper: the published arch
 Epochs = Annotated[int | None, typer.Option(help="Most passes over the cells.")]
 Seed = Annotated[int, typer.Option(help="Of everything random.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")]
 ModelFolder = Annotated[Path, typer.Option("--model", help="Model folder, or the folder of a run.")]
 
 
@@ -72,3 +73,10 @@ def say_notes(adata: AnnData) -> None:
     """Print what was dropped or lost, in plain words."""
     for line in adata.uns.get("scrae", {}).get("notes", []):
         typer.echo(f"- {line}")
+
+
+def refuse_fault(adata: AnnData, where: Path) -> None:
+    """End with status 1 where training met a loss that was no number; what was good is written by now."""
+    facts = adata.uns["scrae"]["train"]
+    if facts["fault"]:
+        raise ScraeError(f"training {facts['stopped_because']} and written to {where}")

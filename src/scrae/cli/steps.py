@@ -27,10 +27,12 @@ from scrae.cli.options import (
     OutputH5ad,
     Prepared,
     Preset,
+    Resume,
     Seed,
     TopGenes,
     Transpose,
     number_of_clusters,
+    refuse_fault,
     say_notes,
     settings_of,
 )
@@ -108,28 +110,37 @@ def train(
     max_epochs: Epochs = None,
     seed: Seed = 0,
     device: Device = "auto",
+    resume: Resume = False,
 ) -> None:
     """Train a model on a prepared h5ad."""
     from scrae import io, tl
     from scrae.checkpoint import save
     from scrae.cli.progress import progress_bar
     from scrae.pipeline import resolve_device
+    from scrae.train import TRAINING_FILE, Checkpoint
 
     settings = settings_of(
         preset, model={"n_latent": n_latent}, train={"max_epochs": max_epochs, "seed": seed}
     )
-    adata = io.read_h5ad(file)
-    with progress_bar() as progress:
-        progress.stage("train")
-        model = tl.train(
-            adata,
-            settings.model,
-            settings.train,
-            device=resolve_device(device),
-            on_epoch=progress.epoch,
-        )
-    with io.atomic_path(output) as draft:
-        save(model, draft)
+    checkpoint = Checkpoint(path=output / TRAINING_FILE, resume=resume)
+    checkpoint.refuse_unfinished()
+    if resume and not checkpoint.path.exists():
+        typer.echo(f"{output} holds no unfinished training; this one begins at its start.")
+    with io.alone(output):
+        adata = io.read_h5ad(file)
+        with progress_bar() as progress:
+            progress.stage("train")
+            model = tl.train(
+                adata,
+                settings.model,
+                settings.train,
+                device=resolve_device(device),
+                checkpoint=checkpoint,
+                on_epoch=progress.epoch,
+            )
+        with io.atomic_path(output) as draft:
+            save(model, draft)
+    refuse_fault(adata, output)
     facts = adata.uns["scrae"]["train"]
     typer.echo(f"{facts['epochs']} epochs: {facts['stopped_because']}.")
 

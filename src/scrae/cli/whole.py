@@ -24,10 +24,12 @@ from scrae.cli.options import (
     MinGenes,
     OutputFolder,
     Preset,
+    Resume,
     Seed,
     TopGenes,
     Transpose,
     number_of_clusters,
+    refuse_fault,
     say_notes,
     settings_of,
 )
@@ -85,6 +87,7 @@ def run(
     max_epochs: Epochs = None,
     seed: Seed = 0,
     device: Device = "auto",
+    resume: Resume = False,
 ) -> None:
     """Take raw counts to clusters, codes, pictures and a report."""
     from scrae.cli.progress import progress_bar
@@ -114,6 +117,7 @@ def run(
             transpose=transpose,
             also_2d=also_2d,
             device=device,
+            resume=resume,
             command=_command(),
             progress=progress,
         )
@@ -137,3 +141,4 @@ def _summary(adata: AnnData, output: Path) -> None:
             f"scores    {'  '.join(f'{n} {v:.3f}' for n, v in scores.items())}  ({facts['scores']['label_key']})"
         )
     typer.echo(f"report    {output / 'report.html'}")
+    refuse_fault(adata, output)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scrae.files import atomic_path, write_text
+from scrae.files import alone, atomic_path, write_text
 from scrae.io.atomic import write_h5ad
 from scrae.io.blocks import CountBlocks, in_file, open_backed
 from scrae.io.check import check_counts
@@ -13,6 +13,7 @@ from scrae.io.slots import use_counts
 
 __all__ = [
     "CountBlocks",
+    "alone",
     "atomic_path",
     "check_counts",
     "in_file",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -9,6 +10,8 @@ import pandas as pd
 from anndata import AnnData
 
 __all__ = ["clean_names", "forget", "make_unique", "note", "some"]
+
+_UNFIT = re.compile("[\0\r\n\ud800-\udfff]")  # what a list of lines, UTF-8 or HDF5 cannot hold
 
 
 def note(adata: AnnData, text: str) -> None:
@@ -65,6 +68,13 @@ def clean_names(adata: AnnData) -> None:
 def _clean(adata: AnnData, index: pd.Index, kind: str) -> pd.Index:
     missing = index.isna()
     texts = np.where(missing, "", index.astype(str)).astype(object)
+    odd = np.array([_UNFIT.search(text) is not None for text in texts], dtype=bool)
+    if odd.any():
+        texts[odd] = [_UNFIT.sub("\ufffd", text) for text in texts[odd]]
+        note(
+            adata,
+            f"{int(odd.sum())} {kind} names held line breaks or broken characters, now \ufffd: {some(texts[odd])}.",
+        )
     empty = texts == ""
     if empty.any():
         texts[empty] = [f"{kind}_{position}" for position in np.flatnonzero(empty)]
