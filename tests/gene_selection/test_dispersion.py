@@ -43,9 +43,7 @@ def test_cell_ranger_equals_scanpy(seed, own_factors):
         factors = factors * np.random.default_rng(seed).uniform(0.5, 2, totals.size)
     data = anndata.AnnData(sparse.csr_matrix(np.log1p(x / factors[:, None])))
     theirs = scanpy.pp.highly_variable_genes(data, flavor="cell_ranger", n_top_genes=40, inplace=False)
-    ours = dispersion(
-        x, flavor="cell_ranger", n_top_genes=40, size_factors=factors if own_factors else None
-    )
+    ours = dispersion(x, flavor="cell_ranger", n_top_genes=40, size_factors=factors if own_factors else None)
     np.testing.assert_allclose(ours.score, theirs["dispersions_norm"], rtol=1e-8, atol=1e-9)
     np.testing.assert_allclose(ours.fit.mean, theirs["means"], rtol=1e-12)
     np.testing.assert_allclose(ours.fit.statistic, theirs["dispersions"], rtol=1e-9)
@@ -53,16 +51,18 @@ def test_cell_ranger_equals_scanpy(seed, own_factors):
     np.testing.assert_array_equal(ours.selected, theirs["highly_variable"])
 
 
+@pytest.mark.parametrize("n_genes", [60, 300])  # with 60 there are bins of two, whose genes tie
 @pytest.mark.parametrize("own_factors", [True, False])
-def test_cell_ranger_by_row_blocks(own_factors):
-    """Enough genes that no bin holds only two: those would tie with the genes of other bins to rounding."""
-    x = sparse.csr_matrix(draw_counts(3, n_genes=300))
+@pytest.mark.parametrize("flavor", ["seurat", "cell_ranger"])
+def test_row_blocks_with_size_factors(flavor, own_factors, n_genes):
+    x = sparse.csr_matrix(draw_counts(3, n_genes=n_genes))
     factors = np.random.default_rng(0).uniform(0.5, 2, 90) if own_factors else None
-    whole = dispersion(x, flavor="cell_ranger", n_top_genes=40, size_factors=factors)
-    parts = dispersion(Blocks(x, (1, 2, 40)), flavor="cell_ranger", n_top_genes=40, size_factors=factors)
-    np.testing.assert_allclose(parts.score, whole.score, rtol=1e-9, atol=1e-11)
-    np.testing.assert_array_equal(parts.rank, whole.rank)
-    assert parts.notes == whole.notes
+    whole = dispersion(x, flavor=flavor, n_top_genes=12, size_factors=factors)
+    for cuts in ((1, 2, 40), (0, 89)):
+        parts = dispersion(Blocks(x, cuts), flavor=flavor, n_top_genes=12, size_factors=factors)
+        np.testing.assert_allclose(parts.score, whole.score, rtol=1e-9, atol=1e-11)
+        np.testing.assert_array_equal(parts.rank, whole.rank)
+        assert parts.notes == whole.notes
 
 
 def test_cell_ranger_leaves_out_what_is_empty():

@@ -23,6 +23,7 @@ STREAMED: dict[str, Callable[..., GeneScores]] = {
     "nbumi high variance": lambda x: nbumi(x, variant="high_variance", n_top_genes=12),
     "deviance": lambda x: deviance(x, n_top_genes=12),
     "dispersion": lambda x: dispersion(x, n_top_genes=12),
+    "dispersion of cell_ranger": lambda x: dispersion(x, flavor="cell_ranger", n_top_genes=12),
 }
 ALL = STREAMED | {"scmarker": lambda x: scmarker(x * 0.5, n_top_genes=12, cutoff=1.0, k=8, n=4)}
 

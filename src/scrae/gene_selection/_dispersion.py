@@ -14,6 +14,9 @@ from scrae.gene_selection._result import GeneFit, GeneScores, scores_of, spread
 __all__ = ["dispersion"]
 
 _N_BINS = 20
+# Genes of small bins tie with those of others (two genes in a bin are at equal distances from its middle). So
+# that no rounding error decides which comes first, scores are rounded.
+_DECIMALS = 12
 # The median of the absolute value of a standard normal variable.
 _NORMAL_MAD = 0.6744897501960817
 
@@ -79,7 +82,7 @@ def dispersion(
         statistic = variance / mean
         value, name = _within_quantiles(statistic, mean), "dispersion"
     return scores_of(
-        np.where(np.isnan(value), -np.inf, value),
+        np.where(np.isnan(value), -np.inf, np.round(value, _DECIMALS)),
         kept=sums.kept,
         choice=n_top_genes,
         fit=GeneFit(
@@ -155,10 +158,9 @@ def _within_quantiles(value: NDArray[np.float64], mean: NDArray[np.float64]) -> 
     for one in np.unique(bins):
         inside = value[bins == one]
         middle[one] = np.median(inside)
-        distance[one] = np.median(np.abs(inside - middle[one]))
+        distance[one] = np.median(np.abs(inside - middle[one])) / _NORMAL_MAD
     with np.errstate(invalid="ignore", divide="ignore"):
-        # in this order, so that the genes at the median distances of their bins tie exactly
-        return (value - middle[bins]) / distance[bins] * _NORMAL_MAD
+        return (value - middle[bins]) / distance[bins]
 
 
 def _bins(mean: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -176,22 +176,32 @@ def open_backed(path: str | os.PathLike[str], *, layer: str | None = None) -> An
     """
     path = Path(path)
     file = _open(path)
-    keys = {name: (name, "var") for name in ["X"] if name in file}
-    keys |= {"raw": ("raw/X", "raw/var")} if "raw" in file else {}
-    keys |= {name: (f"layers/{name}", "var") for name in file.get("layers", ())}
+    try:
+        return _first_of_counts(file, path, layer)
+    except ScraeError:
+        if isinstance(file, h5py.File):
+            file.close()
+        raise
+
+
+def _first_of_counts(file: Any, path: Path, layer: str | None) -> AnnData:
+    """An AnnData over the named matrix, or over the first of the usual ones that begins with counts."""
+    keys = {"X": ("X", "var", "X")} if "X" in file else {}
+    keys |= {"raw": ("raw/X", "raw/var", "raw")} if "raw" in file else {}
+    keys |= {name: (f"layers/{name}", "var", f"layers[{name!r}]") for name in file.get("layers", ())}
     if layer is not None and layer not in keys:
         raise ScraeError(
             f"{path}: There is no layer {layer!r}; there is {some(keys, 8) or 'no matrix at all'}."
         )
     problems: list[ScraeError] = []
     for place in [name for name in _IN_ORDER if name in keys] if layer is None else [layer]:
+        matrix_key, var_key, words = keys[place]
         try:
-            adata = _with_matrix(file, path, *keys[place])
+            adata = _with_matrix(file, path, matrix_key, var_key)
         except ScraeError as error:
             problems.append(error)
             continue
-        where = keys[place][0].replace("raw/X", "raw")
-        note(adata, f"Counts were found in {where}: {adata.n_obs} cells x {adata.n_vars} genes.")
+        note(adata, f"Counts were found in {words}: {adata.n_obs} cells x {adata.n_vars} genes.")
         clean_names(adata)
         return adata
     raise problems[0] if problems else ScraeError(f"{path} has no X, layers['counts'] or raw.")
