@@ -68,6 +68,7 @@ def preprocess(
             "max_mito": max_mito,
         },
     ).preprocess
+    io.try_hdf5(file)
     adata = io.read(file, layer=layer, min_counts=pre.min_counts, transpose=transpose)
     pipeline.preprocess(adata, pre)
     io.write_h5ad(adata, output)
@@ -89,6 +90,7 @@ def genes(
     """Select genes and write the table."""
     from scrae import io, pp
 
+    io.try_hdf5(file)
     adata = io.read(file, layer=layer, transpose=transpose)
     pp.filter(adata, min_cells=min_cells or 0)
     pp.normalize(adata)
@@ -127,6 +129,7 @@ def train(
     if resume and not checkpoint.path.exists():
         typer.echo(f"{output} holds no unfinished training; this one begins at its start.")
     with io.alone(output):
+        io.try_hdf5(file)
         adata = io.read_h5ad(file)
         with progress_bar() as progress:
             progress.stage("train")
@@ -155,6 +158,7 @@ def embed(
     """Embed cells, also new ones, with a trained model."""
     from scrae import io, tl
 
+    io.try_hdf5(file)
     adata = io.read(file, layer=layer, transpose=transpose)
     tl.embed(adata, _load(model))
     io.write_h5ad(adata, output)
@@ -175,6 +179,7 @@ def cluster(
         "default", cluster={"n_clusters": number_of_clusters(n_clusters), "method": cluster_method}
     ).cluster
 
+    io.try_hdf5(file)
     adata = io.read_h5ad(file)
     tl.cluster(adata, n_clusters=config.n_clusters, method=config.method, seed=seed)
     io.write_h5ad(adata, output)
@@ -185,6 +190,7 @@ def score(file: Prepared, label_key: Annotated[str, typer.Option(help="Column of
     """Score the clusters of an h5ad against labels."""
     from scrae import io, tl
 
+    io.try_hdf5(file)
     for name, value in tl.score(io.read_h5ad(file), label_key).items():
         typer.echo(f"{name:14s}{value:.4f}")
 
@@ -193,6 +199,7 @@ def plot(file: Prepared, output: OutputFolder, label_key: LabelKey = None, seed:
     """Draw every picture that an h5ad has the slots for."""
     from scrae import io, pl, tl
 
+    io.try_hdf5(file)
     adata = io.read_h5ad(file)
     if "X_umap_scrae" not in adata.obsm and "X_scrae" in adata.obsm:
         tl.project(adata, seed=seed)
@@ -202,8 +209,10 @@ def plot(file: Prepared, output: OutputFolder, label_key: LabelKey = None, seed:
 
 def report(folder: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:
     """Write report.html again from what a run wrote."""
+    from scrae import io
     from scrae.report import build
 
+    io.try_hdf5(folder / "result.h5ad")
     typer.echo(build(folder))
 
 
@@ -211,6 +220,7 @@ def info(file: Input, transpose: Transpose = False) -> None:
     """Say what is in a file, and what to run on it."""
     from scrae import io
 
+    io.try_hdf5(file)
     adata = io.read(file, min_counts=0, transpose=transpose)
     counts = adata.layers["counts"]
     typer.echo(

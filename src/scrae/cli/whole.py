@@ -90,6 +90,7 @@ def run(
     resume: Resume = False,
 ) -> None:
     """Take raw counts to clusters, codes, pictures and a report."""
+    from scrae import io
     from scrae.cli.progress import progress_bar
     from scrae.pipeline import run as run_pipeline
 
@@ -107,6 +108,7 @@ def run(
         train={"max_epochs": max_epochs, "seed": seed},
         cluster={"n_clusters": number_of_clusters(n_clusters), "method": cluster_method},
     )
+    io.try_hdf5(*inputs)
     with progress_bar() as progress:
         adata = run_pipeline(
             list(inputs),

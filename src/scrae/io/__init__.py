@@ -10,6 +10,7 @@ from scrae.io.hdf5 import read_h5ad
 from scrae.io.names import note
 from scrae.io.reading import read
 from scrae.io.slots import use_counts
+from scrae.io.trial import try_hdf5
 
 __all__ = [
     "CountBlocks",
@@ -21,6 +22,7 @@ __all__ = [
     "open_backed",
     "read",
     "read_h5ad",
+    "try_hdf5",
     "use_counts",
     "write_h5ad",
     "write_text",

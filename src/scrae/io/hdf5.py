@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,9 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from scrae.errors import ScraeError
+from scrae.errors import ScraeError, ScraeWarning
 from scrae.io.foreign import reading
-from scrae.io.names import some
+from scrae.io.names import note, some
 
 __all__ = ["read_h5ad", "read_hdf5", "read_zarr"]
 
@@ -127,14 +129,33 @@ def read_zarr(path: Path) -> AnnData:
     """Read an AnnData zarr store from a folder; X is unchecked.
 
     Refused are codecs that unpickle, and sparse matrices with missing chunks: zarr would fill those with
-    zeros.
+    zeros. In dense matrices missing chunks may be right; there is a ScraeWarning.
     """
     with reading(path, "zarr"):
         _refuse_pickles(path)
         import zarr
 
-        _refuse_missing_chunks(zarr.open_group(str(path), mode="r"), path)
-        return anndata.io.read_zarr(path)
+        group = zarr.open_group(str(path), mode="r")
+        _refuse_missing_chunks(group, path)
+        zeros = list(_chunks_of_zeros(group))
+        adata = anndata.io.read_zarr(path)
+    for sentence in zeros:
+        note(adata, sentence)
+        warnings.warn(f"{path}: {sentence}", ScraeWarning, stacklevel=4)
+    return adata
+
+
+def _chunks_of_zeros(group: Any) -> Iterator[str]:
+    """Say which dense matrices lack chunks: zarr leaves out what is all zeros, and what was lost looks the same."""
+    layers = [f"layers/{name}" for name, _ in group["layers"].arrays()] if "layers" in group else []
+    for name in ("X", "raw/X", *layers):
+        if name in group and hasattr(group[name], "nchunks"):
+            missing = group[name].nchunks - group[name].nchunks_initialized
+            if missing:
+                yield (
+                    f"{missing} of {group[name].nchunks} chunks of {name} are not in the store and count as zeros. "
+                    "If it was copied, see whether all of it came."
+                )
 
 
 def _refuse_pickles(path: Path) -> None:
