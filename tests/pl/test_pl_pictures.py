@@ -81,6 +81,29 @@ class TestGenes:
         assert points.statistic_name == "score"
         np.testing.assert_array_equal(points.statistic, adata.var["scrae_score"][points.names.tolist()])
 
+    def test_the_median_rank_over_batches(self, adata):
+        mean = np.linspace(1, 30, adata.n_vars)
+        adata.uns["scrae"]["gene_selection"] = {"method": "seurat", "batch_key": "donor", "mean": mean}
+        adata.var["scrae_score"] = -np.arange(adata.n_vars, dtype=float)
+        del adata.layers["counts"]
+        adata.X = None
+        points = gene_points(adata)
+        np.testing.assert_array_equal(points.statistic, np.arange(adata.n_vars))
+        np.testing.assert_array_equal(points.mean, mean)
+        ax = pl.gene_selection(adata)
+        assert ax.get_ylabel() == "median rank over the batches (0 is best)"
+        assert ax.get_xlabel() == "log1p of the mean per cell"
+        ax.figure.draw_without_rendering()
+        labels = {label.get_text() for label in ax.get_xticklabels()}
+        assert {"1", "2", "5", "10", "20"} <= labels  # few decades: no powers of ten
+
+    def test_without_counts_and_means_the_message_says_what_to_do(self, adata):
+        del adata.layers["counts"]
+        adata.X = None
+        adata.uns["scrae"]["gene_selection"] = {"method": "nbumi"}
+        with pytest.raises(ScraeError, match=r"found neither; run scrae.pp.select_genes again"):
+            pl.gene_selection(adata)
+
     def test_before_the_selection_the_message_says_what_to_do(self, adata):
         del adata.var["scrae_selected"]
         with pytest.raises(ScraeError, match=r"run scrae\.pp\.select_genes first"):

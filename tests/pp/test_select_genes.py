@@ -55,8 +55,9 @@ def test_every_method_writes_the_same_shape(adata, method, batch_key):
     assert facts(adata)["n_selected"] == facts(adata)["n_top_genes"] == 37
     assert facts(adata)["batch_key"] == batch_key
     assert any(line == f"Gene selection: 37 of {adata.n_vars} genes by {method}." for line in notes(adata))
+    assert facts(adata)["mean"].shape == (adata.n_vars,)
     if batch_key is None:
-        assert facts(adata)["mean"].shape == facts(adata)["statistic"].shape == (adata.n_vars,)
+        assert facts(adata)["statistic"].shape == (adata.n_vars,)
         assert isinstance(facts(adata)["statistic_name"], str)
     np.testing.assert_array_equal(adata.layers["counts"].toarray(), counts.toarray())
     np.testing.assert_array_equal(adata.X.toarray(), x.toarray())
@@ -103,6 +104,11 @@ def test_seurat_v3_over_batches_is_scanpys(adata):
         adata, flavor="seurat_v3", layer="counts", n_top_genes=50, batch_key="batch", inplace=False
     )
     assert chosen(adata) == set(table.index[table["highly_variable"]])
+
+
+def test_the_mean_over_batches_is_that_of_all_cells(adata):
+    pp.select_genes(adata, method="deviance", n_top_genes=50, batch_key="batch")
+    np.testing.assert_allclose(facts(adata)["mean"], adata.layers["counts"].toarray().mean(axis=0))
 
 
 OURS = {

@@ -9,15 +9,22 @@ from typing import Any
 import numpy as np
 from anndata import AnnData
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from scrae.errors import ScraeError
+from scrae.io import in_file
 from scrae.pl._draw import ACCENT, INK, MUTED, literal, new_axes, run_facts, tidy
 
 __all__ = ["GenePoints", "gene_points", "gene_selection"]
 
 DROPOUT_METHODS = ("m3drop", "nbumi")
+_MEANS = {  # where it is no mean of counts
+    "seurat": "log1p of the mean per cell",
+    "cell_ranger": "mean log-normalised value",
+    "scmarker": "mean log-normalised value",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +33,7 @@ class GenePoints:
 
     names: NDArray[np.object_]
     mean: NDArray[np.float64]
+    mean_name: str
     statistic: NDArray[np.float64]
     statistic_name: str
     expected: NDArray[np.float64] | None
@@ -55,19 +63,20 @@ def gene_points(adata: AnnData) -> GenePoints:
     if "scrae_selected" not in adata.var:
         raise ScraeError('expected var["scrae_selected"], found none; run scrae.pp.select_genes first')
     facts = run_facts(adata, "gene_selection")
-    counts = csr_matrix(adata.layers.get("counts", adata.X))
     mean = _per_gene(facts, "mean", adata.n_vars)
+    mean_name = _MEANS.get(str(facts.get("method")), "mean per cell")
     if mean is None:
-        mean = np.asarray(counts.mean(axis=0), dtype=np.float64).ravel()
+        mean, mean_name = np.asarray(_counts(adata).mean(axis=0), dtype=np.float64).ravel(), "mean per cell"
     score = np.asarray(adata.var.get("scrae_score", np.zeros(adata.n_vars)), dtype=np.float64)
     rank = np.asarray(
         adata.var.get("scrae_rank", np.argsort(np.argsort(-score, kind="stable"))), dtype=np.int64
     )
-    statistic, name, expected = _statistic(facts, counts, mean, score)
+    statistic, name, expected = _statistic(adata, facts, mean, score)
     shown = (mean > 0) & np.isfinite(statistic)
     return GenePoints(
         names=adata.var_names.to_numpy(dtype=object)[shown],
         mean=mean[shown],
+        mean_name=mean_name,
         statistic=statistic[shown],
         statistic_name=name,
         expected=None if expected is None else expected[shown],
@@ -76,17 +85,29 @@ def gene_points(adata: AnnData) -> GenePoints:
     )
 
 
+def _counts(adata: AnnData) -> csr_matrix:
+    counts = adata.layers.get("counts", adata.X)
+    if counts is None or in_file(counts):
+        raise ScraeError(
+            "expected the genes' means or the counts in memory, found neither; run scrae.pp.select_genes again"
+        )
+    return csr_matrix(counts)
+
+
 def _statistic(
-    facts: Mapping[str, Any], counts: csr_matrix, mean: NDArray[np.float64], score: NDArray[np.float64]
+    adata: AnnData, facts: Mapping[str, Any], mean: NDArray[np.float64], score: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], str, NDArray[np.float64] | None]:
     n_genes = len(mean)
     expected = _per_gene(facts, "expected", n_genes)
     if (statistic := _per_gene(facts, "statistic", n_genes)) is not None:
         return statistic, str(facts.get("statistic_name", "statistic")), expected
+    if facts.get("batch_key") is not None:
+        return -score, "median rank over the batches (0 is best)", None
     if (dropout := _per_gene(facts, "dropout_rate", n_genes)) is not None or facts.get(
         "method"
     ) in DROPOUT_METHODS:
         if dropout is None:
+            counts = _counts(adata)
             dropout = 1.0 - np.asarray(counts.getnnz(axis=0), dtype=np.float64) / max(counts.shape[0], 1)
         if expected is None and "K" in facts:
             expected = float(facts["K"]) / (float(facts["K"]) + mean)  # Michaelis-Menten
@@ -106,7 +127,7 @@ def gene_selection(adata: AnnData, *, ax: Axes | None = None) -> Axes:
     """Draw each gene's mean against the statistic that it was judged by; the selected genes stand out.
 
     For ``m3drop`` and ``nbumi`` the statistic is the drop-out rate, with the curve that the null model expects;
-    for other methods it is the dispersion, or the score where nothing else was kept.
+    for other methods it is their dispersion, variance, deviance or number of partners; over batches the median rank.
 
     Parameters
     ----------
@@ -135,9 +156,10 @@ def gene_selection(adata: AnnData, *, ax: Axes | None = None) -> Axes:
         ax.plot(points.mean[order], points.expected[order], color=INK, linewidth=1.2, label="expected")
     if len(points.mean):
         ax.set_xscale("log")
+        _label_few_decades(ax, points.mean)
     if points.log_statistic:
         ax.set_yscale("log")
-    ax.set_xlabel("mean per cell", fontsize=9)
+    ax.set_xlabel(points.mean_name, fontsize=9)
     literal(ax.yaxis.label, points.statistic_name)
     ax.yaxis.label.set_fontsize(9)
     literal(ax.title, str(run_facts(adata, "gene_selection").get("method", "")))
@@ -145,3 +167,11 @@ def gene_selection(adata: AnnData, *, ax: Axes | None = None) -> Axes:
     ax.legend(frameon=False, fontsize=8, markerscale=2)
     tidy(ax)
     return ax
+
+
+def _label_few_decades(ax: Axes, values: NDArray[np.float64]) -> None:
+    """Label 1, 2 and 5 of each decade where the axis spans few: powers of ten would be one or none."""
+    if values.max() < 100 * values.min():
+        ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        ax.xaxis.set_minor_formatter(NullFormatter())

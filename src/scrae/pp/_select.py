@@ -84,7 +84,7 @@ def select_genes(
     Writes ``var["scrae_selected"]`` (bool), ``var["scrae_score"]`` (float64, larger is better, -inf for
     genes that the method drops), ``var["scrae_rank"]`` (int64, 0 is best),
     ``uns["scrae"]["gene_selection"]`` (method, numbers, and what a plot needs: ``mean``, ``statistic``,
-    ``statistic_name``, ``expected``, fitted parameters) and ``uns["scrae"]["notes"]``.
+    ``statistic_name``, ``expected``, fitted parameters; over batches ``mean`` alone) and ``uns["scrae"]["notes"]``.
     """
     check_options(method, n_top_genes, fdr, batch_key)
     check_batches(adata, batch_key)
@@ -131,11 +131,12 @@ def select(
     n = None if fdr is not None else n_top_genes
     if batch_key is None or n is None:
         result = _score(method, cells, n, fdr)
-        remarks = list(result.notes)
+        remarks, picture = list(result.notes), _for_plot(result)
     else:
         codes, batches = pd.factorize(adata.obs[batch_key], sort=True)
         parts = [_score(method, cells.only(codes == code), n, fdr) for code in range(len(batches))]
         result = combine_batches(parts, n_top_genes=n)
+        picture = {"mean": np.average([_mean(part) for part in parts], axis=0, weights=np.bincount(codes))}
         remarks = [
             f"{batch}: {line}" for batch, part in zip(batches, parts, strict=True) for line in part.notes
         ]
@@ -147,9 +148,7 @@ def select(
     for line in remarks:
         note(adata, f"Gene selection: {line}.")
     facts = {"method": method, "n_top_genes": n, "fdr": fdr, "batch_key": batch_key}
-    adata.uns["scrae"]["gene_selection"] = (
-        facts | {"n_selected": int(result.selected.sum())} | _for_plot(result)
-    )
+    adata.uns["scrae"]["gene_selection"] = facts | {"n_selected": int(result.selected.sum())} | picture
 
 
 def _score(method: str, cells: Cells, n: int | None, fdr: float | None) -> GeneScores:
@@ -177,11 +176,15 @@ def _score(method: str, cells: Cells, n: int | None, fdr: float | None) -> GeneS
     return seurat_v3(counts, n_top_genes=n)
 
 
+def _mean(result: GeneScores) -> NDArray[np.float64]:
+    assert result.fit is not None  # of one batch
+    return result.fit.mean
+
+
 def _for_plot(result: GeneScores) -> dict[str, Any]:
-    """Return what a plot needs as plain values; nothing over batches, of which each has a fit of its own."""
+    """Return what a plot needs as plain values."""
     fit = result.fit
-    if fit is None:
-        return {}
+    assert fit is not None  # of all cells together
     facts: dict[str, Any] = {
         "mean": fit.mean,
         "statistic": fit.statistic,
