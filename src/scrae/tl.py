@@ -237,6 +237,7 @@ def project(adata: AnnData, *, use_rep: str = "X_scrae", seed: int = 0) -> None:
     from sklearn.manifold import TSNE
 
     z = _codes(adata, use_rep)
+    spread = z.shape[1] > 1 and np.ptp(z, axis=0).max() > 0  # else there are no axes to turn to
     if z.shape[1] > 1:
         adata.obsm["X_pca_scrae"] = PCA(2, random_state=seed).fit_transform(z).astype(np.float32)
     if len(z) <= _FEW:
@@ -245,7 +246,7 @@ def project(adata: AnnData, *, use_rep: str = "X_scrae", seed: int = 0) -> None:
     if len(z) <= _TSNE_LIMIT:
         tsne = TSNE(
             2,
-            init="pca" if z.shape[1] > 1 else "random",
+            init="pca" if spread else "random",
             perplexity=min(30, (len(z) - 1) / 3),
             random_state=seed,
         )

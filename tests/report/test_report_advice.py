@@ -46,6 +46,28 @@ def test_a_loss_that_is_no_number(run):
     ]
 
 
+def test_codes_that_collapsed(run):
+    clusters(run, [200, 200])
+    codes = np.random.default_rng(0).normal(size=(400, 3)).astype(np.float32)
+    run.adata.obsm["X_scrae"] = codes
+    assert advice(run) == []
+    codes[:, 1] = 0.7
+    assert advice(run) == ["1 of 3 latent dimensions are the same for all cells: they carry nothing."]
+    codes[:] = codes[0]
+    assert advice(run) == ["All cells have the same code: the model learned nothing. Do not use this result."]
+
+
+def test_clusters_that_collapsed(run):
+    run.adata.obs["scrae"] = pd.Categorical(["0"] * 400, ["0", "1", "2"])
+    assert advice(run) == [
+        "2 of 3 clusters hold no cells.",
+        "All cells are in one cluster: perhaps they are of one type, or the codes collapsed.",
+    ]
+    run.adata.obs["scrae"] = pd.Categorical(["0"] * 400)
+    run.record["config"]["cluster"] = {"n_clusters": 1}
+    assert advice(run) == []  # it was asked for
+
+
 def test_the_number_of_clusters_at_the_edge(run):
     clusters(run, [200, 200])
     run.adata.uns["scrae"]["clusters"] |= {"n_clusters": 2}

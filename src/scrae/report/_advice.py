@@ -13,12 +13,14 @@ from scrae.report._run import Run
 __all__ = ["advice"]
 
 SMALL_CLUSTER = 10  # cells
+_CONSTANT = 1e-5  # of the largest code: float32 rounding
 
 
 def advice(run: Run) -> list[str]:
     """Return the sentences of every rule that applies, then the warnings that the run itself recorded."""
     rules: tuple[Callable[[Run], list[str]], ...] = (
-        _lost_cells, _training, _number_of_clusters, _small_clusters, _poor_clusters, _one_sample,
+        _lost_cells, _training, _collapsed_codes, _number_of_clusters, _collapsed_clusters, _small_clusters,
+        _poor_clusters, _one_sample,
     )  # fmt: skip
     return [sentence for rule in rules for sentence in rule(run)] + run.texts("warnings")
 
@@ -47,6 +49,35 @@ def _training(run: Run) -> list[str]:
         sentences.append(
             f"Training ended at its limit of {epochs} epochs while the held-out loss was still falling. "
             "More epochs may give a better model."
+        )
+    return sentences
+
+
+def _collapsed_codes(run: Run) -> list[str]:
+    """A latent dimension that is the same for all cells carries nothing."""
+    codes = np.asarray(run.adata.obsm.get("X_scrae", np.empty((0, 0))), dtype=np.float64)
+    if len(codes) < 2:
+        return []
+    spread = codes.std(axis=0)
+    constant = int((spread <= _CONSTANT * np.abs(codes).max()).sum())
+    if constant == codes.shape[1]:
+        return ["All cells have the same code: the model learned nothing. Do not use this result."]
+    if constant:
+        return [
+            f"{constant} of {codes.shape[1]} latent dimensions are the same for all cells: they carry nothing."
+        ]
+    return []
+
+
+def _collapsed_clusters(run: Run) -> list[str]:
+    if not run.has_clusters:
+        return []
+    column = category_column(run.adata, "scrae")
+    empty = len(column.categories) - len(_members(run))
+    sentences = [f"{empty} of {len(column.categories)} clusters hold no cells."] if empty else []
+    if len(_members(run)) == 1 and run.setting("cluster", "n_clusters") != 1:
+        sentences.append(
+            "All cells are in one cluster: perhaps they are of one type, or the codes collapsed."
         )
     return sentences
 

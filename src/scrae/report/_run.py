@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import anndata as ad
 import numpy as np
 from anndata import AnnData
 from numpy.typing import NDArray
 
 from scrae.errors import ScraeError
+from scrae.io import read_h5ad
 
 __all__ = ["Run", "read_run"]
 
@@ -90,7 +90,7 @@ def read_run(folder: str | Path) -> Run:
             )
     try:
         record = json.loads(record_file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ScraeError(
             f"expected JSON in {record_file}, found something else ({error}); run scrae again"
         ) from None
@@ -98,10 +98,4 @@ def read_run(folder: str | Path) -> Run:
         raise ScraeError(
             f"expected a JSON object in {record_file}, found a {type(record).__name__}; run scrae again"
         )
-    try:
-        adata = ad.read_h5ad(cells_file)
-    except OSError as error:
-        raise ScraeError(
-            f"expected an h5ad file at {cells_file}, could not read it ({error}); run scrae again"
-        ) from None
-    return Run(adata=adata, record=record)
+    return Run(adata=read_h5ad(cells_file), record=record)

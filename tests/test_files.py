@@ -1,0 +1,153 @@
+"""One run at a time in a folder; a folder that cannot be written; what a killed run left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+from anndata import AnnData
+from scipy import sparse
+
+import scrae
+from scrae import ScraeError, files, io
+from scrae.files import alone, atomic_path
+
+
+def python(program: str, folder: Path, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, **options)
+
+
+def test_a_second_run_is_kept_out_until_the_first_one_ends(tmp_path: Path):
+    folder = tmp_path / "out"
+    with alone(folder):
+        with pytest.raises(ScraeError) as error, alone(folder):
+            pytest.fail("two at a time")
+        assert (
+            str(error.value)
+            == f"{folder}: another run is writing there; wait for its end or give another folder."
+        )
+        done = python("from scrae.files import alone\nwith alone('out'): pass", tmp_path)
+        assert "another run is writing there" in done.stderr
+        (folder / "result").write_text("x")
+    with alone(folder):
+        pass
+    assert (folder / "result").read_text() == "x"
+
+
+def test_a_folder_that_stays_empty_is_not_left(tmp_path: Path):
+    with alone(tmp_path / "a" / "b"):
+        assert (tmp_path / "a" / "b").is_dir()
+    with pytest.raises(KeyError), alone(tmp_path / "a" / "b"):
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "own").mkdir()
+    with alone(tmp_path / "own"):
+        pass
+    assert (tmp_path / "own").is_dir()
+
+
+def test_a_killed_run_leaves_no_lock_and_its_drafts_are_removed(tmp_path: Path):
+    program = """
+        import os, signal
+        from scrae.files import alone, atomic_path
+        with alone("out"), atomic_path("out/a.txt") as draft, atomic_path("out") as folder:
+            draft.write_text("half")
+            folder.mkdir()
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    assert python(program, tmp_path).returncode == -signal.SIGKILL
+    (tmp_path / "out" / ".mine.0123abcd").write_text("x")
+    assert len(list(tmp_path.iterdir())) == 2
+    with alone(tmp_path / "out"):
+        assert [p.name for p in tmp_path.iterdir()] == ["out"]
+        assert [p.name for p in (tmp_path / "out").iterdir()] == [".mine.0123abcd"]
+
+
+def test_a_file_in_place_of_the_folder(tmp_path: Path):
+    (tmp_path / "out").write_text("x")
+    expected = "out could not be written: a file stands where a folder is needed"
+    with pytest.raises(ScraeError, match=expected), alone(tmp_path / "out"):
+        pytest.fail("a file is no folder")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only the superuser can become another user")
+def test_a_folder_of_another_user(tmp_path: Path):
+    program = """
+        import os, sys
+        from scrae.files import alone
+        from scrae.errors import ScraeError
+        os.setgid(65534)
+        os.setuid(65534)
+        for folder in ("out", "out/below"):
+            try:
+                with alone(folder): pass
+            except ScraeError as error:
+                print(error)
+    """
+    (tmp_path / "out").mkdir(mode=0o755)
+    for folder in (tmp_path, *tmp_path.parents[:-1]):
+        if not folder.stat().st_mode & 0o001:
+            folder.chmod(folder.stat().st_mode | 0o001)
+    done = python(program, tmp_path)
+    reason = "could not be written: no permission; write elsewhere or have the permission changed."
+    assert done.stdout.splitlines() == [f"out {reason}", f"out/below {reason}"], done.stderr
+
+
+def test_folders_are_exchanged_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(files, "_replace_in_two", lambda *_: pytest.skip("this file system cannot exchange"))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "old").write_text("")
+    with atomic_path(tmp_path / "model") as draft:
+        draft.mkdir()
+    assert list((tmp_path / "model").iterdir()) == []
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with 40 cells ready for training, and a model."""
+    folder = tmp_path_factory.mktemp("prepared")
+    adata = AnnData(sparse.csr_matrix(np.random.default_rng(0).poisson(2.0, (40, 300)).astype(np.float32)))
+    adata.var["scrae_selected"] = True
+    io.use_counts(adata)
+    io.write_h5ad(adata, folder / "p.h5ad")
+    scrae.save(scrae.tl.train(adata, train_config=scrae.TrainConfig(max_epochs=1)), folder / "model")
+    return folder
+
+
+LIMITED = """
+    import resource, sys
+    from scrae import resume
+    from scrae.cli import main
+    resume.Checkpoint.__init__.__kwdefaults__["seconds"] = 0.0
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    sys.argv = ["scrae", "train", "p.h5ad", "-o", "model", "--max-epochs", "2"]
+    main()
+"""
+
+
+def test_a_full_disk_leaves_the_old_model_and_says_why(prepared: Path):
+    before = {path.name: path.read_bytes() for path in (prepared / "model").iterdir()}
+    done = python(LIMITED, prepared)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("scrae: ")
+    assert "File too large" in last or "larger than allowed" in last
+    assert "Traceback" not in done.stderr
+    assert {path.name: path.read_bytes() for path in (prepared / "model").iterdir()} == before
+    assert sorted(path.name for path in prepared.iterdir()) == ["model", "p.h5ad"]
+
+
+def test_an_input_that_vanished_leaves_the_old_model(prepared: Path):
+    before = {path.name: path.read_bytes() for path in (prepared / "model").iterdir()}
+    done = python(LIMITED.replace("p.h5ad", "gone.h5ad"), prepared)
+    assert done.stderr == "scrae: gone.h5ad does not exist; expected an h5ad.\n"
+    assert done.returncode == 1
+    assert {path.name: path.read_bytes() for path in (prepared / "model").iterdir()} == before
