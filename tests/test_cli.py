@@ -139,6 +139,28 @@ def test_genes_writes_a_table(raw: Path, tmp_path: Path) -> None:
     assert list(table["rank"]) == sorted(table["rank"])
 
 
+@pytest.mark.parametrize("more", [(), ("--fdr", 0.2), ("--batch-key", "cell_type", "--n-top-genes", 9)])
+def test_genes_of_a_file_that_stays_on_disk(raw: Path, tmp_path: Path, more: tuple[object, ...]) -> None:
+    tables = {}
+    for how in ("whole", "--backed"):
+        options = (*more, "--backed") if how == "--backed" else more
+        done = scrae("genes", raw, "-o", tmp_path / "g.csv", "--method", "nbumi", "--min-cells", 3, *options)
+        assert done.returncode == 0, done.stderr
+        tables[how] = pd.read_csv(tmp_path / "g.csv"), done.stdout
+    pd.testing.assert_frame_equal(tables["--backed"][0], tables["whole"][0], rtol=1e-9)
+    assert set(tables["--backed"][1].splitlines()) <= set(tables["whole"][1].splitlines())
+    assert "genes by nbumi." in tables["--backed"][1]
+
+
+def test_genes_of_a_file_are_chosen_by_some_methods_only(raw: Path, tmp_path: Path) -> None:
+    done = scrae("genes", raw, "-o", tmp_path / "g.csv", "--method", "scmarker", "--backed")
+    assert done.returncode == 1
+    assert done.stderr.startswith("scrae: scmarker needs the counts in memory, and these are in a file;")
+    done = scrae("genes", raw, "-o", tmp_path / "g.csv", "--transpose", "--backed")
+    assert done.stderr.startswith("scrae: --backed reads h5ad and zarr, and --transpose is for csv and tsv:")
+    assert not (tmp_path / "g.csv").exists()
+
+
 def test_plot_and_report_can_be_made_again(result: Path, tmp_path: Path) -> None:
     (result / "report.html").unlink()
     assert scrae("report", result).returncode == 0

@@ -60,6 +60,25 @@ def settings_of(preset_name: str, **groups: dict[str, Any]) -> Settings:
     return settings
 
 
+def preprocess_options(
+    gene_selection: str | None,
+    n_top_genes: int | None,
+    min_cells: int | None,
+    min_genes: int | None,
+    min_counts: int | None,
+    max_mito: float | None,
+) -> dict[str, Any]:
+    """Return the six options of preprocessing by the names of their settings."""
+    return {
+        "gene_selection": gene_selection,
+        "n_top_genes": n_top_genes,
+        "min_cells": min_cells,
+        "min_genes": min_genes,
+        "min_counts": min_counts,
+        "max_mito": max_mito,
+    }
+
+
 def number_of_clusters(text: str) -> int | None:
     """Return the number that an option asks for; None for auto."""
     if text == "auto":

@@ -32,10 +32,12 @@ from scrae.cli.options import (
     TopGenes,
     Transpose,
     number_of_clusters,
+    preprocess_options,
     refuse_fault,
     say_notes,
     settings_of,
 )
+from scrae.errors import ScraeError
 
 if TYPE_CHECKING:
     from scrae.model import SCRAE
@@ -59,14 +61,9 @@ def preprocess(
 
     pre = settings_of(
         preset,
-        preprocess={
-            "gene_selection": gene_selection,
-            "n_top_genes": n_top_genes,
-            "min_cells": min_cells,
-            "min_genes": min_genes,
-            "min_counts": min_counts,
-            "max_mito": max_mito,
-        },
+        preprocess=preprocess_options(
+            gene_selection, n_top_genes, min_cells, min_genes, min_counts, max_mito
+        ),
     ).preprocess
     io.try_hdf5(file)
     adata = io.read(file, layer=layer, min_counts=pre.min_counts, transpose=transpose)
@@ -83,19 +80,42 @@ def genes(
     method: Method = "m3drop",
     n_top_genes: TopGenes = None,
     fdr: Annotated[float | None, typer.Option(help="The method's own threshold instead of a number.")] = None,
+    batch_key: Annotated[
+        str | None, typer.Option(help="Column of obs: genes are ranked within its batches.")
+    ] = None,
     min_cells: MinCells = 10,
     layer: Layer = None,
     transpose: Transpose = False,
+    backed: Annotated[
+        bool,
+        typer.Option(
+            "--backed", help="Leave the counts of an h5ad or zarr in the file and read them block by block."
+        ),
+    ] = False,
 ) -> None:
     """Select genes and write the table."""
     from scrae import io, pp
 
-    io.try_hdf5(file)
-    adata = io.read(file, layer=layer, transpose=transpose)
-    pp.filter(adata, min_cells=min_cells or 0)
-    pp.normalize(adata)
+    if backed and transpose:
+        raise ScraeError("--backed reads h5ad and zarr, and --transpose is for csv and tsv: leave one out")
+    method, min_cells = method or "m3drop", min_cells or 0
     number = 2000 if n_top_genes is None and fdr is None else n_top_genes
-    pp.select_genes(adata, method=method or "m3drop", n_top_genes=number, fdr=fdr)
+    io.try_hdf5(file)
+    if backed:
+        adata = pp.select_genes_of_file(
+            file,
+            method=method,
+            n_top_genes=number,
+            fdr=fdr,
+            batch_key=batch_key,
+            min_cells=min_cells,
+            layer=layer,
+        )
+    else:
+        adata = io.read(file, layer=layer, transpose=transpose)
+        pp.filter(adata, min_cells=min_cells)
+        pp.normalize(adata)
+        pp.select_genes(adata, method=method, n_top_genes=number, fdr=fdr, batch_key=batch_key)
     table = adata.var[["scrae_score", "scrae_rank", "scrae_selected"]]
     with io.atomic_path(output) as draft:
         table.sort_values("scrae_rank").to_csv(

@@ -29,6 +29,7 @@ from scrae.cli.options import (
     TopGenes,
     Transpose,
     number_of_clusters,
+    preprocess_options,
     refuse_fault,
     say_notes,
     settings_of,
@@ -96,14 +97,9 @@ def run(
 
     settings = settings_of(
         preset,
-        preprocess={
-            "gene_selection": gene_selection,
-            "n_top_genes": n_top_genes,
-            "min_cells": min_cells,
-            "min_genes": min_genes,
-            "min_counts": min_counts,
-            "max_mito": max_mito,
-        },
+        preprocess=preprocess_options(
+            gene_selection, n_top_genes, min_cells, min_genes, min_counts, max_mito
+        ),
         model={"n_latent": n_latent},
         train={"max_epochs": max_epochs, "seed": seed},
         cluster={"n_clusters": number_of_clusters(n_clusters), "method": cluster_method},
