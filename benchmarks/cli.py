@@ -6,12 +6,15 @@ import re
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from scrae.errors import ScraeError
+
+if TYPE_CHECKING:
+    from benchmarks.render import Table
 
 __all__ = ["app", "main"]
 
@@ -104,7 +107,7 @@ def table(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
 ) -> None:
     """Print tables of records: each set, over sets, and paired differences."""
-    from benchmarks import records, render
+    from benchmarks import records
     from benchmarks import table as tables
 
     frame = tables.tidy([record for file in files for record in records.read(file)], protocol.value)
@@ -115,11 +118,25 @@ def table(
     drawn.append(tables.overview(frame, aside))
     if against:
         drawn.append(tables.paired(frame, against, aside))
-    for one in drawn:
-        if markdown:
-            print(render.markdown(one))
-        else:
-            render.show(one, Console(highlight=False, width=_WIDTH))
+    _print(drawn, markdown)
+
+
+@app.command()
+def genes(
+    files: Annotated[list[Path], typer.Argument(help="Files of records.")],
+    apart: Annotated[str, typer.Option(help="Sets shown but kept out of means, comma separated.")] = "",
+    metrics: Annotated[str, typer.Option(help="Scores to show, comma separated.")] = "nmi,ari",
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+) -> None:
+    """Print tables of records by gene selection and number of genes: the paper's Tables 3 and 5."""
+    from benchmarks import records
+    from benchmarks import table as tables
+
+    frame = tables.tidy(
+        [record for file in files for record in records.read(file)], Protocol.LABEL_FREE.value
+    )
+    aside = _names(apart) if apart else []
+    _print([tables.selections(frame, metric, aside) for metric in _names(metrics)], markdown)
 
 
 @app.command()
@@ -133,6 +150,16 @@ def methods() -> None:
     console.print("Clusterers:", ", ".join(known.CLUSTERERS))
     for short, (embedding, clusterer) in known.SHORT_NAMES.items():
         console.print(f"{short} is short for {embedding}:{clusterer}", markup=False)
+
+
+def _print(drawn: list[Table], markdown: bool) -> None:
+    from benchmarks import render
+
+    for one in drawn:
+        if markdown:
+            print(render.markdown(one))
+        else:
+            render.show(one, Console(highlight=False, width=_WIDTH))
 
 
 def _names(text: str) -> list[str]:

@@ -12,10 +12,10 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, get_args
 
 from benchmarks import clusterers, embeddings, own
-from scrae.config import ClusterConfig, PreprocessConfig, Settings, preset
+from scrae.config import ClusterConfig, GeneSelection, PreprocessConfig, Settings, preset
 from scrae.errors import ScraeError
 
 __all__ = ["CLUSTERERS", "EMBEDDINGS", "SHORT_NAMES", "EmbeddingMethod", "Method", "parse_method"]
@@ -149,8 +149,6 @@ def parse_method(name: str) -> Method:
     head, *changes = left.split("+")
     head, at, genes = head.partition("@")
     embedding, clusterer = SHORT_NAMES.get(head, (head, "kmeans"))
-    if at:
-        changes += _gene_changes(genes)
     clusterer_changes: list[str] = []
     if colon:
         clusterer, *clusterer_changes = right.split("+")
@@ -162,21 +160,29 @@ def parse_method(name: str) -> Method:
             f"expected a clusterer among {', '.join(CLUSTERERS)}, found {clusterer!r} in {name!r}; "
             "correct --methods"
         )
+    defaults = EMBEDDINGS[embedding].defaults
+    if at:
+        changes = _gene_changes(genes, "genes" if "genes" in defaults else "gene_selection", name) + changes
     return Method(
         name=name,
         embedding=embedding,
         clusterer=clusterer,
-        embedding_config=_changed(EMBEDDINGS[embedding].defaults, changes, name),
+        embedding_config=_changed(defaults, changes, name),
         clusterer_config=_changed(CLUSTERERS[clusterer][1], clusterer_changes, name),
     )
 
 
-def _gene_changes(genes: str) -> list[str]:
+def _gene_changes(genes: str, key: str, name: str) -> list[str]:
     """`@scrae` are the genes of scrae's default, in kind and number; any other name is one of its selections."""
-    if genes != "scrae":
-        return [f"genes={genes}"]
-    default = PreprocessConfig()
-    return [f"genes={default.gene_selection}", f"n_top_genes={default.n_top_genes}"]
+    if genes == "scrae":
+        default = PreprocessConfig()
+        return [f"{key}={default.gene_selection}", f"n_top_genes={default.n_top_genes}"]
+    known = get_args(GeneSelection)
+    if genes not in known:
+        raise ScraeError(
+            f"expected genes among scrae, {', '.join(known)}, found {genes!r} in {name!r}; correct --methods"
+        )
+    return [f"{key}={genes}"]
 
 
 def _changed(defaults: dict[str, Any], changes: list[str], name: str) -> dict[str, Any]:

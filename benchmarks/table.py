@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from benchmarks.records import Record
 from benchmarks.render import Table
 from scrae.errors import ScraeError
 
-__all__ = ["BEST_PEER", "Difference", "compare", "overview", "paired", "per_set", "tidy"]
+__all__ = ["BEST_PEER", "Difference", "compare", "overview", "paired", "per_set", "selections", "tidy"]
 
 BEST_PEER = "best-peer"
 METRICS = ("nmi", "ari", "ami", "homogeneity", "completeness")
@@ -52,7 +52,8 @@ def tidy(records: list[Record], protocol: str) -> pd.DataFrame:
     """One row a run: set, method, seed, the scores, silhouette, seconds, busy, agreement, own.
 
     Of several records of one set, method and seed the last counts. Of each method only the records with the
-    config of its last record count, so that a changed default does not mix with the old one.
+    config of its last record count, so that a changed default does not mix with the old one. Records of a method
+    that names a number of genes (`+n_top_genes=3000`) are left out for sets that have fewer.
 
     Raises
     ------
@@ -74,11 +75,25 @@ def tidy(records: list[Record], protocol: str) -> pd.DataFrame:
             "busy": record["machine"]["busy"],
             "agreement": record["seed_agreement"],
             "own": record["config"]["embedding"]["method"].partition("-")[0] in _OWN,
+            "genes": _genes_of(record["config"]["embedding"]),
+            "n_genes": record["config"]["embedding"].get("n_top_genes", 0),
         }
         for record in chosen
-        if json.dumps(record["config"], sort_keys=True) == configs[record["method"]]
+        if json.dumps(record["config"], sort_keys=True) == configs[record["method"]] and _had_genes(record)
     ]
     return pd.DataFrame(rows).drop_duplicates(["set", "method", "seed"], keep="last", ignore_index=True)
+
+
+def _had_genes(record: Record) -> bool:
+    """Whether the set had as many genes as the method's name asks for."""
+    if "n_top_genes=" not in record["method"]:
+        return True
+    return bool(record["facts"]["n_genes_used"] >= record["config"]["embedding"]["n_top_genes"])
+
+
+def _genes_of(config: dict[str, Any]) -> str:
+    """The gene selection of an embedding; scrae's own has another name for the setting."""
+    return str(config.get("gene_selection", config.get("genes", "")))
 
 
 def compare(frame: pd.DataFrame, method: str, against: str, metric: str) -> Difference:
@@ -144,6 +159,24 @@ def per_set(frame: pd.DataFrame, metric: str, apart: list[str]) -> Table:
         header=["method", *inside, "mean of sets", *(f"({name})" for name in outside)],
         rows=rows,
         note=f"The mean is without {', '.join(outside)}." if outside else "",
+    )
+
+
+def selections(frame: pd.DataFrame, metric: str, apart: list[str]) -> Table:
+    """One metric as `per_set` gives it, by gene selection and number of genes; fewest genes first, then the best."""
+    table = per_set(frame, metric, apart)
+    named = frame.drop_duplicates("method").set_index("method")
+    rows = [
+        [method, named.loc[method, "genes"], str(named.loc[method, "n_genes"]), *cells]
+        for method, *cells in table.rows
+    ]
+    rows.sort(key=lambda row: int(row[2]))  # stable: rows of as many genes stay in the order of their means
+    note = "Empty: not run, or the set has fewer genes."
+    return Table(
+        title=table.title,
+        header=["method", "genes by", "number", *table.header[1:]],
+        rows=rows,
+        note=f"{table.note} {note}".strip(),
     )
 
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
 from benchmarks.methods import parse_method
-from scrae.config import ModelConfig, PreprocessConfig, TrainConfig
+from scrae.config import GeneSelection, ModelConfig, PreprocessConfig, TrainConfig
 from scrae.errors import ScraeError
 
 
@@ -44,6 +46,20 @@ def test_the_genes_of_scrae_are_those_of_its_default_in_kind_and_number():
     assert (config["genes"], config["n_top_genes"]) == (default.gene_selection, default.n_top_genes)
 
 
+@pytest.mark.parametrize("genes", get_args(GeneSelection))
+def test_scrae_itself_takes_any_selection_and_number(genes):
+    config = parse_method(f"scrae@{genes}+n_top_genes=720:scrae").embedding_config
+    assert config == {
+        **parse_method("scrae").embedding_config,
+        "gene_selection": genes,
+        "n_top_genes": 720,
+    }
+
+
+def test_a_number_beside_the_genes_of_scrae_counts():
+    assert parse_method("pca15@scrae+n_top_genes=300").embedding_config["n_top_genes"] == 300
+
+
 def test_own_methods_differ_from_the_default_by_their_prior_alone():
     configs = {name: parse_method(name).embedding_config for name in ("scrae", "ae", "aae")}
     assert [configs[name].pop("prior") for name in configs] == [ModelConfig().prior, "none", "normal"]
@@ -56,6 +72,10 @@ def test_own_methods_differ_from_the_default_by_their_prior_alone():
 
 
 def test_errors_list_what_is_known():
+    with pytest.raises(
+        ScraeError, match=r"expected genes among scrae, seurat_v3, .*, found 'hvg' in 'scrae@hvg'"
+    ):
+        parse_method("scrae@hvg")
     with pytest.raises(
         ScraeError, match=r"expected a method among pca15, pca50, .*, found 'pca99' in 'pca99:gmm'"
     ):

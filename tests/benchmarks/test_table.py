@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from benchmarks import render
 from benchmarks.cli import app
-from benchmarks.table import compare, overview, paired, per_set, tidy
+from benchmarks.table import compare, overview, paired, per_set, selections, tidy
 from scrae.errors import ScraeError
 
 
@@ -165,3 +165,39 @@ def test_the_table_command(tmp_path):
 def test_methods_are_listed():
     listed = CliRunner().invoke(app, ["methods"])
     assert "leiden-k is short for pca50:leiden-k" in listed.output
+
+
+def of_genes(name, selector, number, seed, nmi, *, used):
+    base = record(name, f"scrae@{selector}+n_top_genes={number}", seed, nmi, own="scrae")
+    base["config"]["embedding"] |= {"gene_selection": selector, "n_top_genes": number}
+    return {**base, "facts": {"n_genes_used": used}}
+
+
+GENES = [
+    of_genes("a", "m3drop", 720, 0, 0.5, used=720),
+    of_genes("b", "m3drop", 720, 0, 0.7, used=720),
+    of_genes("a", "nbumi", 720, 0, 0.8, used=720),
+    of_genes("b", "nbumi", 720, 0, 0.9, used=720),
+    of_genes("a", "m3drop", 3000, 0, 0.1, used=900),
+    of_genes("b", "m3drop", 3000, 0, 0.99, used=3000),
+    of_genes("b", "m3drop", 500, 0, 0.2, used=500),
+]
+
+
+def test_selections_by_number_and_no_set_that_has_fewer_genes():
+    table = selections(tidy(GENES, "label-free"), "nmi", [])
+    assert table.header == ["method", "genes by", "number", "a", "b", "mean of sets"]
+    assert [row[1:] for row in table.rows] == [
+        ["m3drop", "500", "", "0.200", ""],
+        ["nbumi", "720", "0.800", "0.900", "0.850"],
+        ["m3drop", "720", "0.500", "0.700", "0.600"],
+        ["m3drop", "3000", "", "0.990", ""],
+    ]
+    assert table.note == "Empty: not run, or the set has fewer genes."
+
+
+def test_the_command_of_selections(tmp_path):
+    path = tmp_path / "genes.jsonl"
+    path.write_text("".join(json.dumps(one) + "\n" for one in GENES))
+    done = CliRunner().invoke(app, ["genes", str(path), "--metrics", "nmi", "--markdown"])
+    assert "| scrae@nbumi+n_top_genes=720 | nbumi | 720 | 0.800 | 0.900 | 0.850 |" in done.output
