@@ -96,7 +96,7 @@ def test_the_folder_holds_data_and_nothing_else(folder: Path):
     content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     assert (content["format"], content["n_genes"], content["model"]["leak"]) == (_FORMAT, 5, 0.25)
     weights = load_file(folder / "weights.safetensors")
-    assert weights["encoder.body.layers.0.weight"].shape == (7, 5)
+    assert weights["encoder.body.layers.0.weight"].shape == (5, 7)
     assert weights["library_mean"].shape == ()
 
 

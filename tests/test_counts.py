@@ -86,7 +86,8 @@ def test_true_and_false_are_counts():
 def test_a_batch_has_the_cells_in_the_asked_order_even_twice():
     batch = CountData(DENSE).batch(torch.tensor([3, 1, 0, 3]))
     np.testing.assert_array_equal(dense_of(batch), DENSE[[3, 1, 0, 3]])
-    assert batch.row.tolist() == [0, 0, 0, 2, 2, 3, 3, 3]
+    assert batch.nonzeros.cell.tolist() == [0, 0, 0, 2, 2, 3, 3, 3]
+    assert batch.start.tolist() == [0, 3, 3, 5, 8]
     np.testing.assert_allclose(
         batch.log_library, np.log([12, 1, 4, 12]), rtol=1e-6
     )  # the empty cell as one count

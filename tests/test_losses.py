@@ -58,7 +58,7 @@ def test_generator_and_encoder_pull_against_the_critic(divergence: str):
 def linear_critic(slope: list[float]) -> Critic:
     critic = Critic(len(slope), (), 0.2, Generator().manual_seed(0))
     with torch.no_grad():
-        critic.value.weight.copy_(torch.tensor([slope]))
+        critic.value.weight.copy_(torch.tensor([slope]).t())
     return critic
 
 
@@ -75,7 +75,7 @@ def test_gradient_penalty_of_a_linear_critic(slope: list[float], norm: float):
     assert float(penalty.detach()) == pytest.approx((norm - 1) ** 2, rel=1e-5, abs=1e-10)
     (found,) = torch.autograd.grad(penalty, critic.value.weight)
     expected = 2 * (norm - 1) / norm * np.array([slope])
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(found.t(), expected, atol=1e-5)
 
 
 def test_gradient_penalty_is_taken_between_codes_and_prior_and_averaged_over_cells():

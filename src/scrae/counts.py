@@ -10,6 +10,7 @@ import scipy.sparse as sp
 import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
+from torch.nn import functional
 
 from .distributions import Nonzeros
 from .errors import ScraeError
@@ -23,10 +24,10 @@ _LARGEST = 2**31 - 1
 
 
 class Batch(NamedTuple):
-    """Some cells, by their nonzero counts."""
+    """Some cells, by their nonzero counts, cell after cell; ``start`` is where each one's begin, and their number."""
 
     nonzeros: Nonzeros
-    row: Int[Tensor, " nonzeros"]
+    start: Int[Tensor, " cells_plus_1"]
     total: Float[Tensor, " cells"]
     n_genes: int
 
@@ -41,13 +42,13 @@ class Batch(NamedTuple):
         Counts that vanish stay in the list, as zeros.
         """
         value = _half(self.nonzeros.value, generator)
-        total = torch.zeros_like(self.total).index_add_(0, self.row, value)
+        total = torch.zeros_like(self.total).index_add_(0, self.nonzeros.cell, value)
         return self._replace(nonzeros=self.nonzeros._replace(value=value), total=total)
 
     def dense(self, values: Float[Tensor, " nonzeros"]) -> Float[Tensor, "cells genes"]:
         """Return a matrix with ``values`` at the nonzero counts and zero elsewhere."""
         block = torch.zeros(len(self.total) * self.n_genes, dtype=values.dtype, device=values.device)
-        block[self.nonzeros.position] = values
+        block.scatter_(0, self.nonzeros.position, values)
         return block.view(len(self.total), self.n_genes)
 
 
@@ -99,15 +100,17 @@ class CountData:
 
     def batch(self, rows: Int[Tensor, " cells"]) -> Batch:
         """Return the given cells, in the given order."""
-        start = self.indptr[rows]
-        length = self.indptr[rows + 1] - start
-        before = length.cumsum(0) - length
-        row = torch.repeat_interleave(length)
-        position = torch.arange(len(row), device=row.device) + (start - before)[row]
-        gene = self.indices[position].long()
-        value = self.values[position]
-        nonzeros = Nonzeros(row * self.n_genes + gene, gene, value.float(), self._log_factorial(value))
-        return Batch(nonzeros, row, self.totals[rows].float(), self.n_genes)
+        first = self.indptr[rows]
+        length = self.indptr[rows + 1] - first
+        start = functional.pad(length.cumsum(0), (1, 0))
+        cell = torch.repeat_interleave(length)
+        source = (first - start[:-1]).index_select(0, cell).add_(torch.arange(len(cell), device=cell.device))
+        gene = self.indices.index_select(0, source).long()
+        value = self.values.index_select(0, source)
+        position = torch.arange(0, len(rows) * self.n_genes, self.n_genes, device=cell.device)
+        position = position.index_select(0, cell).add_(gene)
+        nonzeros = Nonzeros(position, cell, gene, value.float(), self._log_factorial(value))
+        return Batch(nonzeros, start, self.totals[rows].float(), self.n_genes)
 
     def batches(
         self,
@@ -132,7 +135,7 @@ class CountData:
     def _log_factorial(self, value: Tensor) -> Float[Tensor, " nonzeros"]:
         count = value.long()
         if len(self._log_factorials) <= 65535:
-            return self._log_factorials[count]
+            return self._log_factorials.index_select(0, count)
         return torch.lgamma(value.double() + 1)
 
 

@@ -37,12 +37,13 @@ class Nonzeros(NamedTuple):
     Attributes
     ----------
     position : place in the flattened block.
-    gene : column of each.
+    cell, gene : row and column of each.
     value : the count, as float32.
     log_factorial : lgamma(count + 1), float64; constant, so computed once per data set.
     """
 
     position: Int[Tensor, " nonzeros"]
+    cell: Int[Tensor, " nonzeros"]
     gene: Int[Tensor, " nonzeros"]
     value: Float[Tensor, " nonzeros"]
     log_factorial: Float[Tensor, " nonzeros"]
@@ -85,21 +86,23 @@ def _nb(x: Tensor, mu: Tensor, theta: Tensor) -> Tensor:
 
 
 def count_nll(
-    log_mu: Float[Tensor, "cells genes"],
+    logits: Float[Tensor, "cells genes"],
+    log_library: Float[Tensor, " cells"],
     log_theta: Float[Tensor, " genes"],
     zi_logits: Float[Tensor, "cells genes"] | None,
     nonzeros: Nonzeros,
 ) -> Float[Tensor, " cells"]:
-    """Minus the log-likelihood of each cell's counts, summed over genes (paper, eq. 4-7).
+    """Minus the log-likelihood of each cell's counts, summed over genes (paper, eq. 4-8).
 
-    One fused operation with an analytic gradient: dense work in the tensors' own dtype, gamma functions in
-    float64 at the nonzero counts only (80-99 % of real entries are zeros, where they vanish).
+    The mean is exp(log_library)·softmax(logits). One fused operation with an analytic gradient: dense work in the
+    tensors' own dtype, gamma functions in float64 at the nonzero counts only (80-99 % of real entries are zeros,
+    where they vanish).
 
     Parameters
     ----------
     zi_logits : None = the plain negative binomial.
     """
-    result: Tensor = _CountNLL.apply(log_mu, log_theta, zi_logits, nonzeros)  # type: ignore[no-untyped-call]
+    result: Tensor = _CountNLL.apply(logits, log_library, log_theta, zi_logits, nonzeros)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -108,11 +111,21 @@ class _CountNLL(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, log_mu: Tensor, log_theta: Tensor, zi_logits: Tensor | None, nonzeros: Nonzeros
+        ctx: Any,
+        logits: Tensor,
+        log_library: Tensor,
+        log_theta: Tensor,
+        zi_logits: Tensor | None,
+        nonzeros: Nonzeros,
     ) -> Tensor:
-        theta, mu = log_theta.exp(), log_mu.exp()
-        a = torch.log1p(mu / theta).mul_(-theta)
-        at = _at_nonzeros(log_mu, log_theta, zi_logits, nonzeros)
+        log_library = log_library.to(logits.dtype)
+        theta, share = log_theta.exp(), torch.softmax(logits, dim=1)
+        mu = share * log_library.exp()[:, None]
+        ratio = mu / theta
+        a = torch.log1p(ratio).mul_(-theta)
+        # The largest share of a cell is 1 / sum(exp(logits - largest logit)).
+        log_scale = log_library.double() - logits.amax(dim=1) + share.amax(dim=1).double().log()
+        at = _at_nonzeros(logits, log_scale, log_theta, zi_logits, nonzeros)
         if zi_logits is None:
             log_prob = a.clone()
         else:
@@ -122,7 +135,7 @@ class _CountNLL(torch.autograd.Function):
             _mend(log_prob, q, a, zi_logits)
         _put(log_prob, nonzeros, at.log_prob)
         if any(ctx.needs_input_grad):
-            pull = mu.mul(theta).div_(mu.add_(theta))  # -da/dlog mu
+            pull = mu.div_(ratio.add_(1))  # -da/dlog mu
             d_theta = (a + pull).neg_()  # -da/dlog theta
             if zi_logits is None:
                 d_mu, d_zi = pull, None
@@ -133,19 +146,22 @@ class _CountNLL(torch.autograd.Function):
                 _put(d_zi, nonzeros, at.d_zi_logits)
             _put(d_mu, nonzeros, at.d_log_mu)
             _put(d_theta, nonzeros, at.d_log_theta)
-            ctx.save_for_backward(d_mu, d_theta, d_zi)
+            d_library = d_mu.sum(dim=1)
+            d_logits = d_mu.sub_(share.mul_(d_library[:, None]))
+            ctx.save_for_backward(d_logits, d_library, d_theta, d_zi)
         return -log_prob.sum(dim=1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        d_mu, d_theta, d_zi = ctx.saved_tensors
+        d_logits, d_library, d_theta, d_zi = ctx.saved_tensors
         column = upstream[:, None]
-        return d_mu * column, upstream @ d_theta, None if d_zi is None else d_zi * column, None
+        by_zi = None if d_zi is None else d_zi * column
+        return d_logits * column, d_library * upstream, upstream @ d_theta, by_zi, None
 
 
 class _AtNonzeros(NamedTuple):
-    """Log-probability of the nonzero counts, and minus its gradients; float64 [nonzeros]."""
+    """Log-probability of the nonzero counts, and minus its gradients; [nonzeros]."""
 
     log_prob: Tensor
     d_log_mu: Tensor
@@ -154,13 +170,17 @@ class _AtNonzeros(NamedTuple):
 
 
 def _at_nonzeros(
-    log_mu: Tensor, log_theta: Tensor, zi_logits: Tensor | None, nonzeros: Nonzeros
+    logits: Tensor, log_scale: Tensor, log_theta: Tensor, zi_logits: Tensor | None, nonzeros: Nonzeros
 ) -> _AtNonzeros:
-    x, log_t = nonzeros.value.double(), log_theta.double()
-    log_gammas, digammas = _gamma_differences(log_t.exp(), nonzeros.gene, x)
-    log_t = log_t[nonzeros.gene]
-    log_ratio = torch.take(log_mu, nonzeros.position).double().sub_(log_t)  # log(mu/theta)
-    t, ratio = log_t.exp_(), log_ratio.exp()
+    """Evaluate the nonzero counts in float64; log mu = logits + log_scale of the cell."""
+    x, log_t, gene = nonzeros.value.double(), log_theta.double(), nonzeros.gene
+    theta = log_t.exp()
+    log_gammas, digammas = _gamma_differences(theta, gene, x)
+    log_ratio = logits.view(-1).index_select(0, nonzeros.position).double()
+    log_ratio.add_(log_scale.index_select(0, nonzeros.cell)).sub_(
+        log_t.index_select(0, gene)
+    )  # log(mu/theta)
+    t, ratio = theta.index_select(0, gene), log_ratio.exp()
     log_sum = torch.log1p(ratio)
     a = log_sum * -t
     share = ratio.div_(ratio + 1)  # mu/(theta+mu)
@@ -169,7 +189,7 @@ def _at_nonzeros(
     log_prob = log_gammas.add_(a).sub_(nonzeros.log_factorial).addcmul_(x, log_ratio.sub_(log_sum))
     inflation = torch.zeros_like(x)
     if zi_logits is not None:
-        log_keep = functional.logsigmoid(-torch.take(zi_logits, nonzeros.position))
+        log_keep = functional.logsigmoid(-zi_logits.view(-1).index_select(0, nonzeros.position))
         log_prob += log_keep
         inflation = -torch.expm1(log_keep)
     return _AtNonzeros(log_prob, d_log_mu, d_log_theta, inflation)
@@ -178,24 +198,32 @@ def _at_nonzeros(
 def _gamma_differences(theta: Tensor, gene: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """Return lgamma(x+theta) - lgamma(theta) and digamma(x+theta) - digamma(theta) at each nonzero count.
 
-    For x up to ``_TABLE`` they are sums of log(theta+k) and 1/(theta+k), k < x: one small table over genes.
-    Above it Stirling's series holds to 1e-10 for x + theta.
+    For x up to ``_TABLE`` they are sums of log(theta+k) and 1/(theta+k), k < x: one small table over genes. From
+    there on Stirling's series holds to 1e-9.
     """
     steps = theta + torch.arange(_TABLE, dtype=theta.dtype, device=theta.device)[:, None]
-    cell = (x.clamp(max=_TABLE) - 1).long().mul_(len(theta)).add_(gene)
-    log_gammas = torch.take(steps.log().cumsum(0), cell)
-    digammas = torch.take(steps.reciprocal().cumsum(0), cell)
+    log_table, table = steps.log().cumsum(0), steps.reciprocal().cumsum(0)
+    place = (x.clamp(max=_TABLE) - 1).mul_(len(theta)).long().add_(gene)
+    log_gammas = log_table.view(-1).index_select(0, place)
+    digammas = table.view(-1).index_select(0, place)
     large = (x > _TABLE).nonzero().squeeze(1)
     if len(large):
-        at = gene[large]
-        z = x[large] + theta[at]
-        log_z, r = z.log(), z.reciprocal()
-        r2 = r * r
-        series = r * (1 / 12 - r2 * (1 / 360 - r2 * (1 / 1260 - r2 * (1 / 1680 - r2 / 1188))))
-        log_gammas[large] = (z - 0.5) * log_z - z + _HALF_LOG_TAU + series - torch.lgamma(theta)[at]
-        series = r / 2 + r2 * (1 / 12 - r2 * (1 / 120 - r2 * (1 / 252 - r2 * (1 / 240 - r2 / 132))))
-        digammas[large] = log_z - series - torch.digamma(theta)[at]
+        at = gene.index_select(0, large)
+        log_gamma, digamma = _stirling(theta + _TABLE)
+        above, above_digamma = _stirling(x.index_select(0, large) + theta.index_select(0, at))
+        log_gammas.index_add_(0, large, above.sub_(log_gamma.index_select(0, at)))
+        digammas.index_add_(0, large, above_digamma.sub_(digamma.index_select(0, at)))
     return log_gammas, digammas
+
+
+def _stirling(z: Tensor) -> tuple[Tensor, Tensor]:
+    """Return lgamma(z) and digamma(z) for z > 8."""
+    log_z, r = z.log(), z.reciprocal()
+    r2 = r * r
+    series = r * (1 / 12 - r2 * (1 / 360 - r2 * (1 / 1260 - r2 * (1 / 1680 - r2 / 1188))))
+    log_gamma = (z - 0.5) * log_z - z + _HALF_LOG_TAU + series
+    series = r / 2 + r2 * (1 / 12 - r2 * (1 / 120 - r2 * (1 / 252 - r2 * (1 / 240 - r2 / 132))))
+    return log_gamma, log_z - series
 
 
 def _mend(log_prob: Tensor, q: Tensor, a: Tensor, zi_logits: Tensor) -> None:
@@ -211,4 +239,4 @@ def _mend(log_prob: Tensor, q: Tensor, a: Tensor, zi_logits: Tensor) -> None:
 
 
 def _put(dense: Tensor, nonzeros: Nonzeros, values: Tensor) -> None:
-    dense.view(-1)[nonzeros.position] = values.to(dense.dtype)
+    dense.view(-1).scatter_(0, nonzeros.position, values.to(dense.dtype))

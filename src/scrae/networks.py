@@ -3,24 +3,78 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from scipy.sparse import csr_matrix
 from torch import Generator, Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-__all__ = ["Critic", "Decoder", "Encoded", "Encoder", "LatentGenerator", "Linear"]
+__all__ = ["Critic", "Decoder", "Encoded", "Encoder", "LatentGenerator", "Linear", "SparseRows"]
 
 
-class Linear(nn.Linear):
-    """A linear layer, Xavier-initialised from a generator of ours and not from the global one."""
+class SparseRows(NamedTuple):
+    """Rows of a matrix by their nonzero entries, in the order of the rows.
+
+    Attributes
+    ----------
+    start : where each row's entries begin, and at the end their number.
+    gene, value : column and value of each entry.
+    """
+
+    start: Int[Tensor, " rows_plus_1"]
+    gene: Int[Tensor, " nonzeros"]
+    value: Float[Tensor, " nonzeros"]
+
+
+class Linear(nn.Module):
+    """A linear layer, x @ weight + bias, Xavier-initialised from a generator of ours and not from the global one.
+
+    The weight is [in, out]: a sparse row picks whole rows of it, which lie together in memory.
+    """
 
     def __init__(self, n_in: int, n_out: int, generator: Generator) -> None:
-        with torch.device("meta"):
-            super().__init__(n_in, n_out)
-        self.weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(n_out, n_in), generator=generator))
+        super().__init__()
+        drawn = nn.init.xavier_uniform_(torch.empty(n_out, n_in), generator=generator)
+        self.weight = nn.Parameter(drawn.t().contiguous())
         self.bias = nn.Parameter(torch.zeros(n_out))
+
+    def forward(self, x: Float[Tensor, "rows in"] | SparseRows) -> Float[Tensor, "rows out"]:
+        """Map rows; sparse ones get no gradient."""
+        if isinstance(x, Tensor):
+            return torch.addmm(self.bias, x, self.weight)
+        result: Tensor = _SparseLinear.apply(*x, self.weight, self.bias)  # type: ignore[no-untyped-call]
+        return result
+
+
+class _SparseLinear(torch.autograd.Function):
+    """Sparse rows times a matrix, and the gradient of the matrix, at the cost of the nonzero entries (CPU)."""
+
+    @staticmethod
+    def forward(ctx: Any, start: Tensor, gene: Tensor, value: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(start, gene, value)
+        ctx.n_genes = len(weight)
+        return _bags(start, gene, value, weight).add_(bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        start, gene, value = ctx.saved_tensors
+        rows = csr_matrix(
+            (value.numpy(), gene.numpy(), start.numpy()), shape=(len(upstream), ctx.n_genes), copy=False
+        )
+        columns = rows.tocsc()
+        start, gene, value = map(torch.from_numpy, (columns.indptr, columns.indices, columns.data))
+        return None, None, None, _bags(start, gene, value, upstream.contiguous()), upstream.sum(dim=0)
+
+
+def _bags(start: Tensor, index: Tensor, value: Tensor, matrix: Tensor) -> Tensor:
+    """Return, for each bag of entries, the sum of the matrix's rows at their indices, times their values."""
+    return functional.embedding_bag(
+        index, matrix, start, mode="sum", per_sample_weights=value, include_last_offset=True
+    )
 
 
 class MLP(nn.Module):
@@ -35,8 +89,10 @@ class MLP(nn.Module):
         self.n_out = sizes[-1] if sizes else n_in
         self.leak, self.dropout = leak, dropout
 
-    def forward(self, h: Tensor, generator: Generator | None = None) -> Tensor:
-        """Map [cells, n_in] to [cells, n_out]; dropout acts in training mode, drawn from ``generator``."""
+    def forward(
+        self, h: Float[Tensor, "cells n_in"] | SparseRows, generator: Generator | None = None
+    ) -> Float[Tensor, "cells n_out"] | SparseRows:
+        """Map cells (without a layer: pass them on); dropout acts in training mode, drawn from ``generator``."""
         for layer in self.layers:
             h = functional.leaky_relu(layer(h), self.leak)
             if self.training and self.dropout:
@@ -45,7 +101,7 @@ class MLP(nn.Module):
         return h
 
     def weights(self) -> list[Tensor]:
-        """Return the weight matrix of each layer, first to last."""
+        """Return the weight matrix of each layer, [in, out], first to last."""
         return [layer.weight for layer in self.layers if isinstance(layer, Linear)]
 
 
@@ -75,7 +131,9 @@ class Encoder(nn.Module):
         self.library_hidden = Linear(self.body.n_out, n_latent, generator)
         self.library = Linear(n_latent, 2, generator)
 
-    def forward(self, x: Float[Tensor, "cells genes"], generator: Generator | None = None) -> Encoded:
+    def forward(
+        self, x: Float[Tensor, "cells genes"] | SparseRows, generator: Generator | None = None
+    ) -> Encoded:
         """Encode cells; ``generator`` draws the dropout in training mode."""
         h = self.body(x, generator)  # [cells, hidden]
         library = self.library(functional.relu(self.library_hidden(h)))  # [cells, 2]
@@ -83,7 +141,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Code to the shares of the genes (eq. 8), zero-inflation logits (eq. 10) and gene-wise dispersion (eq. 9)."""
+    """Code to logits of the shares of the genes (eq. 8) and zero inflation (eq. 10), and dispersion by gene (eq. 9)."""
 
     def __init__(
         self,
@@ -104,9 +162,9 @@ class Decoder(nn.Module):
     def forward(
         self, z: Float[Tensor, "cells latent"], generator: Generator | None = None
     ) -> tuple[Float[Tensor, "cells genes"], Float[Tensor, "cells genes"] | None]:
-        """Return log shares (they sum to one over genes) and zero-inflation logits (None for ``nb``)."""
+        """Return logits of the shares (their softmax over genes) and of zero inflation (None for ``nb``)."""
         h = self.body(z, generator)
-        return torch.log_softmax(self.share(h), dim=1), None if self.zero is None else self.zero(h)
+        return self.share(h), None if self.zero is None else self.zero(h)
 
 
 class LatentGenerator(nn.Module):
@@ -150,7 +208,7 @@ class Critic(nn.Module):
                 h = layer(h)
                 slopes.append(torch.where(h > 0, 1.0, self.body.leak))
                 h = h * slopes[-1]
-        gradient = self.value.weight.expand(len(z), -1)  # [cells, hidden]
+        gradient = self.value.weight.t().expand(len(z), -1)  # [cells, hidden]
         for weight, slope in zip(reversed(self.body.weights()), reversed(slopes), strict=True):
-            gradient = (gradient * slope) @ weight
+            gradient = (gradient * slope) @ weight.t()
         return gradient

@@ -24,7 +24,7 @@ def weights_of(module: nn.Module) -> Weights:
 
 
 def linear(h: np.ndarray, weights: Weights, name: str) -> np.ndarray:
-    return h @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+    return h @ weights[f"{name}.weight"] + weights[f"{name}.bias"]
 
 
 def mlp(h: np.ndarray, weights: Weights, leak: float) -> np.ndarray:

@@ -103,7 +103,7 @@ def autoencoder_loss(
         prior = torch.distributions.Normal(model.library_mean, model.library_var.sqrt())
         kl = torch.distributions.kl_divergence(ours, prior).mean()
     h = model.decoder.body(z)
-    mu = log_library.exp()[:, None] * torch.softmax(model.decoder.share(h), dim=1)
+    mu = log_library.to(h.dtype).exp()[:, None] * torch.softmax(model.decoder.share(h), dim=1)
     theta = model.decoder.log_theta.exp()
     if model.config.likelihood == "nb":
         log_prob = nb_log_prob(counts, mu, theta)
