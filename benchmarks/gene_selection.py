@@ -1,7 +1,8 @@
 """`python -m benchmarks.gene_selection`: time and memory of the gene selectors on synthetic counts.
 
 Every method runs in a process of its own on the same matrix. Its peak memory is what the process grew beyond
-the loaded matrix. The counts have log-normal gene means, eight kinds of cells and log-normal depths.
+the loaded matrix; for a method `from_file`, which reads an h5ad block by block, beyond the loaded libraries. The
+counts have log-normal gene means, eight kinds of cells and log-normal depths.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ import os
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from anndata import AnnData
 from numpy.typing import NDArray
 from scipy import optimize, sparse
 
@@ -30,7 +34,12 @@ _METHODS = (
     "dispersion",
     "scmarker",
     "scanpy_seurat_v3",
+    "m3drop_from_file",
+    "nbumi_from_file",
+    "deviance_from_file",
+    "dispersion_from_file",
 )
+_FROM_FILE, _FILE = "_from_file", "counts.h5ad"
 _N_KINDS = 8
 _TABLE = 2**20
 
@@ -87,8 +96,8 @@ def _draw(
     )
 
 
-def run_method(method: str, matrix: sparse.csr_matrix[np.int32], n_top_genes: int) -> NDArray[np.bool_]:
-    """Run one method; which genes it selected, [genes]."""
+def run_method(method: str, matrix: Any, n_top_genes: int) -> NDArray[np.bool_]:
+    """Run one method on a csr_matrix or row blocks; which genes it selected, [genes]."""
     from scrae import gene_selection
 
     if method == "scanpy_seurat_v3":
@@ -113,35 +122,66 @@ def _measure(method: str, folder: str, n_top_genes: int, repeats: int) -> dict[s
 
     import scrae.gene_selection  # noqa: F401
 
+    if method.endswith(_FROM_FILE):
+        return _measure_from_file(method, Path(folder) / _FILE, n_top_genes, repeats)
     parts = [np.load(Path(folder) / f"{name}.npy") for name in ("data", "indices", "indptr", "shape")]
     matrix = sparse.csr_matrix(tuple(parts[:3]), shape=tuple(parts[3]))
     if method in _FEW_CELLS:  # log-normalised values of a part of the cells
         matrix = sparse.csr_matrix(matrix[: 5000 * matrix.shape[0] // 70000], dtype=np.float32)
         totals = np.asarray(matrix.sum(axis=1)).ravel()
         matrix.data = np.log1p(matrix.data / np.repeat(totals / np.median(totals), np.diff(matrix.indptr)))
-    before = _memory_mb("VmRSS")
-    if before is not None:
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
+    before = _forget_peak()
     run_method(method, matrix[:2000], 10)  # compilation is not timed
+    taken = _clock(lambda: run_method(method, matrix, n_top_genes), repeats, before)
+    matrix_mb = (matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes) / 2**20
+    return _described(method, matrix, matrix.nnz, matrix_mb) | taken
+
+
+def _measure_from_file(method: str, file: Path, n_top_genes: int, repeats: int) -> dict[str, object]:
+    from scrae import io
+
+    before = _forget_peak()
+    blocks = io.CountBlocks(matrix=io.open_backed(file).X)
+    name = method.removesuffix(_FROM_FILE)
+    taken = _clock(lambda: run_method(name, blocks, n_top_genes), repeats, before)
+    n_stored = int(blocks.matrix.group["data"].size)
+    return _described(method, blocks, n_stored, file.stat().st_size / 2**20) | taken
+
+
+def _described(method: str, matrix: Any, n_nonzero: int, matrix_mb: float) -> dict[str, object]:
+    n_cells, n_genes = matrix.shape
+    return {
+        "method": method,
+        "n_cells": n_cells,
+        "n_genes": n_genes,
+        "n_nonzero": n_nonzero,
+        "matrix_mb": round(matrix_mb, 1),
+    }
+
+
+def _clock(run: Callable[[], NDArray[np.bool_]], repeats: int, before: float | None) -> dict[str, object]:
+    """Seconds of each run, and how far the process grew beyond ``before``."""
     seconds, cpu_seconds = [], []
     for _ in range(repeats):
         start, cpu_start = time.perf_counter(), time.process_time()
-        selected = run_method(method, matrix, n_top_genes)
+        selected = run()
         seconds.append(round(time.perf_counter() - start, 3))
         cpu_seconds.append(round(time.process_time() - cpu_start, 3))
     peak = _memory_mb("VmHWM")
-    matrix_mb = (matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes) / 2**20
     return {
-        "method": method,
-        "n_cells": matrix.shape[0],
-        "n_genes": matrix.shape[1],
-        "n_nonzero": matrix.nnz,
-        "matrix_mb": round(matrix_mb, 1),
         "seconds": seconds,
         "cpu_seconds": cpu_seconds,
         "growth_mb": None if before is None or peak is None else round(peak - before, 1),
         "n_selected": int(selected.sum()),
     }
+
+
+def _forget_peak() -> float | None:
+    """Memory of now, in MB; the peak starts again from here."""
+    before = _memory_mb("VmRSS")
+    if before is not None:
+        Path("/proc/self/clear_refs").write_text("5")
+    return before
 
 
 def _memory_mb(field: str) -> float | None:
@@ -175,12 +215,14 @@ def main() -> None:
         for name in ("data", "indices", "indptr"):
             np.save(Path(folder) / f"{name}.npy", getattr(matrix, name))
         np.save(Path(folder) / "shape.npy", matrix.shape)
+        if any(method.endswith(_FROM_FILE) for method in options.methods):
+            AnnData(matrix).write_h5ad(Path(folder) / _FILE)
         del matrix
         for method in options.methods:
             with multiprocessing.get_context("spawn").Pool(1) as pool:
                 result = pool.apply(_measure, (method, folder, options.n_top_genes, options.repeats))
             print(
-                f"{method:20s} {result['n_cells']:6d} x {result['n_genes']} "
+                f"{method:22s} {result['n_cells']:6d} x {result['n_genes']} "
                 f"{min(result['seconds']):7.2f} s, of the processor {min(result['cpu_seconds']):6.2f} s "
                 f"(best of {options.repeats})  grew by {result['growth_mb']} MB, "
                 f"matrix {result['matrix_mb']:.0f} MB"
