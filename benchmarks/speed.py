@@ -1,0 +1,241 @@
+"""`python -m benchmarks speed`: what an iteration and a whole run cost, beside others and beside their floor.
+
+All that is compared runs interleaved in one process, so that a busy machine slows all of it; medians over repeats.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from benchmarks.records import Record, append, head, read
+
+if TYPE_CHECKING:
+    from scipy import sparse
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Time iterations, growth and whole runs, and print tables of the records.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+Data = Annotated[Path, typer.Option(help="Folder of h5ad files with counts in X.")]
+Set = Annotated[str, typer.Option("--set", help="Name of the set, without .h5ad.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="File of records (JSON lines) to add to.")]
+Threads = Annotated[int, typer.Option(min=1, help="Threads for torch.")]
+Repeats = Annotated[int, typer.Option(min=1, help="Interleaved repeats; the medians count.")]
+Busy = Annotated[bool, typer.Option("--busy", help="Mark the seconds as not comparable.")]
+
+
+@app.command()
+def steps(
+    data: Data,
+    output: Output,
+    name: Set = "cao",
+    genes: Annotated[str, typer.Option(help="Numbers of genes, comma separated.")] = "720,2000",
+    batches: Annotated[str, typer.Option(help="Cells a batch, comma separated.")] = "128,256",
+    layers: Annotated[str, typer.Option(help="Hidden sizes of encoder and decoder.")] = "256,256",
+    iterations: Annotated[int, typer.Option(min=1, help="Iterations a turn.")] = 5,
+    repeats: Repeats = 40,
+    threads: Threads = 2,
+    with_scvi: Annotated[
+        bool, typer.Option("--scvi/--no-scvi", help="Also scvi-tools, if installed.")
+    ] = True,
+    busy: Busy = False,
+) -> None:
+    """Time an iteration of each: ours, the autoencoder alone, its matrix products, a plain one, scvi-tools."""
+    import torch
+
+    from benchmarks import speed_loops as loops
+    from benchmarks.sets import read_counts
+    from scrae.config import ModelConfig
+    from scrae.counts import CountData
+
+    torch.set_num_threads(threads)
+    hidden = _numbers(layers)
+    config = ModelConfig(encoder_layers=tuple(hidden), decoder_layers=tuple(reversed(hidden)))
+    everything = read_counts(data / f"{name}.h5ad").X
+    for n_genes in _numbers(genes):
+        counts = _most_expressed(everything, n_genes)
+        ready = CountData(counts)
+        for batch in _numbers(batches):
+            contestants: dict[str, Any] = {
+                "products": loops.products(ready, config, batch),
+                "autoencoder": loops.ours(ready, config, batch, "none"),
+                "scrae": loops.ours(ready, config, batch, "learned"),
+                "plain": loops.plain(ready, config, batch),
+                "scvi-tools": loops.scvi(counts, config, batch) if with_scvi else None,
+            }
+            sizes = {"n_genes": counts.shape[1], "batch_size": batch, "layers": hidden}
+            shared = head("speed", threads=threads, device="cpu", busy=busy)
+            facts = {"what": "steps", "set": name, "n_cells": counts.shape[0], **sizes}
+            facts |= {"density": round(counts.nnz / counts.shape[0] / counts.shape[1], 4)}
+            found = _interleaved(contestants, iterations, repeats)
+            append(output, {**shared, **facts, "milliseconds": found})
+            typer.echo(_line(facts, found))
+            if with_scvi and contestants["scvi-tools"] is None:
+                typer.echo("scvi-tools is not installed here, so it was not timed")
+
+
+@app.command()
+def growth(
+    data: Data,
+    output: Output,
+    name: Set = "cao",
+    repeats: Repeats = 5,
+    threads: Threads = 2,
+    busy: Busy = False,
+) -> None:
+    """Time an epoch with more cells, genes and latent dimensions, and fit the exponent of each growth.
+
+    The cells beyond the real ones are Poisson draws around real profiles.
+    """
+    import numpy as np
+    import torch
+
+    from benchmarks import speed_loops as loops
+    from benchmarks.sets import read_counts
+    from scrae.config import ModelConfig
+    from scrae.counts import CountData
+
+    torch.set_num_threads(threads)
+    everything = read_counts(data / f"{name}.h5ad").X
+    axes = {"n_cells": [4000, 16000, 64000], "n_genes": [500, 1000, 2000, 4000], "n_latent": [2, 10, 50]}
+    for axis, values in axes.items():
+        contestants, size = {}, {"n_cells": 4000, "n_genes": 1000, "n_latent": 10}
+        for value in values:
+            now = {**size, axis: value}
+            counts = _resampled(_most_expressed(everything, now["n_genes"]), now["n_cells"])
+            config = ModelConfig(n_latent=now["n_latent"])
+            contestants[str(value)] = loops.ours(CountData(counts), config, 128, "learned")
+        found = _interleaved(contestants, 20, repeats)
+        if axis == "n_cells":  # an epoch has as many iterations as there are batches
+            found = {key: {k: v * int(key) / 128 for k, v in times.items()} for key, times in found.items()}
+        medians = [found[str(value)]["median"] for value in values]
+        exponent = round(float(np.polyfit(np.log(values), np.log(medians), 1)[0]), 3)
+        shared = head("speed", threads=threads, device="cpu", busy=busy)
+        facts = {"what": "growth", "set": name, "axis": axis, "exponent": exponent}
+        append(output, {**shared, **facts, "milliseconds": found})
+        typer.echo(
+            f"{axis}: exponent {exponent}; milliseconds {dict(zip(values, np.round(medians, 2), strict=True))}"
+        )
+
+
+@app.command()
+def runs(
+    data: Data,
+    output: Output,
+    name: Set = "cao",
+    repeats: Repeats = 1,
+    threads: Threads = 2,
+    busy: Busy = False,
+) -> None:
+    """Time whole runs, from file to report, by stage."""
+    import torch
+
+    import scrae
+
+    torch.set_num_threads(threads)
+    for _ in range(repeats):
+        with tempfile.TemporaryDirectory() as folder:
+            scrae.run(data / f"{name}.h5ad", Path(folder) / "run")
+            seconds = json.loads((Path(folder) / "run" / "run.json").read_text())["seconds"]
+        shared = head("speed", threads=threads, device="cpu", busy=busy)
+        append(output, {**shared, "what": "run", "set": name, "seconds": seconds})
+        typer.echo(f"{name}: {seconds}")
+
+
+@app.command()
+def table(files: Annotated[list[Path], typer.Argument(help="Files of records.")]) -> None:
+    """Print the records as Markdown."""
+    records = [r for file in files for r in read(file) if r["kind"] == "speed"]
+    for what, rows in (("steps", _step_rows), ("growth", _growth_rows), ("run", _run_rows)):
+        lines = [line for record in records if record["what"] == what for line in rows(record)]
+        if lines:
+            columns = list(dict.fromkeys(key for line in lines for key in line))
+            typer.echo(f"\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+            for line in lines:
+                typer.echo(f"| {' | '.join(str(line.get(column, '')) for column in columns)} |")
+
+
+def _interleaved(contestants: dict[str, Any], iterations: int, repeats: int) -> dict[str, dict[str, float]]:
+    """Milliseconds of an iteration of each: median and least over the repeats, taking turns."""
+    taken: dict[str, list[float]] = {key: [] for key, run in contestants.items() if run is not None}
+    for run in filter(None, contestants.values()):
+        run(iterations)  # warm
+    for _ in range(repeats):
+        for key, times in taken.items():
+            times.append(contestants[key](iterations) / iterations * 1000)
+    return {
+        key: {"median": round(median(times), 4), "least": round(min(times), 4)}
+        for key, times in taken.items()
+    }
+
+
+def _step_rows(record: Record) -> Iterator[dict[str, object]]:
+    times, row = record["milliseconds"], {key: record[key] for key in ("set", "n_genes", "batch_size")}
+    row["threads"] = record["machine"]["threads"]
+    for key, value in times.items():
+        row[f"{key}, ms"] = round(value["median"], 1)
+    for top, bottom in _RATIOS:
+        if top in times and bottom in times:
+            row[f"{top} / {bottom}"] = round(times[top]["median"] / times[bottom]["median"], 2)
+    row["cells / s"] = round(record["batch_size"] / times["scrae"]["median"] * 1000)
+    yield row
+
+
+_RATIOS = (
+    ("autoencoder", "products"),
+    ("plain", "products"),
+    ("scrae", "autoencoder"),
+    ("scvi-tools", "scrae"),
+)
+
+
+def _growth_rows(record: Record) -> Iterator[dict[str, object]]:
+    times = {key: round(value["median"], 1) for key, value in record["milliseconds"].items()}
+    yield {"set": record["set"], "axis": record["axis"], "exponent": record["exponent"], "ms": times}
+
+
+def _run_rows(record: Record) -> Iterator[dict[str, object]]:
+    yield {"set": record["set"], **{key: round(value, 1) for key, value in record["seconds"].items()}}
+
+
+def _line(facts: dict[str, Any], found: dict[str, dict[str, float]]) -> str:
+    times = "  ".join(f"{key} {value['median']:.1f}" for key, value in found.items())
+    ratios = "  ".join(
+        f"{a}/{b} {found[a]['median'] / found[b]['median']:.2f}"
+        for a, b in _RATIOS
+        if a in found and b in found
+    )
+    return f"{facts['set']} {facts['n_genes']} genes, batch {facts['batch_size']}: ms {times}; {ratios}"
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
+
+
+def _most_expressed(counts: sparse.csr_matrix, n_genes: int) -> sparse.csr_matrix:
+    """The genes with the largest means, in their order."""
+    import numpy as np
+
+    totals = np.asarray(counts.sum(axis=0)).ravel()
+    return counts[:, np.sort(np.argsort(-totals, kind="stable")[:n_genes])]
+
+
+def _resampled(counts: sparse.csr_matrix, n_cells: int) -> sparse.csr_matrix:
+    """Cells that are Poisson draws around the profiles of real cells, themselves drawn with replacement."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    chosen = counts[rng.integers(0, counts.shape[0], n_cells)].copy()
+    chosen.data = rng.poisson(chosen.data).astype(np.float32)
+    chosen.eliminate_zeros()
+    return chosen
