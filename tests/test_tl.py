@@ -109,17 +109,19 @@ def test_clusters_are_named_by_size(adata: AnnData) -> None:
     assert adata.uns["scrae"]["clusters"]["n_clusters"] == 2
 
 
-def test_leiden_is_kept_at_the_wanted_number_and_kmeans_is_there(adata: AnnData) -> None:
+def test_every_method_finds_plain_groups(adata: AnnData) -> None:
     rng = np.random.default_rng(2)
     adata.obsm["X_scrae"] = np.eye(3)[np.arange(60) % 3] * 9 + rng.normal(size=(60, 3))
     expected = [str(i % 3) for i in range(60)]
     tl.cluster(adata, n_clusters=3)
     assert pd.crosstab(adata.obs["scrae"], expected).gt(0).sum().sum() == 3
-    assert adata.uns["scrae"]["clusters"]["method"] == "leiden"
+    assert adata.uns["scrae"]["clusters"]["method"] == "smoothed"
+    tl.cluster(adata, n_clusters=3, method="leiden")
+    assert pd.crosstab(adata.obs["scrae"], expected).gt(0).sum().sum() == 3
     assert adata.uns["scrae"]["clusters"]["resolution"] > 0
     tl.cluster(adata, n_clusters=3, method="kmeans", key_added="k")
     assert pd.crosstab(adata.obs["k"], adata.obs["scrae"]).gt(0).sum().sum() == 3
-    with pytest.raises(ScraeError, match="expected one of 'leiden', 'kmeans', found 'ward'"):
+    with pytest.raises(ScraeError, match="expected one of 'smoothed', 'leiden', 'kmeans', found 'ward'"):
         ClusterConfig(method="ward")
 
 
@@ -127,14 +129,14 @@ def test_leiden_names_clusters_by_size_too(adata: AnnData) -> None:
     rng = np.random.default_rng(2)
     group = np.repeat([0, 1, 2], [10, 20, 30])
     adata.obsm["X_scrae"] = np.eye(3)[group] * 9 + rng.normal(size=(60, 3))
-    tl.cluster(adata, n_clusters=3)
+    tl.cluster(adata, n_clusters=3, method="leiden")
     assert list(adata.obs["scrae"]) == ["2"] * 10 + ["1"] * 20 + ["0"] * 30
 
 
 def test_a_number_that_leiden_cannot_give_is_said(adata: AnnData) -> None:
     adata.obsm["X_scrae"] = np.where(np.arange(60)[:, None] < 20, 50.0, -50.0) + np.zeros((60, 3))
     adata.obsm["X_scrae"] += np.random.default_rng(0).normal(size=(60, 3))
-    tl.cluster(adata, n_clusters=1)
+    tl.cluster(adata, n_clusters=1, method="leiden")
     assert adata.uns["scrae"]["clusters"]["n_clusters"] == 2
     assert (
         adata.uns["scrae"]["notes"][-1]

@@ -59,13 +59,20 @@ def by_size(labels: np.ndarray) -> np.ndarray:
     return np.asarray(np.argsort(order)[labels])
 
 
-def choose_n_clusters(z: np.ndarray, *, seed: int, candidates: Sequence[int] = _CANDIDATES) -> ClusterCount:
-    """Choose K without labels: the candidate whose K-means clusters have the largest mean silhouette.
+def choose_n_clusters(
+    z: np.ndarray,
+    *,
+    seed: int,
+    smoothed: np.ndarray | None = None,
+    candidates: Sequence[int] = _CANDIDATES,
+) -> ClusterCount:
+    """Choose K without labels: the candidate whose K-means clusters have the largest mean silhouette on the codes.
 
     Looks at no more than 2,000 cells, drawn with ``seed``.
 
     Parameters
     ----------
+    smoothed : what K-means clusters, [cells, latent]; None = the codes themselves.
     candidates : numbers of clusters to try; those of at least the number of distinct codes are left out.
 
     Raises
@@ -73,8 +80,10 @@ def choose_n_clusters(z: np.ndarray, *, seed: int, candidates: Sequence[int] = _
     ScraeError : no candidate fits the number of distinct codes.
     """
     rng = np.random.default_rng(seed)
-    sample = z if len(z) <= _SAMPLE else z[np.sort(rng.choice(len(z), _SAMPLE, replace=False))]
-    distinct = len(np.unique(sample, axis=0))
+    few = np.arange(len(z)) if len(z) <= _SAMPLE else np.sort(rng.choice(len(z), _SAMPLE, replace=False))
+    sample = z[few]
+    points = sample if smoothed is None else smoothed[few]
+    distinct = len(np.unique(points, axis=0))
     tried = np.asarray([k for k in candidates if 2 <= k < distinct])
     if not len(tried):
         raise ScraeError(
@@ -82,7 +91,7 @@ def choose_n_clusters(z: np.ndarray, *, seed: int, candidates: Sequence[int] = _
             "found none; give the number of clusters"
         )
     values = np.asarray(
-        [silhouette_score(sample, kmeans(sample, int(k), seed=seed, n_init=3)) for k in tried]
+        [silhouette_score(sample, kmeans(points, int(k), seed=seed, n_init=3)) for k in tried]
     )
     best = int(tried[int(np.argmax(values))])
     return ClusterCount(n_clusters=best, criterion="mean silhouette", candidates=tried, values=values)

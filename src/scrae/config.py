@@ -40,7 +40,7 @@ GeneSelection = Literal[
     "nbumi_high_variance",
     "scmarker",
 ]
-ClusterMethod = Literal["leiden", "kmeans"]
+ClusterMethod = Literal["smoothed", "leiden", "kmeans"]
 C = TypeVar("C")
 
 _STEPS, _FEWEST_EPOCHS = 1000, 5
@@ -199,12 +199,12 @@ class ClusterConfig:
 
     Attributes
     ----------
-    method : ``leiden`` on the neighbour graph of the codes, at the resolution that gives K; or ``kmeans``, as in
-        the paper.
+    method : ``smoothed``: K-means on codes averaged over their neighbours; ``leiden`` on the neighbour graph of the
+        codes, at the resolution that gives K; or ``kmeans`` on the codes, as in the paper.
     n_clusters : K; None = chosen without labels (see ``scrae.clustering.choose_n_clusters``).
     """
 
-    method: ClusterMethod = "leiden"
+    method: ClusterMethod = "smoothed"
     n_clusters: int | None = None
 
     def __post_init__(self) -> None:

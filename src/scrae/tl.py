@@ -17,7 +17,7 @@ from .clustering import choose_n_clusters, kmeans
 from .config import ClusterConfig, ClusterMethod, ModelConfig, TrainConfig, to_dict
 from .counts import CountData
 from .errors import ScraeError, ScraeWarning
-from .graph import leiden, neighbours
+from .graph import leiden, neighbours, smoothed
 from .io import note
 from .metrics import score as score_clusters
 from .model import SCRAE
@@ -163,7 +163,7 @@ def cluster(
     adata: AnnData,
     *,
     n_clusters: int | None = None,
-    method: ClusterMethod = "leiden",
+    method: ClusterMethod = "smoothed",
     use_rep: str = "X_scrae",
     key_added: str = "scrae",
     seed: int = 0,
@@ -174,8 +174,9 @@ def cluster(
     ----------
     n_clusters : K; None = chosen without labels by :func:`scrae.clustering.choose_n_clusters`, whose curve goes to
         ``uns["scrae"]["clusters"]``.
-    method : ``leiden``: on the graph of 15 neighbours, at the resolution that gives K clusters, or the nearest number
-        that it can give (noted); ``kmeans``: as in the paper.
+    method : ``smoothed``: K-means on the codes after averaging over the graph of 15 neighbours
+        (:func:`scrae.graph.smoothed`); ``leiden``: on that graph, at the resolution that gives K clusters, or the
+        nearest number that it can give (noted); ``kmeans``: on the codes, as in the paper.
 
     Raises
     ------
@@ -184,18 +185,20 @@ def cluster(
     z = _codes(adata, use_rep)
     config = ClusterConfig(n_clusters=n_clusters, method=method)
     facts: dict[str, Any] = {"method": config.method, "use_rep": use_rep, "seed": seed}
+    graph = None if method == "kmeans" or len(z) <= _FEW else neighbours(z, seed=seed)
+    points = z if graph is None or method == "leiden" else smoothed(graph)
     if n_clusters is None:
-        choice = choose_n_clusters(z, seed=seed)
+        choice = choose_n_clusters(z, seed=seed, smoothed=points)
         facts |= asdict(choice)
         n_clusters = choice.n_clusters
     if n_clusters > len(z):
         raise ScraeError(
             f"cluster: expected at most as many clusters as cells ({len(z)}), found {n_clusters}"
         )
-    if method == "kmeans" or len(z) <= _FEW:
-        labels = kmeans(z, n_clusters, seed=seed)
+    if method == "leiden" and graph is not None:
+        labels, facts["resolution"] = leiden(graph, n_clusters, seed=seed)
     else:
-        labels, facts["resolution"] = leiden(neighbours(z, seed=seed), n_clusters, seed=seed)
+        labels = kmeans(points, n_clusters, seed=seed)
     found = int(labels.max()) + 1
     if found != n_clusters:
         note(adata, f"{n_clusters} clusters were asked for; Leiden gives {found} at the nearest resolution.")

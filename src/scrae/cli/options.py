@@ -21,7 +21,9 @@ OutputFolder = Annotated[Path, typer.Option("-o", "--output", help="Folder for t
 OutputH5ad = Annotated[Path, typer.Option("-o", "--output", help="h5ad to write.")]
 LabelKey = Annotated[str | None, typer.Option(help="Column of obs to score the clusters against.")]
 Clusters = Annotated[str, typer.Option(help="Number of clusters, or auto.", metavar="auto|K")]
-ClusterMethod = Annotated[str | None, typer.Option(help="leiden, at the resolution that gives K; or kmeans.")]
+ClusterMethod = Annotated[
+    str | None, typer.Option(help="smoothed (K-means on codes averaged over neighbours), leiden or kmeans.")
+]
 Method = Annotated[
     str | None,
     typer.Option(

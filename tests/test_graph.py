@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score
+
+from scrae.graph import neighbours, smoothed
+
+
+def variance(z: np.ndarray) -> float:
+    return float(z.var(axis=0).sum())
+
+
+@pytest.mark.usefixtures("global_randomness_untouched")
+def test_smoothing_is_a_power_of_the_dense_average_and_stops_at_a_third():
+    z = np.random.default_rng(0).normal(size=(300, 3)) * [5.0, 1.0, 1.0]
+    graph = neighbours(z, seed=0)
+    weights = graph.obsp["connectivities"].toarray().astype(np.float64)
+    average = weights / weights.sum(axis=1, keepdims=True)
+    rounds, expected = 0, z
+    while variance(average @ expected) >= variance(z) / 3:
+        rounds, expected = rounds + 1, average @ expected
+    assert 1 <= rounds < 100  # the bound of the oracle's own loop was not the number of rounds
+    np.testing.assert_allclose(
+        smoothed(graph), 0.99 * np.linalg.matrix_power(average, rounds) @ z + 0.01 * z, atol=1e-10
+    )
+
+
+def test_separate_groups_keep_their_means_and_the_rounds_are_bounded():
+    group = np.repeat([0, 1], [200, 150])
+    z = group[:, None] * np.array([100.0, 0.0]) + np.random.default_rng(1).normal(size=(350, 2))
+    after = smoothed(neighbours(z, seed=0))
+    for k in (0, 1):
+        assert np.linalg.norm(after[group == k].mean(axis=0) - z[group == k].mean(axis=0)) < 0.5
+        assert variance(after[group == k]) < variance(z[group == k]) / 2
+
+
+def test_a_wide_type_beside_narrow_ones_is_not_split():
+    """What smoothing is for: K-means alone cuts the long type and joins the two small ones."""
+    rng = np.random.default_rng(2)
+    wide = np.c_[rng.uniform(-40, 40, 1200), rng.normal(size=1200)]
+    small = [rng.normal((x, 9.0), 1.0, (150, 2)) for x in (-4.0, 4.0)]
+    z, truth = np.concatenate([wide, *small]), np.repeat([0, 1, 2], [1200, 150, 150])
+    alone = KMeans(3, n_init=10, random_state=0).fit_predict(z)
+    after = KMeans(3, n_init=10, random_state=0).fit_predict(smoothed(neighbours(z, seed=0)))
+    assert adjusted_rand_score(truth, alone) < adjusted_rand_score(truth, after)
+
+
+def test_few_cells_are_left_as_they_are():
+    z = np.random.default_rng(3).normal(size=(12, 2))  # everyone is everyone's neighbour
+    np.testing.assert_allclose(smoothed(neighbours(z, seed=0)), z)
