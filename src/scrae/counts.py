@@ -10,7 +10,6 @@ import scipy.sparse as sp
 import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
-from torch.nn import functional
 
 from .distributions import Nonzeros
 from .errors import ScraeError
@@ -102,7 +101,8 @@ class CountData:
         """Return the given cells, in the given order."""
         first = self.indptr[rows]
         length = self.indptr[rows + 1] - first
-        start = functional.pad(length.cumsum(0), (1, 0))
+        start = torch.zeros(len(rows) + 1, dtype=length.dtype, device=length.device)
+        torch.cumsum(length, 0, out=start[1:])
         cell = torch.repeat_interleave(length)
         source = (first - start[:-1]).index_select(0, cell).add_(torch.arange(len(cell), device=cell.device))
         gene = self.indices.index_select(0, source).long()

@@ -56,7 +56,8 @@ class _SparseLinear(torch.autograd.Function):
     def forward(ctx: Any, start: Tensor, gene: Tensor, value: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         ctx.save_for_backward(start, gene, value)
         ctx.n_genes = len(weight)
-        return _bags(start, gene, value, weight).add_(bias)
+        # detached, for the kernel that keeps nothing for autograd
+        return _bags(start, gene, value, weight.detach()).add_(bias)
 
     @staticmethod
     @once_differentiable
