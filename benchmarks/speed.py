@@ -123,9 +123,8 @@ def growth(
         shared = head("speed", threads=threads, device="cpu", busy=busy)
         facts = {"what": "growth", "set": name, "axis": axis, "exponent": exponent}
         append(output, {**shared, **facts, "milliseconds": found})
-        typer.echo(
-            f"{axis}: exponent {exponent}; milliseconds {dict(zip(values, np.round(medians, 2), strict=True))}"
-        )
+        times = ", ".join(f"{value}: {time:.1f} ms" for value, time in zip(values, medians, strict=True))
+        typer.echo(f"{axis}: exponent {exponent}; {times}")
 
 
 @app.command()
