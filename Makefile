@@ -2,11 +2,13 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
+CONSTRAINTS ?= constraints.txt
+BROWSER ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
 # Threads that spin while they wait crawl on a shared machine.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test lint types unit wheel install clean
+.PHONY: demo test lint types unit wheel install clean test-browser test-long test-matrix
 
 demo: install
 	$(BIN)/scrae demo -o demo
@@ -15,11 +17,11 @@ test: lint types unit wheel
 
 install: $(VENV)/.installed
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) torch
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]'
 	touch $@
 
 lint: install
@@ -31,6 +33,26 @@ types: install
 
 unit: install
 	$(BIN)/python -m pytest
+
+# The report in a real Chromium: hostile names, keys, print.
+test-browser: install
+	SCRAE_BROWSER=$(BROWSER) $(BIN)/python -m pytest tests/browser
+
+# An hour on a free core: processes killed, files damaged, random cases, threads. What it prints is what docs/reliability.md records.
+test-long: install
+	$(BIN)/python tests/long/kill_training.py build/long/kills --kills 60
+	$(BIN)/python tests/long/fuzz_readers.py build/long/fuzz --cases 10000
+	SCRAE_FUZZ=400 $(BIN)/python -m pytest tests/test_fuzz.py
+	$(BIN)/python tests/long/determinism.py
+
+# python -O, the oldest supported versions, and newer Pythons where they are at hand.
+test-matrix: install
+	$(BIN)/python -O -m pytest -W "ignore:assertions not in test modules:pytest.PytestConfigWarning"
+	$(MAKE) unit VENV=.venv-oldest CONSTRAINTS=tests/long/oldest.txt
+	for python in python3.12 python3.13 python3.14; do \
+	  if $$python -c '' 2>/dev/null; then $(MAKE) unit PYTHON=$$python VENV=.venv-$$python CONSTRAINTS=tests/long/newer.txt || exit 1; \
+	  else echo "$$python is not at hand"; fi; \
+	done
 
 wheel: install
 	rm -rf dist

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+
 import h5py
 import numpy as np
 import pytest
@@ -36,7 +40,10 @@ def test_a_false_size_is_refused(tmp_path):
     ("program", "message"),
     [
         ("import os\nos.abort()", "the HDF5 library cannot read this file (it crashes); it is damaged."),
-        ("while True: pass", "the HDF5 library does not come to an end with this file in 1 seconds; it is damaged."),
+        (
+            "import resource\nresource.setrlimit(resource.RLIMIT_CPU, (1, 2))\nwhile True: pass",
+            "the HDF5 library does not come to an end with this file in 1 seconds; it is damaged.",
+        ),
     ],
 )  # fmt: skip
 def test_a_crash_and_a_hang(tmp_path, monkeypatch, program, message):
@@ -44,10 +51,22 @@ def test_a_crash_and_a_hang(tmp_path, monkeypatch, program, message):
     table().write_h5ad(path)
     (tmp_path / "walk.py").write_text(program)
     monkeypatch.setattr(trial, "_WALK", tmp_path / "walk.py")
-    monkeypatch.setattr(trial, "_SECONDS", 1.0)
+    monkeypatch.setattr(trial, "_SECONDS", 1)
     with pytest.raises(ScraeError) as error:
         try_hdf5(path)
     assert str(error.value) == f"{path}: {message}"
+
+
+def test_the_program_ends_itself_after_its_time(tmp_path):
+    table().write_h5ad(tmp_path / "a.h5ad")
+    program = (
+        "import runpy, sys, h5py\n"
+        "h5py.File = lambda *_: [None for _ in iter(int, 1) if _]\n"
+        f"sys.argv = ['walk', {str(tmp_path / 'a.h5ad')!r}, '1']\n"
+        f"runpy.run_path({_walk.__file__!r}, run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert done.returncode == -signal.SIGXCPU
 
 
 @pytest.mark.filterwarnings("ignore:Writing zarr v2 data:UserWarning")

@@ -116,6 +116,13 @@ def damage(path: Path, rng: np.random.Generator) -> None:
     victim.write_bytes(content)
 
 
+def limit(seconds: int) -> None:
+    """Bound the processor time, so that a busy machine does not count; by the clock only against a deadlock."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+    signal.alarm(100 * seconds)
+
+
 def outcome(name: str, path: Path, seconds: int) -> int:
     """Read in a fork; return how it ended: FINE, KNOWN, or what it died of. What it says goes to ``said``."""
     sys.stdout.flush()
@@ -126,8 +133,7 @@ def outcome(name: str, path: Path, seconds: int) -> int:
     os.dup2(said, 1)
     os.dup2(said, 2)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    signal.alarm(seconds)
+    limit(seconds)
     status = BAD
     try:
         with warnings.catch_warnings():
@@ -154,8 +160,7 @@ def tried(path: Path, seconds: int) -> bool:
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
     os.dup2(silence, 2)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    signal.alarm(seconds)
+    limit(seconds)
     status = 0
     try:
         status = _walk.walk(str(path))

@@ -1,12 +1,13 @@
 """A program of its own: walk over an HDF5 file, so that a crash or a hang of the library is this process's alone.
 
 Attributes and texts are read, since there damage crashes the library; of numbers only where each chunk lies.
-It ends with 0, or with 3 where the file states a size that its content cannot have. Python errors are left to
-the reader, which has words for them.
+``_walk.py FILE SECONDS`` takes at most so many seconds of processor time. It ends with 0, or with 3 where the
+file states a size that its content cannot have. Python errors are left to the reader, which has words for them.
 """
 
 from __future__ import annotations
 
+import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -44,4 +45,7 @@ def walk(path: str) -> int:
 
 
 if __name__ == "__main__":
+    limit = int(sys.argv[2])
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
     sys.exit(walk(sys.argv[1]))

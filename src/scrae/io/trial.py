@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,10 @@ from scrae.errors import ScraeError
 
 __all__ = ["try_hdf5"]
 
-_SECONDS, _BYTES_A_SECOND = 30.0, 20e6
+_SECONDS, _BYTES_A_SECOND = (
+    30,
+    20_000_000,
+)  # of processor time, so that a busy machine or a slow disk does not count
 _WALK = Path(__file__).with_name("_walk.py")
 
 
@@ -32,23 +36,22 @@ def try_hdf5(*paths: str | os.PathLike[str]) -> None:
         try:
             if not path.is_file() or not h5py.is_hdf5(path):
                 continue
-            seconds = _SECONDS + path.stat().st_size / _BYTES_A_SECOND
+            seconds = _SECONDS + path.stat().st_size // _BYTES_A_SECOND
         except OSError:
             continue  # the reader says what is wrong
         _try(path, seconds)
 
 
-def _try(path: Path, seconds: float) -> None:
-    command = [sys.executable, "-P", str(_WALK), str(path)]
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=seconds, check=False)  # noqa: S603  our own file
-    except subprocess.TimeoutExpired as error:
+def _try(path: Path, seconds: int) -> None:
+    command = [sys.executable, "-P", str(_WALK), str(path), str(seconds)]
+    status = subprocess.run(command, capture_output=True, check=False).returncode  # noqa: S603  our own program
+    if status == -signal.SIGXCPU:
         raise ScraeError(
-            f"{path}: the HDF5 library does not come to an end with this file in {seconds:.0f} seconds; it is damaged."
-        ) from error
-    if done.returncode < 0:
+            f"{path}: the HDF5 library does not come to an end with this file in {seconds} seconds; it is damaged."
+        )
+    if status < 0:
         raise ScraeError(f"{path}: the HDF5 library cannot read this file (it crashes); it is damaged.")
-    if done.returncode == 3:
+    if status == 3:
         raise ScraeError(
             f"{path} states a size that its {path.stat().st_size} bytes cannot hold; it is damaged."
         )
