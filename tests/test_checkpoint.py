@@ -151,6 +151,7 @@ def rewrite(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     ("change", "message"),
     [
         (lambda c: c.update(format=99), f"expected a model of format {_FORMAT} or older, found 99; use a newer scrae"),
+        (lambda c: c.update(format=1), "expected a model of format 2 or newer, found 1; train it again"),
         (lambda c: c.update(format=0), "expected a scrae model, found another file"),
         (lambda c: c.update(format=True), "expected a scrae model, found another file"),
         (lambda c: c.pop("format"), "expected a scrae model, found another file"),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,9 +18,12 @@ import pytest
 from anndata import AnnData, read_h5ad
 from scipy import sparse
 
-from scrae import __version__
+from scrae import __version__, train
+from scrae.checkpoint import load
 from scrae.cli import main
-from scrae.errors import ScraeError
+from scrae.cli.progress import Bar
+from scrae.errors import ScraeError, ScraeWarning
+from scrae.train import Epoch
 
 SCORES = ["nmi", "ari", "ami", "homogeneity", "completeness"]
 
@@ -201,6 +206,69 @@ def test_a_known_error_is_one_line_and_leaves_nothing(
     assert done.stderr.startswith("scrae: ")
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_stopped_run_goes_on_with_resume(
+    result: Path, raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    command = (
+        "run",
+        raw,
+        "-o",
+        out,
+        "--label-key",
+        "cell_type",
+        "--max-epochs",
+        20,
+        "--seed",
+        4,
+        "--also-2d",
+    )
+
+    def stop(self: Bar, epoch: Epoch, max_epochs: int) -> None:
+        if epoch.epoch == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Bar, "epoch", stop)
+    done = scrae(*command)
+    assert done.returncode == 143
+    assert done.stderr == (
+        f"scrae: stopped: the training up to epoch 3 is kept in {out}/model/training.safetensors; "
+        "the same command with --resume goes on\n"
+    )
+    monkeypatch.undo()
+    done = scrae(*command)
+    assert done.returncode == 1
+    assert "found a training that was not finished; go on with it (--resume)" in done.stderr
+    done = scrae(*command, "--resume")
+    assert done.returncode == 0, done.stderr
+    whole, resumed = read_h5ad(result / "result.h5ad"), read_h5ad(out / "result.h5ad")
+    assert np.array_equal(whole.obsm["X_scrae"], resumed.obsm["X_scrae"])
+    assert np.array_equal(whole.obsm["X_scrae_2d"], resumed.obsm["X_scrae_2d"])
+    assert sorted(p.name for p in (out / "model").iterdir()) == [
+        "config.json", "genes.txt", "weights.safetensors",
+    ]  # fmt: skip
+
+
+def test_a_training_that_breaks_keeps_what_was_good_and_ends_with_one(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert scrae("preprocess", raw, "-o", tmp_path / "p.h5ad").returncode == 0
+    original = train.training_step
+
+    def breaking(*args: Any, **options: Any) -> Any:
+        step = original(*args, **options)
+        count = args[2].critic.state_dict()["state"][0]["step"]  # one step an epoch
+        return step._replace(critic=step.critic * np.nan) if count > 3 else step
+
+    monkeypatch.setattr(train, "training_step", breaking)
+    with pytest.warns(ScraeWarning, match="Training"):
+        done = scrae("train", tmp_path / "p.h5ad", "-o", tmp_path / "m", "--max-epochs", 9)
+    assert done.returncode == 1
+    assert done.stderr.startswith("scrae: training met critic=nan at step 1 of epoch 4 (")
+    assert done.stderr.endswith(f"weights of epoch 3 were kept and written to {tmp_path / 'm'}\n")
+    load(tmp_path / "m")
 
 
 def test_debug_shows_the_traceback(raw: Path, tmp_path: Path) -> None:

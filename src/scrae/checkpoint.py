@@ -17,9 +17,9 @@ from .model import SCRAE
 
 __all__ = ["load", "save"]
 
-_FORMAT = 1
+_OLDEST, _FORMAT = 2, 2  # format 1 had the weights of linear layers the other way round
 _ADDED: dict[str, tuple[int, Any]] = {}
-"""Settings that came after format 1: the format that brought each, and what models did before it.
+"""Settings that came after the oldest format: the format that brought each, and what models did before it.
 
 A new field of ``ModelConfig`` raises ``_FORMAT`` by one and gets a line here.
 """
@@ -86,6 +86,10 @@ def _read_config(path: Path) -> tuple[ModelConfig, int]:
     if number > _FORMAT:
         raise ScraeError(
             f"{path}: expected a model of format {_FORMAT} or older, found {number}; use a newer scrae"
+        )
+    if number < _OLDEST:
+        raise ScraeError(
+            f"{path}: expected a model of format {_OLDEST} or newer, found {number}; train it again"
         )
     n_genes: Any = content.get("n_genes")
     settings: Any = content.get("model")

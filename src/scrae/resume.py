@@ -27,7 +27,7 @@ __all__ = ["TRAINING_FILE", "Checkpoint", "Keeper", "fingerprint"]
 TRAINING_FILE = "training.safetensors"
 """Its usual name, in the model folder; the finished model replaces the folder, and so removes it."""
 
-_FORMAT = 1
+_FORMAT = 2  # format 1 had the weights of linear layers the other way round
 _NAME = "training"  # of the JSON in the header
 
 
