@@ -132,7 +132,8 @@ class TrainingState:
 
     def is_finite(self) -> bool:
         """Whether no weight is NaN or infinite; one transfer from the device."""
-        return bool(torch.stack([p.isfinite().all() for p in self.model.parameters()]).all())
+        sums = [parameter.detach().sum() for parameter in self.model.parameters()]  # NaN and infinity stay in a sum
+        return bool(torch.stack(sums).isfinite().all())
 
     def _parameters(self) -> Iterator[tuple[str, Optimizer, Tensor]]:
         for which, optimizer in zip(Optimizers._fields, self.optimizers, strict=True):
