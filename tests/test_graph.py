@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scanpy as sc
+from anndata import AnnData
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
@@ -15,7 +17,7 @@ def variance(z: np.ndarray) -> float:
 @pytest.mark.usefixtures("global_randomness_untouched")
 def test_smoothing_is_a_power_of_the_dense_average_and_stops_at_a_third():
     z = np.random.default_rng(0).normal(size=(300, 3)) * [5.0, 1.0, 1.0]
-    graph = neighbours(z, seed=0)
+    graph = neighbours(z)
     weights = graph.obsp["connectivities"].toarray().astype(np.float64)
     average = weights / weights.sum(axis=1, keepdims=True)
     rounds, expected = 0, z
@@ -30,7 +32,7 @@ def test_smoothing_is_a_power_of_the_dense_average_and_stops_at_a_third():
 def test_separate_groups_keep_their_means_and_the_rounds_are_bounded():
     group = np.repeat([0, 1], [200, 150])
     z = group[:, None] * np.array([100.0, 0.0]) + np.random.default_rng(1).normal(size=(350, 2))
-    after = smoothed(neighbours(z, seed=0))
+    after = smoothed(neighbours(z))
     for k in (0, 1):
         assert np.linalg.norm(after[group == k].mean(axis=0) - z[group == k].mean(axis=0)) < 0.5
         assert variance(after[group == k]) < variance(z[group == k]) / 2
@@ -43,10 +45,32 @@ def test_a_wide_type_beside_narrow_ones_is_not_split():
     small = [rng.normal((x, 9.0), 1.0, (150, 2)) for x in (-4.0, 4.0)]
     z, truth = np.concatenate([wide, *small]), np.repeat([0, 1, 2], [1200, 150, 150])
     alone = KMeans(3, n_init=10, random_state=0).fit_predict(z)
-    after = KMeans(3, n_init=10, random_state=0).fit_predict(smoothed(neighbours(z, seed=0)))
+    after = KMeans(3, n_init=10, random_state=0).fit_predict(smoothed(neighbours(z)))
     assert adjusted_rand_score(truth, alone) < adjusted_rand_score(truth, after)
 
 
 def test_few_cells_are_left_as_they_are():
     z = np.random.default_rng(3).normal(size=(12, 2))  # everyone is everyone's neighbour
-    np.testing.assert_allclose(smoothed(neighbours(z, seed=0)), z)
+    np.testing.assert_allclose(smoothed(neighbours(z)), z)
+
+
+@pytest.mark.parametrize("n_cells", [6, 40, 700])
+def test_the_graph_is_that_of_scanpy(n_cells: int):
+    z = np.random.default_rng(4).normal(size=(n_cells, 5)).astype(np.float32)
+    z[1] = z[0]  # a neighbour at distance zero
+    other = AnnData(z)
+    sc.pp.neighbors(other, n_neighbors=min(15, n_cells), use_rep="X")
+    graph = neighbours(z)
+    for name in ("connectivities", "distances"):
+        expected = other.obsp[name].toarray()
+        np.testing.assert_allclose(graph.obsp[name].toarray(), expected, atol=2e-5)
+    sc.tl.umap(graph, random_state=0)
+    assert graph.obsm["X_umap"].shape == (n_cells, 2)
+
+
+def test_copies_of_one_cell_are_neighbours_of_full_weight():
+    graph = neighbours(np.zeros((20, 3)))
+    weights = graph.obsp["connectivities"]
+    assert weights.nnz >= 20 * 14
+    np.testing.assert_array_equal(weights.data, 1.0)
+    np.testing.assert_array_equal(smoothed(graph), 0.0)

@@ -185,7 +185,7 @@ def cluster(
     z = _codes(adata, use_rep)
     config = ClusterConfig(n_clusters=n_clusters, method=method)
     facts: dict[str, Any] = {"method": config.method, "use_rep": use_rep, "seed": seed}
-    graph = None if method == "kmeans" or len(z) <= _FEW else neighbours(z, seed=seed)
+    graph = None if method == "kmeans" or len(z) <= _FEW else neighbours(z)
     points = z if graph is None or method == "leiden" else smoothed(graph)
     if n_clusters is None:
         choice = choose_n_clusters(z, seed=seed, smoothed=points)
@@ -256,7 +256,7 @@ def project(adata: AnnData, *, use_rep: str = "X_scrae", seed: int = 0) -> None:
         adata.obsm["X_tsne_scrae"] = tsne.fit_transform(z).astype(np.float32)
     else:
         note(adata, f"t-SNE was left out: it is slow above {_TSNE_LIMIT} cells. UMAP is there.")
-    picture = neighbours(z, seed=seed)
+    picture = neighbours(z)
     sc.tl.umap(picture, random_state=seed)
     adata.obsm["X_umap_scrae"] = picture.obsm["X_umap"].astype(np.float32)
 
