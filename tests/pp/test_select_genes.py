@@ -283,3 +283,18 @@ def test_the_methods_of_the_settings_are_these():
 def test_unchecked_anndata_is_refused():
     with pytest.raises(ScraeError, match="Expected checked counts"):
         pp.select_genes(AnnData(np.eye(3)))
+
+
+@pytest.mark.parametrize("n_varying", [0, 1, 3])
+def test_seurat_v3_with_too_few_genes_that_vary_takes_deviance(n_varying: int):
+    """scikit-misc's loess would crash the process: a span of 0.3 of three genes holds none."""
+    counts = np.full((20, 6), 2)
+    counts[:, :n_varying] += np.random.default_rng(0).poisson(2.0, (20, n_varying))
+    adata = adata_of(counts)
+    pp.filter(adata, min_cells=1)
+    pp.normalize(adata)
+    with pytest.warns(
+        ScraeWarning, match=rf"failed at span 0.3 \({n_varying} genes vary\), so deviance was taken"
+    ):
+        pp.select_genes(adata, method="seurat_v3", n_top_genes=2)
+    assert adata.var["scrae_selected"].sum() == 2

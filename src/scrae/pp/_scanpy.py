@@ -44,8 +44,12 @@ def seurat_v3(counts: sparse.csr_matrix, *, n_top_genes: int) -> GeneScores:
         A span wider than scanpy's 0.3 was needed, or deviance.
     """
     data, kept, notes = _expressed(counts)
-    problem = ""
-    for span in _SPANS:
+    varying = int((data.X.max(axis=0).toarray() != data.X.min(axis=0).toarray()).sum())
+    enough = (
+        int(_SPANS[0] * varying) >= 1
+    )  # without a gene in its span scikit-misc's loess crashes the process
+    problem = "" if enough else f"{varying} genes vary"
+    for span in _SPANS if enough else ():
         try:
             table = sc.pp.highly_variable_genes(
                 data,
