@@ -26,7 +26,7 @@ from .train import Checkpoint, Epoch, fit
 __all__ = ["cluster", "count_data", "embed", "project", "score", "train"]
 
 _FEW = 4  # cells: too few for a neighbour graph
-_TSNE_LIMIT = 20_000  # cells; above it the exact picture takes longer than training
+_TSNE_LIMIT = 20_000  # cells; above it the picture takes longer than training
 
 
 def count_data(
@@ -251,6 +251,8 @@ def project(adata: AnnData, *, use_rep: str = "X_scrae", seed: int = 0) -> None:
             2,
             init="pca" if spread else "random",
             perplexity=min(30, (len(z) - 1) / 3),
+            max_iter=500,
+            angle=0.8,
             random_state=seed,
         )
         adata.obsm["X_tsne_scrae"] = tsne.fit_transform(z).astype(np.float32)
