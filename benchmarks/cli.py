@@ -107,9 +107,12 @@ def table(
     only: Annotated[str | None, typer.Option(help="Only these methods, comma separated.")] = None,
     protocol: Annotated[Protocol, typer.Option(help="How scores were made.")] = Protocol.LABEL_FREE,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    into: Annotated[
+        Path | None, typer.Option(help="Write Markdown into this page, between its marks, and print nothing.")
+    ] = None,
 ) -> None:
     """Print tables of records: each set, over sets, and paired differences."""
-    from benchmarks import records
+    from benchmarks import records, render
     from benchmarks import table as tables
 
     frame = tables.tidy([record for file in files for record in records.read(file)], protocol.value)
@@ -120,7 +123,10 @@ def table(
     drawn.append(tables.overview(frame, aside))
     if against:
         drawn.append(tables.paired(frame, against, aside))
-    _print(drawn, markdown)
+    if into is None:
+        _print(drawn, markdown)
+    else:
+        into.write_text(render.insert(into.read_text(), drawn))
 
 
 @app.command()

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import re
+
 import rich.table
 from rich import box
 from rich.console import Console
 
-__all__ = ["Table", "markdown", "show"]
+from scrae.errors import ScraeError
+
+__all__ = ["Table", "insert", "markdown", "show"]
+
+_BEGIN, _END = "<!-- tables -->", "<!-- end of tables -->"
 
 
 class Table(NamedTuple):
@@ -60,3 +66,20 @@ def markdown(table: Table) -> str:
     if table.note:
         lines += ["", table.note]
     return "\n".join(lines) + "\n"
+
+
+def insert(page: str, tables: list[Table]) -> str:
+    """The page with the tables between its two marks, in place of what was there.
+
+    Raises
+    ------
+    ScraeError
+        If the page has not both marks, each on a line of its own.
+    """
+    text = "\n".join([_BEGIN, "", *map(markdown, tables), _END])
+    page, found = re.subn(
+        f"^{_BEGIN}$.*?^{_END}$", lambda _: text, page, count=1, flags=re.DOTALL | re.MULTILINE
+    )
+    if not found:
+        raise ScraeError(f"expected the lines {_BEGIN} and {_END} in the page, found none; add them")
+    return page
