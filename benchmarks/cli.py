@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from benchmarks import speed
+from benchmarks import prior, speed
 from scrae.errors import ScraeError
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(speed.app, name="speed")
+app.add_typer(prior.app, name="prior")
 
 
 class Protocol(StrEnum):

@@ -1,0 +1,167 @@
+"""`python -m benchmarks prior`: what the weight of the prior does, from none to overwhelming (the paper's thesis).
+
+A fifth of the cells, drawn with the seed, is not seen in training. There is no early stopping, so that every weight
+is judged after the same number of steps.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from benchmarks.records import Record, append, head, read
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
+
+__all__ = ["app"]
+
+_WEIGHTS = (0.0, 0.1, 1.0, 10.0, 100.0, 1000.0)
+_NORMAL = (1.0, 30.0)
+_UNSEEN_SHARE = 0.2
+_PANELS = {
+    "nll": "minus log-likelihood a cell",
+    "nmi_kmeans": "NMI, K-means on the codes",
+    "nmi_smoothed": "NMI, default clustering",
+}
+
+app = typer.Typer(
+    help="Sweep the weight of the prior, and draw the sweep.", no_args_is_help=True, add_completion=False
+)
+
+
+@app.command()
+def sweep(
+    data: Annotated[Path, typer.Option(help='Folder of h5ad files: counts in X, types in obs["cell_type"].')],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File of records (JSON lines) to add to.")],
+    sets: Annotated[str, typer.Option(help="Names of sets, comma separated.")] = "cao",
+    seeds: Annotated[int, typer.Option(min=1, help="Run seeds 0 to this minus 1.")] = 3,
+    threads: Annotated[int, typer.Option(min=1, help="Threads for torch.")] = 2,
+    busy: Annotated[bool, typer.Option("--busy", help="Mark the seconds as not comparable.")] = False,
+) -> None:
+    """Train with every weight and seed that has no record yet."""
+    import torch
+
+    from benchmarks.sets import find_sets, read_labels
+
+    torch.set_num_threads(threads)
+    done = {(r["set"], r["seed"], r["prior"], r["weight"]) for r in read(output)}
+    priors = [("learned" if weight else "none", weight) for weight in _WEIGHTS]
+    priors += [("normal", weight) for weight in _NORMAL]
+    for one in find_sets(data, sets.split(",")):
+        labels = read_labels(one.path)
+        for seed in range(seeds):
+            for prior, weight in priors:
+                if (one.name, seed, prior, weight) in done:
+                    continue
+                facts = {"set": one.name, "seed": seed, "prior": prior, "weight": weight}
+                found = _run(one.path, labels, seed=seed, prior=prior, weight=weight)
+                append(output, head("prior", threads=threads, device="cpu", busy=busy) | facts | found)
+                shown = "  ".join(f"{name} {value:.3f}" for name, value in found.items())
+                print(f"{one.name:12} seed {seed}  {prior:8} {weight:6g}  {shown}")
+
+
+def _run(path: Path, labels: np.ndarray, *, seed: int, prior: str, weight: float) -> dict[str, float]:
+    import numpy as np
+    import torch
+
+    from benchmarks.genes import prepare
+    from benchmarks.sets import read_counts
+    from scrae import tl
+    from scrae.config import ModelConfig, PreprocessConfig, TrainConfig, from_dict
+    from scrae.model import SCRAE
+    from scrae.train import fit
+
+    counts = read_counts(path)
+    prepare(counts, PreprocessConfig())
+    order = np.random.default_rng(seed).permutation(counts.n_obs)
+    n_unseen = round(_UNSEEN_SHARE * counts.n_obs)
+    parts = {"unseen": np.sort(order[:n_unseen]), "seen": np.sort(order[n_unseen:])}
+    ready = {name: tl.count_data(counts[cells]) for name, cells in parts.items()}
+    model = SCRAE.for_data(ready["seen"], from_dict(ModelConfig, {"prior": prior}), seed=seed)
+    config = TrainConfig(seed=seed, prior_weight=weight, validation_fraction=0.0, patience=None)
+    fit(model, ready["seen"], config)
+    n_types = len(np.unique(labels))
+    found = {}
+    for name, cells in parts.items():
+        found[f"nll_{name}"] = model.held_out_loss(ready[name], torch.arange(len(cells)))
+        found |= _scores(model.encode(ready[name]), labels[cells], n_types, seed, name)
+    return {name: round(value, 5) for name, value in found.items()}
+
+
+def _scores(codes: np.ndarray, labels: np.ndarray, n_types: int, seed: int, part: str) -> dict[str, float]:
+    """Labels are read here, when everything else is fixed."""
+    from benchmarks import clusterers, own
+    from benchmarks.methods import CLUSTERERS
+    from scrae.metrics import score
+
+    found = {}
+    for name, cluster, key in (("kmeans", clusterers.kmeans, "kmeans"), ("smoothed", own.cluster, "scrae")):
+        clusters = cluster(codes, n_clusters=n_types, seed=seed, config=CLUSTERERS[key][1]).clusters
+        scores = score(labels, clusters)
+        found |= {f"nmi_{name}_{part}": scores.nmi, f"ari_{name}_{part}": scores.ari}
+    return found
+
+
+@app.command()
+def figure(
+    file: Annotated[Path, typer.Argument(help="File of records.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Picture to write, png or svg.")],
+) -> None:
+    """Draw likelihood and NMI of seen and unseen cells against the weight of the prior."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    records = [record for record in read(file) if record["kind"] == "prior"]
+    sets = list(dict.fromkeys(record["set"] for record in records))
+    drawn, axes = plt.subplots(
+        len(sets),
+        len(_PANELS),
+        figsize=(4 * len(_PANELS), 3 * len(sets)),
+        squeeze=False,
+        layout="constrained",
+    )
+    for row, name in zip(axes, sets, strict=True):
+        here = [record for record in records if record["set"] == name]
+        for panel, (key, title) in zip(row, _PANELS.items(), strict=True):
+            _draw(panel, here, key)
+            panel.set_title(f"{name}: {title}", fontsize=9)
+    axes[0, 0].legend(fontsize=7)
+    for panel in axes[-1]:
+        panel.set_xlabel("weight of the prior λ (0: none)")
+    drawn.savefig(output, dpi=150)
+
+
+def _draw(panel: Axes, records: list[Record], key: str) -> None:
+    """Means over seeds; bars from the lowest to the highest seed."""
+    import numpy as np
+
+    styles: dict[str, Any] = {
+        "seen": {"color": "#0072B2", "marker": "o"},
+        "unseen": {"color": "#D55E00", "marker": "s"},
+    }
+    for part, style in styles.items():
+        for learned in (True, False):
+            chosen = [record for record in records if (record["prior"] != "normal") == learned]
+            weights = sorted({record["weight"] for record in chosen})
+            values = [[r[f"{key}_{part}"] for r in chosen if r["weight"] == weight] for weight in weights]
+            means = np.asarray([np.mean(v) for v in values])
+            spread = np.asarray([[m - min(v), max(v) - m] for m, v in zip(means, values, strict=True)]).T
+            panel.errorbar(
+                weights,
+                means,
+                spread,
+                ls="-" if learned else "",
+                mfc=style["color"] if learned else "white",
+                ms=4,
+                lw=1,
+                label=f"{part} cells, {'learned prior' if learned else 'normal prior'}",
+                **style,
+            )
+    panel.set_xscale("symlog", linthresh=0.1)
+    panel.tick_params(labelsize=8)
