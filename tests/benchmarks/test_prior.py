@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks import prior
+from benchmarks.records import read
+
+
+def test_the_sweep_is_resumed_and_drawn(sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(prior, "_WEIGHTS", (0.0, 1.0))
+    monkeypatch.setattr(prior, "_NORMAL", (1.0,))
+    monkeypatch.setattr("scrae.config._STEPS", 10)
+    records, picture = tmp_path / "prior.jsonl", tmp_path / "prior.png"
+    arguments = ["sweep", "--data", str(sets), "--sets", "small", "--seeds", "1", "-o", str(records)]
+    for _ in range(2):
+        assert CliRunner().invoke(prior.app, arguments, catch_exceptions=False).exit_code == 0
+    found = read(records)
+    assert [(r["prior"], r["weight"]) for r in found] == [("none", 0.0), ("learned", 1.0), ("normal", 1.0)]
+    for record in found:
+        for part in ("seen", "unseen"):
+            assert np.isfinite(record[f"nll_{part}"])
+            assert 0 <= record[f"nmi_kmeans_{part}"] <= 1
+    drawn = CliRunner().invoke(
+        prior.app, ["figure", str(records), "-o", str(picture)], catch_exceptions=False
+    )
+    assert drawn.exit_code == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
