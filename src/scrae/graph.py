@@ -13,7 +13,7 @@ from .clustering import by_size
 __all__ = ["leiden", "neighbours", "smoothed"]
 
 _NEIGHBOURS = 15
-_KEPT, _ROUNDS = 1 / 3, 100
+_KEPT, _ROUNDS = 1 / 3, 40
 """Codes are averaged while this share of their variance is left, and at most so often."""
 _OWN = 0.01
 _HIGHEST = 64.0
