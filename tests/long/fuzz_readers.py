@@ -34,7 +34,8 @@ from scrae.io import _walk
 from scrae.model import SCRAE
 from scrae.resume import Checkpoint
 
-FINE, KNOWN, TRIED, BAD = 0, 3, 4, 9
+FINE, BAD = 0, 9
+_FILES_A_PROCESS = 200
 MEMORY = 8 << 30  # bytes of address space
 _SMALL = ModelConfig(n_latent=2, encoder_layers=(4,), decoder_layers=(4,))
 _SHORT = TrainConfig(max_epochs=2, batch_size=4)
@@ -117,80 +118,102 @@ def damage(path: Path, rng: np.random.Generator) -> None:
 
 
 def limit(seconds: int) -> None:
-    """Bound the processor time, so that a busy machine does not count; by the clock only against a deadlock."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
-    signal.alarm(100 * seconds)
+    """Bound the processor time of what follows, so that a busy machine does not count."""
+    used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+    resource.setrlimit(resource.RLIMIT_CPU, (int(used) + seconds + 1, resource.RLIM_INFINITY))
+    signal.alarm(100 * seconds)  # by the clock only against a deadlock
 
 
-def outcome(name: str, path: Path, seconds: int) -> int:
-    """Read in a fork; return how it ended: FINE, KNOWN, or what it died of. What it says goes to ``said``."""
+def forked(work: Callable[[], int]) -> int:
+    """Run in a fork that is silent; return its exit status, or minus the signal that ended it."""
     sys.stdout.flush()
-    child = os.fork()
-    if child:
+    if child := os.fork():
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    said = os.open(path.parent / "said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(said, 1)
-    os.dup2(said, 2)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    limit(seconds)
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)
+    os.dup2(silence, 2)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     status = BAD
+    try:
+        status = work()
+    finally:
+        os._exit(status)
+
+
+def end_of(name: str, path: Path, said: Path) -> str:
+    """Read; say how it ended. What is wrong is written to ``said``."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             reader(name)(path)
-        status = FINE
     except ScraeError as error:
-        status = KNOWN if "\n" not in str(error) else BAD
-        print(error)
+        if "\n" not in str(error):
+            return "known error"
+        said.write_text(str(error))
     except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+        said.write_text(traceback.format_exc())
+    else:
+        return "read"
+    return "FAILED"
+
+
+def read_on(work: Path, good: dict[str, Path], cases: range, seed: int, seconds: int) -> int:
+    """Damage and read one file after the other; note each case before and after in ``log``."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    with (work / "log").open("a") as log:
+        for case in cases:
+            name = list(good)[case % len(good)]
+            path = work / f"{case}_{name}"
+            (shutil.copytree if good[name].is_dir() else shutil.copyfile)(good[name], path)
+            damage(path, np.random.default_rng([seed, case]))
+            log.write(f"{case}\t{name}\t")
+            log.flush()
+            limit(seconds)
+            end = end_of(name, path, work / f"{case}_said")
+            log.write(f"{end}\n")
+            log.flush()
+            if end != "FAILED":
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    return FINE
 
 
 def tried(path: Path, seconds: int) -> bool:
-    """What the trial process would say of a file that the reader did not survive: whether it dies too, or refuses."""
-    sys.stdout.flush()
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
-    silence = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, 1)
-    os.dup2(silence, 2)
-    limit(seconds)
-    status = 0
-    try:
-        status = _walk.walk(str(path))
-    finally:
-        os._exit(status)
+    """Whether the trial process dies of a file too, or refuses it."""
+
+    def walk() -> int:
+        limit(seconds)
+        return _walk.walk(str(path))
+
+    return path.name.endswith((".h5ad", ".h5")) and forked(walk) != 0
 
 
 def fuzz(work: Path, cases: int, seed: int, seconds: int) -> dict[str, object]:
     """Read ``cases`` damaged files; return how many ended how."""
-    rng = np.random.default_rng(seed)
     good = make(work / "good")
+    (work / "log").unlink(missing_ok=True)
+    done = 0
+    while done < cases:
+        batch = range(done, min(done + _FILES_A_PROCESS, cases))
+        status = forked(lambda batch=batch: read_on(work, good, batch, seed, seconds))
+        done = batch.stop
+        if status != FINE:  # it died in the last case that it began
+            last = (work / "log").read_text().rsplit("\n", 1)[-1]
+            case, name = last.split("\t")[:2]
+            path = work / f"{case}_{name}"
+            words = "refused by the trial process" if tried(path, seconds) else f"FAILED {status}"
+            with (work / "log").open("a") as log:
+                log.write(f"{words}\n")
+            if not words.startswith("FAILED"):
+                path.unlink()
+            done = int(case) + 1
     ends: dict[str, Counter[str]] = {name: Counter() for name in good}
-    kept: list[str] = []
-    for case in range(cases):
-        name = list(good)[case % len(good)]
-        path = work / name
-        (shutil.copytree if good[name].is_dir() else shutil.copyfile)(good[name], path)
-        damage(path, rng)
-        status = outcome(name, path, seconds)
-        words = {FINE: "read", KNOWN: "known error"}.get(status)
-        if words is None and name.endswith((".h5ad", ".h5")) and status < 0 and tried(path, seconds):
-            words = "refused by the trial process"
-        if words is None:
-            words = f"FAILED {status}"
-            kept.append(f"{case}_{name}")
-            path.replace(work / kept[-1])
-            (work / "said").replace(work / f"{case}_said")
-        ends[name][words] += 1
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    return {"cases": cases, "seed": seed, "ends": {n: dict(c) for n, c in ends.items()}, "failed": kept}
+    failed = []
+    for line in (work / "log").read_text().splitlines():
+        case, name, end = line.split("\t")
+        ends[name][end] += 1
+        if end.startswith("FAILED"):
+            failed.append(f"{case}_{name}")
+    return {"cases": cases, "seed": seed, "ends": {n: dict(c) for n, c in ends.items()}, "failed": failed}
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import resource
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,27 +22,58 @@ _LEAST, _MOST_COMPRESSED = 1 << 30, 2000  # bytes that any file may unpack to; t
 def walk(path: str) -> int:
     """Visit everything in the file; return the exit status."""
     largest = max(_LEAST, _MOST_COMPRESSED * Path(path).stat().st_size)
-    false_sizes = []
+    is_false, seen = False, set()
+    with suppress(Exception), h5py.File(path, "r") as file:
+        waiting: list[Any] = [file]
+        while waiting:
+            thing = waiting.pop()
+            with suppress(Exception):
+                address = h5py.h5o.get_info(thing.id).addr
+                if address in seen:
+                    continue
+                seen.add(address)
+            _read_attributes(thing)
+            if isinstance(thing, h5py.Dataset):
+                with suppress(Exception):
+                    is_false |= _is_larger(thing, largest)
+            elif isinstance(thing, h5py.Group):
+                waiting += _children(thing)
+    return 3 if is_false else 0
 
-    def visit(_: str, thing: Any) -> None:
-        for name in thing.attrs:
+
+def _children(group: h5py.Group) -> list[Any]:
+    found, names = [], []
+    with suppress(Exception):
+        names = list(group)
+    for name in names:
+        with suppress(Exception):
+            found.append(group[name])
+    return found
+
+
+def _read_attributes(thing: Any) -> None:
+    names: list[str] = []
+    with suppress(Exception):
+        names = list(thing.attrs)
+    for name in names:
+        with suppress(Exception):
             thing.attrs[name]
-        if not isinstance(thing, h5py.Dataset) or thing.shape is None:
-            return
-        if thing.size * max(1, thing.dtype.itemsize) > largest:
-            false_sizes.append(thing.name)
-        elif thing.dtype.hasobject and thing.ndim <= 1:
-            for start in range(0, thing.size, _TEXTS_AT_A_TIME):
-                thing[()] if thing.ndim == 0 else thing[start : start + _TEXTS_AT_A_TIME]
-        elif thing.chunks:
-            thing.id.chunk_iter(lambda _: None)
 
-    try:
-        with h5py.File(path, "r") as file:
-            file.visititems(visit)
-    except Exception:
-        return 0
-    return 3 if false_sizes else 0
+
+def _is_larger(data: h5py.Dataset, largest: int) -> bool:
+    """Whether a data set states more bytes than the file can hold; texts that it can hold are read."""
+    if data.shape is None:
+        return False
+    if data.size * max(1, data.dtype.itemsize) > largest:
+        return True
+    if data.dtype.hasobject and data.ndim == 0:
+        data[()]
+    elif data.dtype.hasobject and data.ndim == 1:
+        for start in range(0, data.size, _TEXTS_AT_A_TIME):
+            data[start : start + _TEXTS_AT_A_TIME]
+    elif data.chunks:
+        data.id.chunk_iter(lambda _: None)
+    return False
 
 
 if __name__ == "__main__":
