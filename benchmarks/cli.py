@@ -22,6 +22,11 @@ __all__ = ["app", "main"]
 _WIDTH = 240  # tables are printed whole, also into a file
 _CACHE = Path(__file__).resolve().parent / "cache"
 
+Markdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown.")]
+Into = Annotated[
+    Path | None, typer.Option(help="Write Markdown into this page, between its marks, and print nothing.")
+]
+
 app = typer.Typer(
     help="Measure scrae and its peers, and print tables of the records.",
     no_args_is_help=True,
@@ -107,13 +112,11 @@ def table(
     metrics: Annotated[str, typer.Option(help="Scores to show by set, comma separated.")] = "nmi,ari",
     only: Annotated[str | None, typer.Option(help="Only these methods, comma separated.")] = None,
     protocol: Annotated[Protocol, typer.Option(help="How scores were made.")] = Protocol.LABEL_FREE,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
-    into: Annotated[
-        Path | None, typer.Option(help="Write Markdown into this page, between its marks, and print nothing.")
-    ] = None,
+    markdown: Markdown = False,
+    into: Into = None,
 ) -> None:
     """Print tables of records: each set, over sets, and paired differences."""
-    from benchmarks import records, render
+    from benchmarks import records
     from benchmarks import table as tables
 
     frame = tables.tidy([record for file in files for record in records.read(file)], protocol.value)
@@ -124,10 +127,7 @@ def table(
     drawn.append(tables.overview(frame, aside))
     if against:
         drawn.append(tables.paired(frame, against, aside))
-    if into is None:
-        _print(drawn, markdown)
-    else:
-        into.write_text(render.insert(into.read_text(), drawn))
+    _print(drawn, markdown, into)
 
 
 @app.command()
@@ -135,7 +135,8 @@ def genes(
     files: Annotated[list[Path], typer.Argument(help="Files of records.")],
     apart: Annotated[str, typer.Option(help="Sets shown but kept out of means, comma separated.")] = "",
     metrics: Annotated[str, typer.Option(help="Scores to show, comma separated.")] = "nmi,ari",
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    markdown: Markdown = False,
+    into: Into = None,
 ) -> None:
     """Print tables of records by gene selection and number of genes: the paper's Tables 3 and 5."""
     from benchmarks import records
@@ -145,7 +146,7 @@ def genes(
         [record for file in files for record in records.read(file)], Protocol.LABEL_FREE.value
     )
     aside = _names(apart) if apart else []
-    _print([tables.selections(frame, metric, aside) for metric in _names(metrics)], markdown)
+    _print([tables.selections(frame, metric, aside) for metric in _names(metrics)], markdown, into)
 
 
 @app.command()
@@ -161,9 +162,12 @@ def methods() -> None:
         console.print(f"{short} is short for {embedding}:{clusterer}", markup=False)
 
 
-def _print(drawn: list[Table], markdown: bool) -> None:
+def _print(drawn: list[Table], markdown: bool, into: Path | None) -> None:
     from benchmarks import render
 
+    if into is not None:
+        into.write_text(render.insert(into.read_text(), drawn))
+        return
     for one in drawn:
         if markdown:
             print(render.markdown(one))

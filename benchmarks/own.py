@@ -32,7 +32,7 @@ from scrae.train import fit
 __all__ = ["cluster", "code", "config_of", "embed", "embed_each_epoch"]
 
 _TEST_SHARE = 0.2
-_MODULES = ("config", "counts", "distributions", "losses", "model", "networks", "step", "tl", "train")
+_MODULES = ("config", "counts", "distributions", "losses", "model", "networks", "step", "tl/_train", "train")
 _PACKAGES = ("gene_selection", "pp")
 
 
