@@ -13,7 +13,7 @@ from anndata import AnnData, read_h5ad
 from scipy import sparse
 
 import scrae
-from scrae import Settings, io, pipeline, report
+from scrae import ScraeError, Settings, io, pipeline, report
 
 SMALL = Settings(
     preprocess=scrae.PreprocessConfig(min_cells=1, n_top_genes=20, gene_selection="deviance"),
@@ -75,7 +75,6 @@ MATRICES: dict[str, Callable[[], object]] = {
     "a gene in every cell": lambda: everywhere(counts()),
     "counts to a million": lambda: to_a_million(counts()),
     "99.5 % zeros": lambda: nearly_empty(counts()),
-    "all cells alike": lambda: np.tile(counts()[0] + 1, (90, 1)),
     "int8": lambda: counts().astype(np.int8),
     "int64": lambda: sparse.csr_matrix(counts().astype(np.int64)),
     "uint64": lambda: counts().astype(np.uint64),
@@ -95,6 +94,14 @@ def test_the_whole_path(tmp_path: Path, name: str):
     dense = matrix.toarray() if sparse.issparse(matrix) else np.asarray(matrix)
     kept = dense[:, dense.any(axis=0)].astype(np.int64)
     np.testing.assert_array_equal(result.layers["counts"].toarray(), kept)
+
+
+def test_all_cells_alike_are_no_two_clusters(tmp_path: Path):
+    anndata(np.tile(counts()[0] + 1, (90, 1))).write_h5ad(tmp_path / "raw.h5ad")
+    with pytest.raises(
+        ScraeError, match=r"expected at most as many clusters as distinct codes \(1\), found 2"
+    ):
+        whole_path(tmp_path)
 
 
 def whole_path(folder: Path) -> AnnData:
