@@ -1,32 +1,24 @@
-"""From prepared counts to codes, clusters, scores and pictures' coordinates, on AnnData."""
+"""From the counts of the selected genes to a trained model and codes."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from anndata import AnnData
 from scipy import sparse
 
-from .clustering import choose_n_clusters, kmeans
-from .config import ClusterConfig, ClusterMethod, ModelConfig, TrainConfig, to_dict
-from .counts import CountData
-from .errors import ScraeError, ScraeWarning
-from .graph import leiden, neighbours, smoothed
-from .io import note
-from .metrics import score as score_clusters
-from .model import SCRAE
-from .train import Checkpoint, Epoch, fit
+from scrae.config import ModelConfig, TrainConfig, to_dict
+from scrae.counts import CountData
+from scrae.errors import ScraeError, ScraeWarning
+from scrae.io import note
+from scrae.model import SCRAE
+from scrae.train import Checkpoint, Epoch, fit
 
-__all__ = ["cluster", "count_data", "embed", "project", "score", "train"]
-
-_FEW = 4  # cells: too few for a neighbour graph
-_TSNE_LIMIT = 20_000  # cells; above it the picture takes longer than training
+__all__ = ["count_data", "embed", "train"]
 
 
 def count_data(
@@ -157,118 +149,6 @@ def embed(adata: AnnData, model: SCRAE, *, min_overlap: float = 0.5, key_added: 
     adata.obsm[key_added] = model.encode(
         count_data(adata, genes=model.genes, min_overlap=min_overlap, device=device)
     )
-
-
-def cluster(
-    adata: AnnData,
-    *,
-    n_clusters: int | None = None,
-    method: ClusterMethod = "smoothed",
-    use_rep: str = "X_scrae",
-    key_added: str = "scrae",
-    seed: int = 0,
-) -> None:
-    """Cluster the codes; writes ``obs[key_added]``, named "0", "1", ... by decreasing size.
-
-    Parameters
-    ----------
-    n_clusters : K; None = chosen without labels by :func:`scrae.clustering.choose_n_clusters`, whose curve goes to
-        ``uns["scrae"]["clusters"]``.
-    method : ``smoothed``: K-means on the codes after averaging over the graph of 15 neighbours
-        (:func:`scrae.graph.smoothed`); ``leiden``: on that graph, at the resolution that gives K clusters, or the
-        nearest number that it can give (noted); ``kmeans``: on the codes, as in the paper.
-
-    Raises
-    ------
-    ScraeError : no such codes, another method, or more clusters than cells.
-    """
-    z = _codes(adata, use_rep)
-    config = ClusterConfig(n_clusters=n_clusters, method=method)
-    facts: dict[str, Any] = {"method": config.method, "use_rep": use_rep, "seed": seed}
-    graph = None if method == "kmeans" or len(z) <= _FEW else neighbours(z)
-    points = z if graph is None or method == "leiden" else smoothed(graph)
-    if n_clusters is None:
-        choice = choose_n_clusters(z, seed=seed, smoothed=points)
-        facts |= asdict(choice)
-        n_clusters = choice.n_clusters
-    if n_clusters > len(z):
-        raise ScraeError(
-            f"cluster: expected at most as many clusters as cells ({len(z)}), found {n_clusters}"
-        )
-    if method == "leiden" and graph is not None:
-        labels, facts["resolution"] = leiden(graph, n_clusters, seed=seed)
-    else:
-        labels = kmeans(points, n_clusters, seed=seed)
-    found = int(labels.max()) + 1
-    if found != n_clusters:
-        note(adata, f"{n_clusters} clusters were asked for; Leiden gives {found} at the nearest resolution.")
-    adata.obs[key_added] = pd.Categorical(labels.astype(str), [str(k) for k in range(found)])
-    adata.uns.setdefault("scrae", {})["clusters"] = facts | {"n_clusters": found}
-
-
-def score(adata: AnnData, label_key: str, *, cluster_key: str = "scrae") -> dict[str, float]:
-    """Score clusters against labels; the only place where labels are read.
-
-    Cells without a label are left out. Writes ``uns["scrae"]["scores"]`` and returns it: nmi (geometric), ari,
-    ami, homogeneity, completeness.
-
-    Raises
-    ------
-    ScraeError : no such column; the message suggests one that is there.
-    """
-    for key in (label_key, cluster_key):
-        if key not in adata.obs:
-            raise ScraeError(
-                f"score: expected a column {key!r} in obs, found {', '.join(adata.obs.columns) or 'none'}"
-            )
-    known = adata.obs[label_key].notna().to_numpy()
-    if not known.any():
-        raise ScraeError(f"score: expected labels in obs[{label_key!r}], found none")
-    labels = adata.obs[label_key].astype(str).to_numpy()[known]
-    scores = asdict(score_clusters(labels, adata.obs[cluster_key].astype(str).to_numpy()[known]))
-    adata.uns.setdefault("scrae", {})["scores"] = scores | {"label_key": label_key}
-    return scores
-
-
-def project(adata: AnnData, *, use_rep: str = "X_scrae", seed: int = 0) -> None:
-    """Make two-dimensional pictures of the codes by PCA, t-SNE (up to 20,000 cells) and UMAP.
-
-    Writes ``obsm["X_pca_scrae" | "X_tsne_scrae" | "X_umap_scrae"]``, float32 [cells, 2].
-    """
-    import scanpy as sc
-    from sklearn.decomposition import PCA
-    from sklearn.manifold import TSNE
-
-    z = _codes(adata, use_rep)
-    spread = z.shape[1] > 1 and np.ptp(z, axis=0).max() > 0  # else there are no axes to turn to
-    if z.shape[1] > 1:
-        adata.obsm["X_pca_scrae"] = PCA(2, random_state=seed).fit_transform(z).astype(np.float32)
-    if len(z) <= _FEW:
-        note(adata, "Too few cells for t-SNE and UMAP.")
-        return
-    if len(z) <= _TSNE_LIMIT:
-        tsne = TSNE(
-            2,
-            init="pca" if spread else "random",
-            perplexity=min(30, (len(z) - 1) / 3),
-            max_iter=500,
-            angle=0.8,
-            random_state=seed,
-        )
-        adata.obsm["X_tsne_scrae"] = tsne.fit_transform(z).astype(np.float32)
-    else:
-        note(adata, f"t-SNE was left out: it is slow above {_TSNE_LIMIT} cells. UMAP is there.")
-    picture = neighbours(z)
-    sc.tl.umap(picture, random_state=seed)
-    adata.obsm["X_umap_scrae"] = picture.obsm["X_umap"].astype(np.float32)
-
-
-def _codes(adata: AnnData, use_rep: str) -> np.ndarray:
-    if use_rep not in adata.obsm:
-        raise ScraeError(
-            f"expected codes in obsm[{use_rep!r}], found {', '.join(adata.obsm) or 'none'}; embed the cells first"
-        )
-    return np.asarray(adata.obsm[use_rep])
 
 
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:

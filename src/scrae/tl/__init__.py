@@ -1,0 +1,9 @@
+"""From prepared counts to codes, clusters, scores and pictures' coordinates, on AnnData."""
+
+from __future__ import annotations
+
+from scrae.tl._cluster import cluster, score
+from scrae.tl._project import project
+from scrae.tl._train import count_data, embed, train
+
+__all__ = ["cluster", "count_data", "embed", "project", "score", "train"]
