@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import datasets, gene_selection, io, metrics, pl, pp, tl
+    from . import datasets, gene_selection, io, metrics, pl, pp, sklearn, tl
     from .checkpoint import load, save
     from .config import ClusterConfig, ModelConfig, PreprocessConfig, Settings, TrainConfig, preset
     from .counts import CountData
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_ROOMS = ("datasets", "gene_selection", "io", "metrics", "pl", "pp", "tl")
+_ROOMS = ("datasets", "gene_selection", "io", "metrics", "pl", "pp", "sklearn", "tl")
 _HOMES = {
     "SCRAE": "model",
     "Checkpoint": "train",
@@ -65,6 +65,7 @@ __all__ = [
     "preset",
     "run",
     "save",
+    "sklearn",
     "tl",
 ]
 

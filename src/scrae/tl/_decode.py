@@ -1,0 +1,172 @@
+"""Codes back to counts: what the decoder expects of cells, and new cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from anndata import AnnData
+from scipy import sparse
+from torch import Tensor
+
+from scrae.counts import Batch
+from scrae.errors import ScraeError
+from scrae.model import SCRAE
+from scrae.tl._train import count_data
+
+__all__ = ["denoise", "generate"]
+
+_BLOCK = 1024  # cells at a time
+
+
+def denoise(
+    adata: AnnData,
+    model: SCRAE,
+    *,
+    library: float | Literal["median"] | None = "median",
+    genes: Sequence[str] | None = None,
+) -> AnnData:
+    """Return the decoder's mean counts of cells, all as if sequenced equally deep.
+
+    They are µ = library · softmax(W_µ h) of the paper's eq. 8: what is expected of each gene before zero inflation,
+    so that zeros taken for dropout are filled.
+
+    Parameters
+    ----------
+    adata : cells with raw counts in ``layers["counts"]``; genes are aligned to the model's by name.
+    library : the total over the modelled genes that each cell is given, in counts. ``median``: the median total of
+        the model's training cells, the same for any cells that are passed. None = each cell's own: its total, or
+        what the encoder makes of it where the model infers it.
+    genes : which of the modelled genes to return, in this order; None = all.
+
+    Returns
+    -------
+    A new AnnData of these genes: ``X`` the means, float32 [cells, genes], dense; copies of ``obs`` and ``obsm``;
+    ``uns["scrae"]["notes"]`` says what X is. Memory is that of X and of 1,024 cells x all modelled genes. Where X is
+    too large, name the genes or pass parts of the cells: the means of a cell do not depend on the others.
+
+    Raises
+    ------
+    ScraeError : as :func:`count_data`, a gene that is not modelled, or a library that is not positive.
+    """
+    at = _places(model, genes)
+    if library is not None and library != "median" and not 0 < library < np.inf:
+        raise ScraeError(f"denoise: expected 'median', None or a positive library, found {library!r}")
+    data = count_data(adata, genes=model.genes, device=model.library_mean.device)
+    total = float(model.target_total) if library == "median" else library
+    x = np.empty((len(data), len(at)), dtype=np.float32)
+    start = 0
+    for means in _means(model, data.batches(_BLOCK), total):
+        x[start : start + len(means)] = means[:, at].cpu().numpy()
+        start += len(means)
+    whose = "its own counts" if total is None else f"{total:g} counts"
+    sentence = f"X holds the decoder's mean counts for a library of {whose} a cell. They are no raw counts."
+    return AnnData(
+        x,
+        obs=adata.obs.copy(),
+        var=pd.DataFrame(index=pd.Index(np.asarray(model.genes, dtype=object)[at.numpy()])),
+        obsm={key: value.copy() for key, value in adata.obsm.items()},
+        uns={"scrae": {"notes": [sentence]}},
+    )
+
+
+def generate(model: SCRAE, n_cells: int, *, seed: int = 0) -> AnnData:
+    """Draw new cells from the model.
+
+    Codes come from the prior, ẑ = G(n) with n ~ N(0, I) (the identity for ``prior="normal"``); log library sizes
+    from N(µG, σ²G), the training cells' mean and variance; counts from the ZINB of the decoder (paper, eq. 4-10; NB
+    where the model has no zero inflation), the negative binomial as a Poisson count of a gamma rate. Codes and
+    library sizes are drawn apart, although in real cells a type often has its own.
+
+    Parameters
+    ----------
+    n_cells : how many.
+    seed : on CPU the same seed gives the same cells.
+
+    Returns
+    -------
+    A new AnnData of the modelled genes, cells named "generated_0", ...: ``layers["counts"]`` and ``X`` the counts
+    (csr_matrix int32), ``obsm["X_scrae"]`` the codes (float32), ``var["scrae_selected"]`` true for all genes.
+    Memory is that of the nonzero counts and of 1,024 cells x genes.
+
+    Raises
+    ------
+    ScraeError : a model without a prior, or fewer than one cell.
+    """
+    if n_cells < 1:
+        raise ScraeError(f"generate: expected at least 1 cell, found {n_cells}")
+    if model.config.prior == "none":
+        raise ScraeError(
+            "generate: expected a model with a prior to draw codes from, found prior='none', a plain autoencoder; "
+            "train one with prior='learned'"
+        )
+    device = model.library_mean.device
+    noise = torch.Generator(device).manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    codes, counts = [], []
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        for start in range(0, n_cells, _BLOCK):
+            z = model.sample_prior(min(_BLOCK, n_cells - start), noise)
+            codes.append(z.cpu().numpy())
+            counts.append(_draw_counts(model, z, rng))
+    model.train(was_training)
+    x = sparse.csr_matrix(sparse.vstack(counts, format="csr"))
+    adata = AnnData(
+        x,
+        obs=pd.DataFrame(index=[f"generated_{i}" for i in range(n_cells)]),
+        var=pd.DataFrame({"scrae_selected": True}, index=list(model.genes)),
+        layers={"counts": x.copy()},
+        obsm={"X_scrae": np.concatenate(codes)},
+    )
+    sentence = f"These cells were drawn from a model, with seed {seed}. They are no measurement."
+    adata.uns["scrae"] = {"notes": [sentence], "seed": seed}
+    return adata
+
+
+def _places(model: SCRAE, genes: Sequence[str] | None) -> Tensor:
+    """Return the columns of the wanted genes, int64 [genes]."""
+    if genes is None:
+        return torch.arange(len(model.genes))
+    at = pd.Index(model.genes).get_indexer(pd.Index(genes))
+    if not len(at) or (at < 0).any():
+        found = "none" if not len(at) else repr(genes[int(np.argmin(at))])
+        raise ScraeError(
+            f"denoise: expected some of the {len(model.genes)} modelled genes, found {found}; see model.genes"
+        )
+    return torch.as_tensor(at)
+
+
+def _means(model: SCRAE, batches: Iterator[Batch], total: float | None) -> Iterator[Tensor]:
+    """Yield µ of each batch, float32 [cells, genes]; ``total`` None = the cells' own library."""
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        for batch in batches:
+            encoded = model.encoder(model.encoder_input(batch))
+            share = torch.softmax(model.decoder(encoded.z)[0], dim=1)
+            if total is not None:
+                yield share * total
+            elif model.config.library == "observed":
+                yield share * batch.log_library.exp()[:, None]
+            else:
+                yield share * (encoded.library_mean + model.library_mean).exp()[:, None]
+    model.train(was_training)
+
+
+def _draw_counts(model: SCRAE, z: Tensor, rng: np.random.Generator) -> Any:
+    """Return counts of cells with the given codes, csr_matrix int32 [cells, genes]."""
+    share_logits, zi_logits = model.decoder(z)
+    share = torch.softmax(share_logits.double(), dim=1).cpu().numpy()
+    theta = model.decoder.log_theta.double().exp().cpu().numpy()
+    spread = float(model.library_var) ** 0.5
+    library = np.exp(rng.normal(float(model.library_mean), spread, size=(len(z), 1)))
+    rate = rng.gamma(theta, share * library / theta)
+    counts = rng.poisson(rate).astype(np.int32)
+    if zi_logits is not None:
+        counts[rng.random(counts.shape) < torch.sigmoid(zi_logits).cpu().numpy()] = 0
+    return sparse.csr_matrix(counts)
