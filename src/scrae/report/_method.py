@@ -21,7 +21,11 @@ __all__ = ["gene_view", "k_view", "quality_view", "record_view", "training_view"
 CRITERIA = {
     "mean silhouette": "the mean silhouette width (how much nearer a cell is to its own cluster than to the next)",
 }
-METHODS = {"kmeans": "K-means"}
+METHODS = {
+    "kmeans": "K-means on the latent codes",
+    "leiden": "Leiden on the neighbour graph of the latent codes",
+    "smoothed": "K-means on latent codes that were averaged over their neighbours",
+}
 FILTERS = ("min_genes", "min_counts", "max_mito", "min_cells")
 QUALITY = {  # column of obs: name, factor to show it by, whether the axis is logarithmic
     "scrae_n_counts": ("counts per cell", 1.0, True),
