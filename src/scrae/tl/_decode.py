@@ -53,7 +53,9 @@ def denoise(
     ScraeError : as :func:`count_data`, a gene that is not modelled, or a library that is not positive.
     """
     at = _places(model, genes)
-    if library is not None and library != "median" and not 0 < library < np.inf:
+    if not (
+        library is None or library == "median" or (not isinstance(library, str) and 0 < library < np.inf)
+    ):
         raise ScraeError(f"denoise: expected 'median', None or a positive library, found {library!r}")
     data = count_data(adata, genes=model.genes, device=model.library_mean.device)
     total = float(model.target_total) if library == "median" else library

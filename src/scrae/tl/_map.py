@@ -50,7 +50,7 @@ def map(
     - ``obs[key_added + "_confidence"]``: the share of the neighbours in it, 0 to 1.
     - ``obs[key_added + "_distance"]``: the mean distance to the neighbours, over what that is for the neighbours
       themselves (:func:`scrae.nearest.nearest_clusters`): about 1 for a cell like them.
-    - ``obs[key_added + "_unseen"]``: whether that distance is larger than for 99 in 100 cells of the reference, or
+    - ``obs[key_added + "_unseen"]``: whether that distance is larger than for 95 in 100 cells of the reference, or
       the cell has no count in the modelled genes. The model has not seen such cells, and their cluster means little.
     - ``uns[key_added + "_colors"]``: the reference's colours, where it has some.
     - ``uns["scrae"]["map"]``: cluster_key, n_neighbors, limit (of the distance) and n_unseen.
@@ -88,7 +88,7 @@ def map(
     }
     note(
         query,
-        f"{unseen.sum()} of {len(unseen)} cells lie farther from the reference than 99 in 100 of its own cells do.",
+        f"{unseen.sum()} of {len(unseen)} cells lie farther from the reference than 95 in 100 of its own cells do.",
     )
 
 
