@@ -20,7 +20,7 @@ from scrae.sklearn import SCRAEClusterer, SCRAETransformer
 
 SMALL = {"n_latent": 2, "max_epochs": 1}
 LAST_BITS = {
-    "check_methods_sample_order_invariance": "codes are float32, and a matrix product's last bits depend on where a row "
+    "check_methods_sample_order_invariance": "codes are float32, and a product's last bits depend on where a row "
     "stands: with ten latent dimensions some differ by 2e-7, and 1e-7 is allowed",
 }
 NEGATIVE = {
