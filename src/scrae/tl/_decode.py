@@ -81,8 +81,8 @@ def generate(model: SCRAE, n_cells: int, *, seed: int = 0) -> AnnData:
     Codes come from the prior, ẑ = G(n) with n ~ N(0, I) (the identity for ``prior="normal"``); log library sizes
     from N(µG, σ²G), the training cells' mean and variance; counts from the ZINB of the decoder (paper, eq. 4-10; NB
     where the model has no zero inflation), the negative binomial as a Poisson count of a gamma rate. Codes and
-    library sizes are drawn apart, although in real cells a type often has its own. The prior fits the codes better where
-    the model was trained with a larger ``prior_weight`` than 1 (docs/tools.md).
+    library sizes are drawn apart, although in real cells a type often has its own. The prior fits the codes better
+    where the model was trained with a larger ``prior_weight`` than 1 (docs/tools.md).
 
     Parameters
     ----------
