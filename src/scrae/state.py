@@ -132,7 +132,9 @@ class TrainingState:
 
     def is_finite(self) -> bool:
         """Whether no weight is NaN or infinite; one transfer from the device."""
-        sums = [parameter.detach().sum() for parameter in self.model.parameters()]  # NaN and infinity stay in a sum
+        sums = [
+            parameter.detach().sum() for parameter in self.model.parameters()
+        ]  # NaN and infinity stay in a sum
         return bool(torch.stack(sums).isfinite().all())
 
     def _parameters(self) -> Iterator[tuple[str, Optimizer, Tensor]]:
