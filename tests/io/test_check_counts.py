@@ -198,3 +198,14 @@ def test_a_broken_sparse_index_is_refused_before_scipy_reads_it():
             getattr(matrix, part)[position] = value
             with pytest.raises(ScraeError, match="X is a broken sparse matrix"):
                 check_counts(matrix, "X")
+
+
+@pytest.mark.parametrize("form", [sparse.csr_matrix, sparse.csc_matrix])
+def test_pointers_whose_differences_wrap_around(form):
+    """The difference of these int32 is positive, and SciPy's own check sees nothing."""
+    matrix = form(np.arange(1, 13, dtype=np.int32).reshape(3, 4))
+    matrix.indptr[1] = -(2**31) + 2
+    with pytest.raises(
+        ScraeError, match=r"X is a broken sparse matrix \(its row or column pointers go back\)"
+    ):
+        check_counts(matrix, "X")

@@ -78,6 +78,8 @@ def _from_sparse(matrix: Any, where: str, names: Any) -> sparse.csr_matrix:
         form = sparse.csr_matrix if matrix.format == "csr" else sparse.csc_matrix
         parts = (_native(matrix.data, where), _native(matrix.indices, where), _native(matrix.indptr, where))
         same = form(parts, shape=matrix.shape)
+        if (same.indptr[1:] < same.indptr[:-1]).any():  # SciPy looks at differences, which can wrap around
+            raise ValueError("its row or column pointers go back")
         same.check_format(full_check=True)
     except ScraeError:
         raise
