@@ -51,6 +51,8 @@ class Difference(NamedTuple):
 def tidy(records: list[Record], protocol: str) -> pd.DataFrame:
     """One row a run: set, method, seed, the scores, silhouette, seconds, busy, agreement, own.
 
+    Own are scrae's embeddings, and any embedding with scrae's clustering: neither is a peer.
+
     Of several records of one set, method and seed the last counts. Of each method only the records with the
     config of its last record count, so that a changed default does not mix with the old one. Records of a method
     that names a number of genes (`+n_top_genes=3000`) are left out for sets that have fewer.
@@ -74,7 +76,8 @@ def tidy(records: list[Record], protocol: str) -> pd.DataFrame:
             "seconds": sum(record["seconds"].values()),
             "busy": record["machine"]["busy"],
             "agreement": record["seed_agreement"],
-            "own": record["config"]["embedding"]["method"].partition("-")[0] in _OWN,
+            "own": record["config"]["embedding"]["method"].partition("-")[0] in _OWN
+            or record["config"]["clusterer"]["method"] == "scrae",
             "genes": _genes_of(record["config"]["embedding"]),
             "n_genes": record["config"]["embedding"].get("n_top_genes", 0),
         }

@@ -12,7 +12,9 @@ from benchmarks.table import compare, overview, paired, per_set, selections, tid
 from scrae.errors import ScraeError
 
 
-def record(name, method, seed, nmi, ari=0.5, *, k=10, busy=False, agreement=None, own=None):
+def record(
+    name, method, seed, nmi, ari=0.5, *, k=10, busy=False, agreement=None, own=None, clusterer="kmeans"
+):
     scores = {"nmi": nmi, "ari": ari, "ami": nmi - 0.1, "homogeneity": 0.6, "completeness": 0.4}
     return {
         "format": 1,
@@ -20,7 +22,7 @@ def record(name, method, seed, nmi, ari=0.5, *, k=10, busy=False, agreement=None
         "protocol": "label-free",
         "data": {"name": name},
         "method": method,
-        "config": {"embedding": {"method": own or method}, "clusterer": {"n_init": k}},
+        "config": {"embedding": {"method": own or method}, "clusterer": {"method": clusterer, "n_init": k}},
         "seed": seed,
         "scores": scores,
         "silhouette": 0.25,
@@ -87,6 +89,7 @@ def test_the_best_peer_is_the_best_of_each_set_without_own_methods():
         record("a", "scrae-paper", 0, 0.99),
         record("a", "ae", 0, 0.99),
         record("a", "scrae:gmm", 0, 0.99, own="scrae"),
+        record("a", "pca:scrae", 0, 0.99, own="pca", clusterer="scrae"),
     ]
     frame = tidy([*RECORDS, *others], "label-free")
     found = compare(frame[frame["set"] != "d"], "scrae", "best-peer", "nmi")
