@@ -112,20 +112,12 @@ def figure(
     output: Annotated[Path, typer.Option("--output", "-o", help="Picture to write, png or svg.")],
 ) -> None:
     """Draw likelihood and NMI of seen and unseen cells against the weight of the prior."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
+    from matplotlib.figure import Figure
 
     records = [record for record in read(file) if record["kind"] == "prior"]
     sets = list(dict.fromkeys(record["set"] for record in records))
-    drawn, axes = plt.subplots(
-        len(sets),
-        len(_PANELS),
-        figsize=(4 * len(_PANELS), 3 * len(sets)),
-        squeeze=False,
-        layout="constrained",
-    )
+    drawn = Figure(figsize=(4 * len(_PANELS), 3 * len(sets)), layout="constrained")
+    axes = drawn.subplots(len(sets), len(_PANELS), squeeze=False)
     for row, name in zip(axes, sets, strict=True):
         here = [record for record in records if record["set"] == name]
         for panel, (key, title) in zip(row, _PANELS.items(), strict=True):

@@ -498,7 +498,10 @@ def test_a_fault_that_stays_ends_training_with_the_good_weights(monkeypatch: pyt
     made = SCRAE.for_data(DATA, model_config(), seed=0)
     with pytest.warns(ScraeWarning) as caught:
         result = fit(made, DATA, train_config(max_epochs=9, validation_fraction=0.2, patience=5))
-    assert len(caught) == 3
+    said = [str(one.message) for one in caught]
+    assert len(said) == 4
+    assert all("halved the learning rates" in sentence for sentence in said[:3])
+    assert said[3].startswith("Training ended early: it ")
     assert result.epochs == 2
     assert result.fault is not None
     assert result.fault.startswith("library=nan at step 1 of epoch 3 (the largest of its cells has")
