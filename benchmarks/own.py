@@ -94,7 +94,7 @@ def cluster(codes: NDArray[np.float32], *, n_clusters: int, seed: int, config: d
     default = ClusterConfig().method
     if config["cluster_method"] != default:
         raise ScraeError(f"expected cluster_method={default}, the default, found {config['cluster_method']}")
-    adata = AnnData(obsm={"X_scrae": codes})
+    adata = AnnData(codes, obsm={"X_scrae": codes})
     tl.cluster(adata, n_clusters=n_clusters, seed=seed)
     return Clustering(adata.obs["scrae"].astype(np.int64).to_numpy(), {})
 

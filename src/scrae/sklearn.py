@@ -165,7 +165,7 @@ class SCRAEClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             device=self.device,
         )
         codes = transformer.fit(X).transform(X)
-        cells = AnnData(obsm={"X_scrae": codes})
+        cells = AnnData(codes, obsm={"X_scrae": codes})
         tl.cluster(cells, n_clusters=_whole(self.n_clusters), seed=seed)
         self.transformer_, self.codes_ = transformer, codes
         self.labels_ = cells.obs["scrae"].cat.codes.to_numpy(np.int64)

@@ -74,8 +74,9 @@ def history(source: AnnData | Mapping[str, Any]) -> NDArray[np.object_]:
     n_rows = math.ceil(len(panels) / n_columns)
     figure = Figure(figsize=(3.6 * n_columns, 2.6 * n_rows), layout="constrained")
     grid = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
+    best_epoch = int(train["best_epoch"]) if "best_epoch" in train else None
     for ax, (title, terms) in zip(grid, panels.items(), strict=False):
-        _panel(ax, title, terms, curves.get("epoch"), train.get("best_epoch"))
+        _panel(ax, title, terms, curves.get("epoch"), best_epoch)
     for ax in grid[len(panels) :]:
         ax.remove()
     axes: NDArray[np.object_] = grid[: len(panels)]
