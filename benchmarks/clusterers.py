@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.mixture import GaussianMixture
 
-__all__ = ["Cluster", "Clustering", "gmm", "kmeans", "leiden", "leiden_k"]
+from scrae.graph import bisected, leiden_at
 
-_MAX_RESOLUTION = 64.0
-_BISECTIONS = 30
+__all__ = ["Cluster", "Clustering", "gmm", "kmeans", "leiden", "leiden_k"]
 
 
 class Clustering(NamedTuple):
@@ -59,30 +58,14 @@ def leiden(codes: NDArray[np.float32], *, n_clusters: int, seed: int, config: di
     """Scanpy's neighbours and Leiden at a fixed resolution; K is not used."""
     del n_clusters
     graph = _neighbours(codes, config["n_neighbors"], seed)
-    return Clustering(_leiden(graph, config["resolution"], seed), {"resolution": config["resolution"]})
+    return Clustering(leiden_at(graph, config["resolution"], seed=seed), {"resolution": config["resolution"]})
 
 
 def leiden_k(codes: NDArray[np.float32], *, n_clusters: int, seed: int, config: dict[str, Any]) -> Clustering:
     """Leiden with the resolution bisected until it gives K clusters, or as near as it comes."""
     graph = _neighbours(codes, config["n_neighbors"], seed)
-    low, high = 0.0, 1.0
-    best = _leiden(graph, high, seed), high
-    while _count(best[0]) < n_clusters and high < _MAX_RESOLUTION:
-        low, high = high, high * 2
-        best = _leiden(graph, high, seed), high
-    for _ in range(_BISECTIONS):
-        if _count(best[0]) == n_clusters:
-            break
-        middle = (low + high) / 2
-        clusters = _leiden(graph, middle, seed)
-        low, high = (middle, high) if _count(clusters) < n_clusters else (low, middle)
-        if abs(_count(clusters) - n_clusters) <= abs(_count(best[0]) - n_clusters):
-            best = clusters, middle
-    return Clustering(best[0], {"resolution": best[1]})
-
-
-def _count(clusters: NDArray[np.int64]) -> int:
-    return int(clusters.max()) + 1  # scanpy numbers the clusters from 0 without gaps
+    clusters, resolution = bisected(lambda resolution: leiden_at(graph, resolution, seed=seed), n_clusters)
+    return Clustering(clusters, {"resolution": resolution})
 
 
 def _neighbours(codes: NDArray[np.float32], n_neighbors: int, seed: int) -> AnnData:
@@ -91,10 +74,3 @@ def _neighbours(codes: NDArray[np.float32], n_neighbors: int, seed: int) -> AnnD
     # whose version 0.7 returns an array that scanpy 1.11 cannot read.
     sc.pp.neighbors(graph, n_neighbors=n_neighbors, use_rep="X", random_state=seed, transformer="sklearn")
     return graph
-
-
-def _leiden(graph: AnnData, resolution: float, seed: int) -> NDArray[np.int64]:
-    sc.tl.leiden(
-        graph, resolution=resolution, random_state=seed, flavor="igraph", n_iterations=2, directed=False
-    )
-    return graph.obs["leiden"].astype(np.int64).to_numpy()

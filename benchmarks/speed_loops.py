@@ -146,7 +146,7 @@ def scvi(counts: sparse.csr_matrix, config: ModelConfig, batch_size: int) -> Loo
     from anndata import AnnData
     from lightning.pytorch.callbacks import Callback
 
-    class Clock(Callback):  # type: ignore[misc]
+    class Clock(Callback):  # type: ignore[misc]  # bases without types
         def __init__(self) -> None:
             self.seconds = 0.0
 

@@ -102,7 +102,7 @@ def count_nll(
     ----------
     zi_logits : None = the plain negative binomial.
     """
-    result: Tensor = _CountNLL.apply(logits, log_library, log_theta, zi_logits, nonzeros)  # type: ignore[no-untyped-call]
+    result: Tensor = _CountNLL.apply(logits, log_library, log_theta, zi_logits, nonzeros)  # type: ignore[no-untyped-call]  # untyped in torch
     return result
 
 

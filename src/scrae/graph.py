@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import scanpy as sc
 from anndata import AnnData
@@ -10,7 +12,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from .clustering import by_size
 
-__all__ = ["leiden", "neighbours", "smoothed"]
+__all__ = ["bisected", "leiden", "leiden_at", "neighbours", "smoothed"]
 
 _NEIGHBOURS = 15
 _KEPT, _ROUNDS = 1 / 3, 40
@@ -86,27 +88,37 @@ def leiden(graph: AnnData, n_clusters: int, *, seed: int) -> tuple[np.ndarray, f
 
     The resolution is bisected until there are ``n_clusters``; where the number jumps over it, the nearest stands.
     """
+    labels, resolution = bisected(lambda resolution: leiden_at(graph, resolution, seed=seed), n_clusters)
+    return by_size(labels), resolution
+
+
+def bisected(clusters_at: Callable[[float], np.ndarray], n_clusters: int) -> tuple[np.ndarray, float]:
+    """Return the clusters, and the resolution, at which their number is nearest to ``n_clusters``.
+
+    ``clusters_at`` gives the clusters of a resolution, numbered from 0 without gaps.
+    """
     low, high = 0.0, 1.0
-    best = _leiden(graph, high, seed), high
+    best = clusters_at(high), high
     while _count(best[0]) < n_clusters and high < _HIGHEST:
         low, high = high, 2 * high
-        best = _leiden(graph, high, seed), high
+        best = clusters_at(high), high
     for _ in range(_BISECTIONS):
         if _count(best[0]) == n_clusters:
             break
         middle = (low + high) / 2
-        labels = _leiden(graph, middle, seed)
+        labels = clusters_at(middle)
         low, high = (middle, high) if _count(labels) < n_clusters else (low, middle)
         if abs(_count(labels) - n_clusters) <= abs(_count(best[0]) - n_clusters):
             best = labels, middle
-    return by_size(best[0]), best[1]
+    return best
 
 
 def _count(labels: np.ndarray) -> int:
-    return int(labels.max()) + 1  # scanpy numbers them from 0 without gaps
+    return int(labels.max()) + 1
 
 
-def _leiden(graph: AnnData, resolution: float, seed: int) -> np.ndarray:
+def leiden_at(graph: AnnData, resolution: float, *, seed: int) -> np.ndarray:
+    """Return Leiden clusters at a resolution, int64 [cells], of a graph where scanpy keeps its own."""
     sc.tl.leiden(
         graph, resolution=resolution, random_state=seed, flavor="igraph", n_iterations=2, directed=False
     )

@@ -45,7 +45,7 @@ class Linear(nn.Module):
         """Map rows; sparse ones get no gradient."""
         if isinstance(x, Tensor):
             return torch.addmm(self.bias, x, self.weight)
-        result: Tensor = _SparseLinear.apply(*x, self.weight, self.bias)  # type: ignore[no-untyped-call]
+        result: Tensor = _SparseLinear.apply(*x, self.weight, self.bias)  # type: ignore[no-untyped-call]  # untyped in torch
         return result
 
 

@@ -39,7 +39,7 @@ _LARGEST = 2**32
 """Seeds are below it."""
 
 
-class SCRAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class SCRAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]  # bases without types
     """Raw counts to latent codes, by a model that ``fit`` trains.
 
     Parameters
@@ -114,7 +114,7 @@ class SCRAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         return tags
 
 
-class SCRAEClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
+class SCRAEClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # bases without types
     """Raw counts to clusters: codes of a model, then ``scrae.tl.cluster``.
 
     Parameters

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from anndata import AnnData
 
+from scrae.config import GeneSelection
 from scrae.errors import ScraeError
 from scrae.io.names import some
 
 __all__ = ["BY_SIZE_FACTOR", "METHODS", "check_batches", "check_options", "check_streams"]
 
-METHODS = (
-    "seurat_v3",
-    "seurat",
-    "cell_ranger",
-    "pearson_residuals",
-    "deviance",
-    "m3drop",
-    "nbumi",
-    "nbumi_high_variance",
-    "scmarker",
-)
+METHODS = get_args(GeneSelection)
 _WITH_TEST = ("m3drop", "nbumi")
 BY_SIZE_FACTOR = ("seurat", "cell_ranger")
 IN_MEMORY = ("seurat_v3", "pearson_residuals", "scmarker")
