@@ -41,8 +41,12 @@ class Heard:
     """Progress that remembers."""
 
     def __init__(self) -> None:
+        self.said: list[str] = []
         self.stages: list[str] = []
         self.epochs: list[tuple[int, int]] = []
+
+    def say(self, sentence: str) -> None:
+        self.said.append(sentence)
 
     def stage(self, name: str) -> None:
         self.stages.append(name)

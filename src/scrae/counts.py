@@ -17,6 +17,7 @@ from .errors import ScraeError
 __all__ = ["Batch", "CountData"]
 
 _BITS = 62
+_ROWS = 10_000  # cells at a time
 
 _LARGEST = 2**31 - 1
 """Largest count: it fits int32. No experiment sees more molecules of a gene in a cell."""
@@ -54,6 +55,8 @@ class Batch(NamedTuple):
 class CountData:
     """Raw counts of the modelled genes, held as CSR with the smallest integers that fit.
 
+    On the CPU the column numbers are those of ``counts``, not a copy: do not change that matrix in place.
+
     Parameters
     ----------
     counts : [cells, genes] matrix of whole numbers >= 0: any scipy sparse format or a NumPy array.
@@ -75,11 +78,14 @@ class CountData:
                 f"CountData: expected {matrix.shape[1]} gene names, one a column, found {len(self.genes)}"
             )
         largest = int(matrix.data.max(initial=0))
-        dtype = next(d for d in (torch.uint8, torch.int16, torch.int32) if largest <= torch.iinfo(d).max)
+        dtype = next(d for d in (np.uint8, np.int16, np.int32) if largest <= np.iinfo(d).max)
         self.indptr = torch.as_tensor(matrix.indptr.astype(np.int64), device=device)
-        self.indices = torch.as_tensor(matrix.indices.astype(np.int32), device=device)
-        self.values = torch.as_tensor(matrix.data.astype(np.int64)).to(dtype).to(device)
-        self.totals = torch.as_tensor(np.asarray(matrix.sum(axis=1, dtype=np.float64)).ravel(), device=device)
+        indices = np.require(
+            matrix.indices.astype(np.int32, copy=False), requirements="W"
+        )  # torch wants that
+        self.indices = torch.as_tensor(indices, device=device)
+        self.values = torch.as_tensor(matrix.data.astype(dtype), device=device)
+        self.totals = torch.as_tensor(_totals(matrix), device=device)
         small = torch.arange(min(largest, 65535) + 1, dtype=torch.float64)
         self._log_factorials = torch.lgamma(small + 1).to(device)
 
@@ -149,6 +155,13 @@ def _half(counts: Float[Tensor, " nonzeros"], generator: Generator) -> Float[Ten
     large = (counts > _BITS).nonzero().squeeze(1)
     kept[large] = torch.binomial(counts[large], torch.full_like(counts[large], 0.5), generator=generator)
     return kept
+
+
+def _totals(matrix: sp.csr_matrix) -> np.ndarray:
+    """Return the sum of each row, float64 [cells]; some rows at a time, since SciPy makes a copy as float64."""
+    starts = range(0, matrix.shape[0], _ROWS)
+    parts = [matrix[start : start + _ROWS].sum(axis=1, dtype=np.float64) for start in starts]
+    return np.concatenate([np.asarray(part).ravel() for part in parts] or [np.zeros(0)])
 
 
 def _as_csr(counts: Any) -> sp.csr_matrix:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import resource
 import sys
@@ -10,7 +9,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -23,6 +22,8 @@ from .checkpoint import save
 from .config import PreprocessConfig, Settings, to_dict
 from .errors import ScraeError, ScraeWarning
 from .model import SCRAE
+from .plan import plan_memory
+from .source import source_of_anndata, source_of_files
 from .train import TRAINING_FILE, Checkpoint, Epoch
 
 __all__ = ["Progress", "Silent", "analyse", "preprocess", "resolve_device", "run"]
@@ -34,6 +35,9 @@ _LIBRARIES = ("scrae", "torch", "numpy", "scipy", "scikit-learn", "anndata", "sc
 class Progress(Protocol):
     """Who is told how far a run is."""
 
+    def say(self, sentence: str) -> None:
+        """Hear what one should know before long work."""
+
     def stage(self, name: str) -> None:
         """Hear that a stage begins."""
 
@@ -44,6 +48,9 @@ class Progress(Protocol):
 class Silent:
     """Progress that nobody sees."""
 
+    def say(self, sentence: str) -> None:
+        """Say nothing."""
+
     def stage(self, name: str) -> None:
         """Say nothing."""
 
@@ -52,16 +59,15 @@ class Silent:
 
 
 def preprocess(adata: AnnData, config: PreprocessConfig) -> None:
-    """Filter, normalise and select genes, in place."""
-    pp.filter(
-        adata,
-        min_cells=config.min_cells,
-        min_genes=config.min_genes,
-        min_counts=config.min_counts,
-        max_mito=config.max_mito,
-    )
+    """Filter, normalise and select genes, in place; of counts in a file only the selected genes are left."""
+    settings = asdict(config)
+    method, n_top_genes = settings.pop("gene_selection"), settings.pop("n_top_genes")
+    if io.in_file(adata.X):
+        pp.preprocess_backed(adata, method=method, n_top_genes=n_top_genes, **settings)
+        return
+    pp.filter(adata, **settings)
     pp.normalize(adata)
-    pp.select_genes(adata, method=config.gene_selection, n_top_genes=config.n_top_genes)
+    pp.select_genes(adata, method=method, n_top_genes=n_top_genes)
 
 
 def analyse(
@@ -74,10 +80,11 @@ def analyse(
     checkpoint: Checkpoint | None = None,
     progress: Progress | None = None,
 ) -> tuple[SCRAE, dict[str, float]]:
-    """Take counts, as ``io.read`` gives them, to codes, clusters, scores and pictures' coordinates, in place.
+    """Take counts to codes, clusters, scores and pictures' coordinates, in place.
 
     Parameters
     ----------
+    adata : as ``io.read`` or ``io.open_backed`` gives it.
     label_key : column of obs to score the clusters against; None = no scores.
     also_2d : train a second model with two latent dimensions into ``obsm["X_scrae_2d"]``.
     checkpoint : where the training is kept while it runs (that of the second model beside it); None = nowhere.
@@ -121,6 +128,7 @@ def run(
     label_key: str | None = None,
     layer: str | None = None,
     transpose: bool = False,
+    backed: bool | None = None,
     also_2d: bool = False,
     device: str = "auto",
     resume: bool = False,
@@ -138,6 +146,8 @@ def run(
     label_key : column of obs to score against; None = no scores.
     layer : where the counts are; None = they are looked for.
     transpose : for csv and tsv, the rows are genes and the columns cells.
+    backed : whether the counts of an h5ad or zarr stay in the file and are read block by block; the result then has
+        the selected genes alone. None = if the file does not fit in memory.
     device : auto, cpu, cuda or mps; auto takes a CUDA device where there is one.
     resume : go on with the training that a stopped run kept in ``output/model``, if there is one. Otherwise an
         unfinished training there is refused.
@@ -149,7 +159,7 @@ def run(
 
     Raises
     ------
-    ScraeError : bad input or settings, or a folder that cannot be written.
+    ScraeError : bad input or settings, too little memory, or a folder that cannot be written.
     """
     settings, progress = settings or Settings(), progress or Silent()
     device, folder, start = resolve_device(device), Path(output), time.perf_counter()
@@ -158,15 +168,13 @@ def run(
     with io.alone(folder):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ScraeWarning)
-            progress.stage("read")
             if isinstance(inputs, AnnData):
-                adata, source = inputs, _source_of_anndata(inputs, title)
+                progress.stage("read")
+                adata, source = inputs, source_of_anndata(inputs, title)
             else:
-                paths = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
-                adata = io.read(
-                    paths, layer=layer, min_counts=settings.preprocess.min_counts, transpose=transpose
-                )
-                source = _source_of_files([Path(path) for path in paths])
+                paths = [Path(p) for p in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
+                adata = _read(paths, settings.preprocess, layer, transpose, backed, progress)
+                source = source_of_files(paths)
             source |= {"n_cells": adata.n_obs, "n_genes": adata.n_vars}
             _check_label_key(adata, label_key)
             seconds = {"read": time.perf_counter() - start}
@@ -184,6 +192,26 @@ def run(
         record = _record(adata, settings, command, source, device, label_key, seconds | stages)
         _write(adata, model, record, folder, progress)
     return adata
+
+
+def _read(
+    paths: list[Path],
+    config: PreprocessConfig,
+    layer: str | None,
+    transpose: bool,
+    backed: bool | None,
+    progress: Progress,
+) -> AnnData:
+    """Say what will be held in memory, and read the counts, or open the file that they stay in."""
+    if backed and transpose:
+        raise ScraeError("--backed reads h5ad and zarr, and --transpose is for csv and tsv: leave one out")
+    plan = plan_memory(paths, config, layer=layer, backed=backed)
+    if plan is not None:
+        progress.say(str(plan))
+    progress.stage("read")
+    if backed or (plan is not None and plan.streamed):
+        return io.open_backed(paths[0], layer=layer)
+    return io.read(paths, layer=layer, min_counts=config.min_counts, transpose=transpose)
 
 
 def resolve_device(name: str) -> str:
@@ -263,7 +291,7 @@ def _record(
         "device": device,
         "config": to_dict(settings),
         "n_cells": adata.n_obs,
-        "n_genes": adata.n_vars,
+        "n_genes": int(facts["filter"]["n_genes_after"]),
         "n_clusters": int(facts["clusters"]["n_clusters"]),
         "epochs": int(facts["train"]["epochs"]),
         "best_epoch": int(facts["train"]["best_epoch"]),
@@ -296,33 +324,3 @@ def _pass_on(adata: AnnData, caught: Sequence[warnings.WarningMessage]) -> None:
         adata.uns["scrae"]["warnings"] = list(dict.fromkeys(ours))
     for w in caught:
         warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
-
-
-def _source_of_anndata(adata: AnnData, title: str) -> dict[str, Any]:
-    if "counts" not in adata.layers:
-        raise ScraeError(
-            'run: expected raw counts in layers["counts"], found none; use scrae.io.use_counts(adata)'
-        )
-    counts, digest = adata.layers["counts"], hashlib.sha256()
-    for part in (counts.indptr, counts.indices, counts.data):
-        digest.update(part.tobytes())
-    return {"path": title, "sha256": digest.hexdigest()}
-
-
-def _source_of_files(paths: list[Path]) -> dict[str, Any]:
-    if len(paths) == 1:
-        return {"path": str(paths[0]), "sha256": _sha256(paths[0])}
-    return {"path": [str(path) for path in paths], "sha256": [_sha256(path) for path in paths]}
-
-
-def _sha256(path: Path) -> str:
-    """Checksum of a file; of a folder, of its files' names and contents in order."""
-    digest = hashlib.sha256()
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    for file in files:
-        if file != path:
-            digest.update(file.relative_to(path).as_posix().encode())
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()

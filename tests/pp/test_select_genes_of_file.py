@@ -12,7 +12,7 @@ from scrae import io, pp
 from scrae.errors import ScraeError
 from scrae.io import CountBlocks
 
-STREAMED = ["seurat", "cell_ranger", "deviance", "m3drop", "nbumi", "nbumi_high_variance"]
+STREAMED = ["seurat_v3", "seurat", "cell_ranger", "deviance", "m3drop", "nbumi", "nbumi_high_variance"]
 
 pytestmark = pytest.mark.filterwarnings("ignore:Writing zarr v2 data:UserWarning")  # anndata's default today
 
@@ -136,10 +136,10 @@ def test_a_file_that_scrae_wrote_has_its_counts_in_memory(file, tmp_path):
     assert_same(backed, other)
 
 
-@pytest.mark.parametrize("method", ["seurat_v3", "pearson_residuals", "scmarker"])
+@pytest.mark.parametrize("method", ["pearson_residuals", "scmarker"])
 def test_what_works_in_memory_only(file, method):
     message = (
-        f"{method} needs the counts in memory, and these are in a file; choose one of seurat, cell_ranger, "
+        f"{method} needs the counts in memory, and these are in a file; choose one of seurat_v3, seurat, "
     )
     with pytest.raises(ScraeError, match=message):
         pp.select_genes(anndata.read_h5ad(file, backed="r"), method=method)

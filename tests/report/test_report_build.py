@@ -157,7 +157,7 @@ def test_each_part_may_be_missing(tmp_path, part):
     del adata.uns["scrae"][part]
     record = run_record(adata)
     ids = [attrs["id"] for attrs in Page(build(tmp_path, adata, record)).all("section")]
-    gone = {"history": "training", "clusters": "number"}.get(part)
+    gone = {"history": "training", "clusters": "number", "gene_selection": "genes"}.get(part)
     assert ids == [name for name in SECTIONS if name != gone]
 
 

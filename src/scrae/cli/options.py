@@ -42,6 +42,14 @@ MaxMito = Annotated[
     float | None, typer.Option(help="Keep cells with at most this mitochondrial share (0 to 1).")
 ]
 Layer = Annotated[str | None, typer.Option(help="Layer with the raw counts; looked for where not given.")]
+Backed = Annotated[
+    bool | None,
+    typer.Option(
+        "--backed/--in-memory",
+        help="Leave the counts of an h5ad or zarr in the file and read them block by block; where neither is given, "
+        "if the file does not fit in memory.",
+    ),
+]
 Transpose = Annotated[bool, typer.Option("--transpose", help="Of a csv or tsv: rows are genes.")]
 Preset = Annotated[str, typer.Option(help="default, or paper: the published architecture and rates.")]
 Epochs = Annotated[int | None, typer.Option(help="Most passes over the cells.")]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -40,6 +41,10 @@ class Bar:
         if error is None:
             self._end()
         self._progress.stop()
+
+    def say(self, sentence: str) -> None:
+        """Print a line on standard output, above the bars."""
+        typer.echo(sentence)
 
     def stage(self, name: str) -> None:
         """Begin a stage; its length is unknown."""

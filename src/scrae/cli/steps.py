@@ -54,6 +54,9 @@ def preprocess(
     max_mito: MaxMito = None,
     layer: Layer = None,
     transpose: Transpose = False,
+    backed: Annotated[
+        bool, typer.Option("--backed", help="Leave the counts in the file; write the selected genes alone.")
+    ] = False,
     preset: Preset = "default",
 ) -> None:
     """Filter, normalise and select genes."""
@@ -66,7 +69,11 @@ def preprocess(
         ),
     ).preprocess
     io.try_hdf5(file)
-    adata = io.read(file, layer=layer, min_counts=pre.min_counts, transpose=transpose)
+    if backed:
+        _refuse_transpose(transpose)
+        adata = io.open_backed(file, layer=layer)
+    else:
+        adata = io.read(file, layer=layer, min_counts=pre.min_counts, transpose=transpose)
     pipeline.preprocess(adata, pre)
     io.write_h5ad(adata, output)
     say_notes(adata)
@@ -96,8 +103,8 @@ def genes(
     """Select genes and write the table."""
     from scrae import io, pp
 
-    if backed and transpose:
-        raise ScraeError("--backed reads h5ad and zarr, and --transpose is for csv and tsv: leave one out")
+    if backed:
+        _refuse_transpose(transpose)
     method, min_cells = method or "m3drop", min_cells or 0
     number = 2000 if n_top_genes is None and fdr is None else n_top_genes
     io.try_hdf5(file)
@@ -253,6 +260,11 @@ def info(file: Input, transpose: Transpose = False) -> None:
     label = next((n for n, c in adata.obs.items() if 1 < c.nunique() <= 100), None)
     hint = f" --label-key {shlex.quote(str(label))}" if label else ""
     typer.echo(f"\nTry: scrae run {shlex.quote(str(file))} -o out{hint}")
+
+
+def _refuse_transpose(transpose: bool) -> None:
+    if transpose:
+        raise ScraeError("--backed reads h5ad and zarr, and --transpose is for csv and tsv: leave one out")
 
 
 def _load(folder: Path) -> SCRAE:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scrae.cli.options import (
+    Backed,
     ClusterMethod,
     Clusters,
     Device,
@@ -84,6 +85,7 @@ def run(
     max_mito: MaxMito = None,
     layer: Layer = None,
     transpose: Transpose = False,
+    backed: Backed = None,
     preset: Preset = "default",
     max_epochs: Epochs = None,
     seed: Seed = 0,
@@ -113,6 +115,7 @@ def run(
             label_key=label_key,
             layer=layer,
             transpose=transpose,
+            backed=backed,
             also_2d=also_2d,
             device=device,
             resume=resume,

@@ -1,7 +1,7 @@
 """Which genes to keep: scores, ranks and selected sets from plain arrays, sparse throughout.
 
-Every function takes cells x genes and returns one `GeneScores`. `m3drop`, `nbumi`, `deviance` and
-`dispersion` read their input once, block by block, so they also take `RowBlocks` over a file; `scmarker`
+Every function takes cells x genes and returns one `GeneScores`. `m3drop`, `nbumi`, `deviance`,
+`dispersion` and `seurat_v3` read their input block by block, so they also take `RowBlocks` over a file; `scmarker`
 works in memory.
 """
 
@@ -13,6 +13,7 @@ from scrae.gene_selection._m3drop import m3drop
 from scrae.gene_selection._nbumi import nbumi
 from scrae.gene_selection._result import DispersionTrend, GeneFit, GeneScores, MichaelisMenten
 from scrae.gene_selection._scmarker import scmarker
+from scrae.gene_selection._seurat_v3 import seurat_v3
 
 __all__ = [
     "Counts",
@@ -27,4 +28,5 @@ __all__ = [
     "m3drop",
     "nbumi",
     "scmarker",
+    "seurat_v3",
 ]

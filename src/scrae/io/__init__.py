@@ -6,22 +6,26 @@ from scrae.files import alone, atomic_path, write_text
 from scrae.io.atomic import write_h5ad
 from scrae.io.blocks import CountBlocks, in_file, open_backed
 from scrae.io.check import check_counts
-from scrae.io.hdf5 import read_h5ad
+from scrae.io.hdf5 import open_h5ad, read_h5ad
 from scrae.io.names import note
 from scrae.io.reading import read
+from scrae.io.size import Stored, stored
 from scrae.io.slots import use_counts
 from scrae.io.trial import try_hdf5
 
 __all__ = [
     "CountBlocks",
+    "Stored",
     "alone",
     "atomic_path",
     "check_counts",
     "in_file",
     "note",
     "open_backed",
+    "open_h5ad",
     "read",
     "read_h5ad",
+    "stored",
     "try_hdf5",
     "use_counts",
     "write_h5ad",

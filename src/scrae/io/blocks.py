@@ -109,6 +109,15 @@ class CountBlocks:
             counts = counts if self.cells is None else counts[self.cells[start:stop]]
             yield counts if self.genes is None else counts[:, self.genes]
 
+    def to_memory(self) -> sparse.csr_matrix:
+        """Return all blocks as one matrix, csr_matrix of integers [cells, genes]."""
+        blocks = list(self)
+        data = np.concatenate([block.data for block in blocks])
+        indices = np.concatenate([block.indices for block in blocks])
+        lengths = np.concatenate([np.diff(block.indptr) for block in blocks])
+        ends = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        return sparse.csr_matrix((data, indices, ends), shape=self.shape)
+
     def _starts(self) -> NDArray[np.int64]:
         """Where the entries of each cell begin, and the end [cells + 1]; the one thing read as a whole."""
         group = self.matrix.group

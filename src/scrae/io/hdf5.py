@@ -6,6 +6,7 @@ import json
 import os
 import warnings
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from scrae.errors import ScraeError, ScraeWarning
 from scrae.io.foreign import reading
 from scrae.io.names import note, some
 
-__all__ = ["read_h5ad", "read_hdf5", "read_zarr"]
+__all__ = ["open_h5ad", "read_h5ad", "read_hdf5", "read_zarr"]
 
 _LOOM_CELLS = ("CellID", "obs_names", "cell_id", "barcode")
 _LOOM_GENES = ("Gene", "var_names", "gene_name", "Accession")
@@ -40,6 +41,24 @@ def read_h5ad(path: str | os.PathLike[str]) -> AnnData:
         raise ScraeError(f"{path} does not exist; expected an h5ad.")
     with reading(path, "h5ad"):
         return anndata.read_h5ad(path)
+
+
+def open_h5ad(path: str | os.PathLike[str]) -> AnnData:
+    """Open an h5ad that scrae wrote, for its report: ``X`` stays in the file, ``layers`` and ``obsp`` are not read.
+
+    Raises
+    ------
+    ScraeError
+        As `read_h5ad`.
+    """
+    path = Path(path)
+    with ExitStack() as on_error, reading(path, "h5ad"):
+        file = on_error.enter_context(h5py.File(path, "r"))
+        slots = {name: anndata.io.read_elem(file[name]) for name in ("obs", "var", "obsm", "uns")}
+        x = file["X"]
+        adata = AnnData(x if isinstance(x, h5py.Dataset) else anndata.io.sparse_dataset(x), **slots)
+        on_error.pop_all()  # the file stays open as long as X is alive
+    return adata
 
 
 def read_hdf5(path: Path) -> AnnData:

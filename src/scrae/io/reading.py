@@ -12,6 +12,7 @@ import numpy as np
 from anndata import AnnData
 
 from scrae.errors import ScraeError
+from scrae.io.empty import left_out, with_cell
 from scrae.io.hdf5 import read_hdf5, read_zarr
 from scrae.io.mtx import holds_mtx, read_mtx
 from scrae.io.names import note, some
@@ -23,7 +24,6 @@ __all__ = ["read"]
 
 _TABLES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 _FORMATS = "h5ad, 10x h5, a 10x mtx folder, loom, zarr, csv or tsv (.gz)"
-_NEARLY_EMPTY = 10  # counts; an empty droplet holds a few molecules of the soup, a cell some hundreds
 _TENX_OTHERS = {
     "Antibody Capture",
     "CRISPR Guide Capture",
@@ -164,25 +164,9 @@ def _with_counts(adata: AnnData, layer: str | None) -> AnnData:
 
 
 def _without_empty(adata: AnnData, min_counts: int | None) -> AnnData:
-    totals = np.asarray(adata.layers["counts"].sum(axis=1)).ravel()
-    if min_counts is None:
-        nearly_empty = int((totals < _NEARLY_EMPTY).sum())
-        if nearly_empty > 0.5 * totals.size and totals.max() >= 100 * max(1.0, float(np.median(totals))):
-            raise ScraeError(
-                f"{nearly_empty} of {totals.size} barcodes have fewer than {_NEARLY_EMPTY} counts, as in "
-                "an unfiltered 10x matrix; give the filtered matrix, or a threshold: min_counts=500 "
-                "(--min-counts 500)."
-            )
-        return adata
-    keep = totals >= min_counts
-    if not keep.any():
-        raise ScraeError(
-            f"no cell has min_counts={min_counts} counts (the largest has {totals.max()}); lower it."
-        )
+    totals = np.asarray(adata.layers["counts"].sum(axis=1, dtype=np.int64)).ravel()
+    keep = with_cell(totals, min_counts)
     if not keep.all():
         adata = adata[keep].copy()
-        note(
-            adata,
-            f"{int((~keep).sum())} of {keep.size} cells with fewer than {min_counts} counts were left out.",
-        )
+        note(adata, left_out(keep, min_counts))
     return adata

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
@@ -52,35 +53,35 @@ class GenePoints:
 def gene_points(adata: AnnData) -> GenePoints:
     """Collect what ``pp.select_genes`` left in ``var`` and ``uns["scrae"]["gene_selection"]``.
 
-    What is not there (mean, drop-out rate) is counted from ``layers["counts"]``; without any statistic of its own
-    the method's score takes its place.
+    Where ``uns["scrae"]["genes"]`` has all genes, as after ``pp.preprocess_backed``, it takes the place of ``var``.
+    What is not there (mean, drop-out rate) is counted from ``layers["counts"]``; without any statistic of its own the
+    method's score takes its place.
 
     Raises
     ------
     ScraeError
         When no genes were selected yet.
     """
-    if "scrae_selected" not in adata.var:
+    genes: pd.DataFrame = adata.uns.get("scrae", {}).get("genes", adata.var)
+    if "scrae_selected" not in genes:
         raise ScraeError('expected var["scrae_selected"], found none; run scrae.pp.select_genes first')
     facts = run_facts(adata, "gene_selection")
-    mean = _per_gene(facts, "mean", adata.n_vars)
+    mean = _per_gene(facts, "mean", len(genes))
     mean_name = _MEANS.get(str(facts.get("method")), "mean per cell")
     if mean is None:
         mean, mean_name = np.asarray(_counts(adata).mean(axis=0), dtype=np.float64).ravel(), "mean per cell"
-    score = np.asarray(adata.var.get("scrae_score", np.zeros(adata.n_vars)), dtype=np.float64)
-    rank = np.asarray(
-        adata.var.get("scrae_rank", np.argsort(np.argsort(-score, kind="stable"))), dtype=np.int64
-    )
+    score = np.asarray(genes.get("scrae_score", np.zeros(len(genes))), dtype=np.float64)
+    rank = np.asarray(genes.get("scrae_rank", np.argsort(np.argsort(-score, kind="stable"))), dtype=np.int64)
     statistic, name, expected = _statistic(adata, facts, mean, score)
     shown = (mean > 0) & np.isfinite(statistic)
     return GenePoints(
-        names=adata.var_names.to_numpy(dtype=object)[shown],
+        names=genes.index.to_numpy(dtype=object)[shown],
         mean=mean[shown],
         mean_name=mean_name,
         statistic=statistic[shown],
         statistic_name=name,
         expected=None if expected is None else expected[shown],
-        selected=adata.var["scrae_selected"].to_numpy(dtype=bool)[shown],
+        selected=genes["scrae_selected"].to_numpy(dtype=bool)[shown],
         rank=rank[shown],
     )
 

@@ -15,7 +15,7 @@ from scrae.errors import ScraeError
 from scrae.io import note
 from scrae.pp._counts import counts_of
 
-__all__ = ["filter", "judge", "record"]
+__all__ = ["filter", "judge", "of_cells", "record"]
 
 
 def filter(
@@ -57,20 +57,16 @@ def filter(
     before filtering; ``uns["scrae"]["filter"]`` (thresholds, numbers before and after, cells dropped by
     each filter); and ``uns["scrae"]["notes"]``.
     """
+    counts = [counts_of(adata)]
     kept = judge(
-        [counts_of(adata)],
+        counts,
+        of_cells(counts, adata.var_names),
         adata.var_names,
         min_cells=min_cells,
         min_genes=min_genes,
         min_counts=min_counts,
         max_mito=max_mito,
     )
-    for name, values in kept.of_cells.items():
-        adata.obs[name] = values
-    if not kept.cells.all():
-        adata._inplace_subset_obs(kept.cells)
-    if not kept.genes.all():
-        adata._inplace_subset_var(kept.genes)
     record(adata, kept)
 
 
@@ -84,13 +80,33 @@ class Kept(NamedTuple):
 
 
 def record(adata: AnnData, kept: Kept) -> None:
-    """Write the facts and the note."""
+    """Drop the cells and genes, and write the columns, the facts and the note."""
+    for name, values in kept.of_cells.items():
+        adata.obs[name] = values
+    if not kept.cells.all():
+        adata._inplace_subset_obs(kept.cells)
+    if not kept.genes.all():
+        adata._inplace_subset_var(kept.genes)
     note(adata, _summary(kept.facts))
     adata.uns["scrae"]["filter"] = kept.facts
 
 
+def of_cells(blocks: Iterable[sparse.csr_matrix], gene_names: pd.Index) -> dict[str, NDArray[Any]]:
+    """Return the columns of obs that the filters look at, [cells] each, of counts in row blocks, read once."""
+    mito_genes = _mitochondrial(gene_names)
+    n_counts, n_genes, mito_counts = (
+        np.concatenate(parts) for parts in zip(*(_sums(block, mito_genes) for block in blocks), strict=True)
+    )
+    return {
+        "scrae_n_counts": n_counts,
+        "scrae_n_genes": n_genes,
+        "scrae_mito": mito_counts / np.maximum(n_counts, 1),
+    }
+
+
 def judge(
     blocks: Iterable[sparse.csr_matrix],
+    columns: dict[str, NDArray[Any]],
     gene_names: pd.Index,
     *,
     min_cells: int,
@@ -98,17 +114,13 @@ def judge(
     min_counts: int | None = None,
     max_mito: float | None = None,
 ) -> Kept:
-    """Apply the filters to counts in row blocks [some cells, genes], which are read up to three times."""
+    """Apply the filters to what `of_cells` says, and to counts in row blocks [some cells, genes], read twice."""
     if max_mito is not None and not 0 <= max_mito <= 1:
         raise ScraeError(f"max_mito is a share from 0 to 1, found {max_mito}; for 5 % say 0.05.")
-    mito_genes = gene_names.str.startswith(("MT-", "mt-"))
+    mito_genes = _mitochondrial(gene_names)
     if max_mito is not None and not mito_genes.any():
         raise ScraeError("max_mito is given, but no gene name begins with MT- or mt-; leave it out.")
-    n_counts, n_genes, mito_counts = (
-        np.concatenate(parts)
-        for parts in zip(*(_of_cells(block, mito_genes) for block in blocks), strict=True)
-    )
-    mito = mito_counts / np.maximum(n_counts, 1)
+    n_counts, n_genes, mito = (columns[name] for name in ("scrae_n_counts", "scrae_n_genes", "scrae_mito"))
     keep = np.ones(n_counts.size, dtype=bool)
     dropped: dict[str, int] = {}
     _apply("min_genes", min_genes, n_genes >= min_genes, n_genes, keep, dropped)
@@ -133,11 +145,14 @@ def judge(
     facts |= {"n_cells_before": keep.size, "n_cells_after": int(keep.sum())}
     facts |= {"n_genes_before": genes.size, "n_genes_after": int(genes.sum())}
     facts |= {"n_mito_genes": int(mito_genes.sum()), "cells_dropped": dropped}
-    columns = {"scrae_n_counts": n_counts, "scrae_n_genes": n_genes, "scrae_mito": mito}
     return Kept(keep, genes, columns, facts)
 
 
-def _of_cells(
+def _mitochondrial(gene_names: pd.Index) -> NDArray[np.bool_]:
+    return np.asarray(gene_names.str.startswith(("MT-", "mt-")))
+
+
+def _sums(
     counts: sparse.csr_matrix, mito_genes: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Counts, expressed genes and mitochondrial counts of each cell."""

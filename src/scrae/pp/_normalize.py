@@ -14,8 +14,9 @@ from scrae.io import note
 from scrae.io.names import forget, some
 from scrae.pp._counts import counts_of
 
-__all__ = ["normalize", "record", "size_factors"]
+__all__ = ["log_normalised", "normalize", "record", "size_factors"]
 
+_ROWS = 10_000  # cells at a time
 _MAX_FRACTION = 0.05  # of a cell's counts; a gene above it in any cell is very highly expressed
 
 
@@ -45,11 +46,18 @@ def normalize(adata: AnnData) -> None:
     """
     counts = counts_of(adata)
     found = size_factors([counts], adata.n_vars)
-    values = np.log1p(counts.data / np.repeat(found.factor, np.diff(counts.indptr)))
-    adata.X = sparse.csr_matrix(
-        (values.astype(np.float32), counts.indices.copy(), counts.indptr.copy()), shape=counts.shape
-    )
+    adata.X = log_normalised(counts, found.factor)
     record(adata, found)
+
+
+def log_normalised(counts: sparse.csr_matrix, factor: NDArray[np.float64]) -> sparse.csr_matrix:
+    """Return log1p(counts / factor [cells]), csr_matrix float32 of the same form, made some cells at a time."""
+    values = np.empty(counts.nnz, dtype=np.float32)
+    for start in range(0, counts.shape[0], _ROWS):
+        ends = counts.indptr[start : start + _ROWS + 1]
+        part = slice(ends[0], ends[-1])
+        values[part] = np.log1p(counts.data[part] / np.repeat(factor[start : start + _ROWS], np.diff(ends)))
+    return sparse.csr_matrix((values, counts.indices.copy(), counts.indptr.copy()), shape=counts.shape)
 
 
 class SizeFactors(NamedTuple):

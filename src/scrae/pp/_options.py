@@ -10,12 +10,12 @@ from scrae.config import GeneSelection
 from scrae.errors import ScraeError
 from scrae.io.names import some
 
-__all__ = ["BY_SIZE_FACTOR", "METHODS", "check_batches", "check_options", "check_streams"]
+__all__ = ["BY_SIZE_FACTOR", "IN_MEMORY", "METHODS", "check_batches", "check_options", "check_streams"]
 
 METHODS = get_args(GeneSelection)
 _WITH_TEST = ("m3drop", "nbumi")
 BY_SIZE_FACTOR = ("seurat", "cell_ranger")
-IN_MEMORY = ("seurat_v3", "pearson_residuals", "scmarker")
+IN_MEMORY = ("pearson_residuals", "scmarker")
 
 
 def check_options(method: str, n_top_genes: int | None, fdr: float | None, batch_key: str | None) -> None:

@@ -11,13 +11,22 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from scrae.errors import ScraeError
-from scrae.gene_selection import GeneScores, combine_batches, deviance, dispersion, m3drop, nbumi, scmarker
+from scrae.gene_selection import (
+    GeneScores,
+    combine_batches,
+    deviance,
+    dispersion,
+    m3drop,
+    nbumi,
+    scmarker,
+    seurat_v3,
+)
 from scrae.io import CountBlocks, in_file, note
 from scrae.io.names import forget
 from scrae.pp._counts import counts_of
 from scrae.pp._normalize import size_factors
 from scrae.pp._options import BY_SIZE_FACTOR, check_batches, check_options, check_streams
-from scrae.pp._scanpy import pearson_residuals, seurat_v3
+from scrae.pp._scanpy import pearson_residuals
 
 __all__ = ["Cells", "blocks_of", "select", "select_genes"]
 
@@ -51,7 +60,7 @@ def select_genes(
     adata
         After `scrae.pp.normalize`; or backed by a file with raw counts in ``X``, not normalised: one of
         `scrae.io.open_backed` or ``anndata.read_h5ad(path, backed="r")``. The counts are then read in blocks
-        of cells, once or a few times. Not for ``seurat_v3``, ``pearson_residuals`` and ``scmarker``.
+        of cells, once or a few times. Not for ``pearson_residuals`` and ``scmarker``.
     method
         ``seurat_v3`` (Stuart et al. 2019), ``pearson_residuals`` (Lause et al. 2021), ``deviance`` (Townes
         et al. 2019), ``m3drop``, ``nbumi`` and ``nbumi_high_variance`` (Andrews and Hemberg 2019) read the

@@ -13,6 +13,7 @@ from scipy import stats
 from scipy.sparse import csr_matrix
 
 from scrae.pl._colors import category_column
+from scrae.report._rows import row_blocks
 
 __all__ = ["Expression", "marker_tables", "pick", "summarize"]
 
@@ -46,21 +47,24 @@ class Expression:
 
 
 def summarize(adata: AnnData) -> Expression:
-    """Sum up ``X`` for every cluster in one pass each for values, squares and presence."""
+    """Sum up ``X`` for every cluster in one pass over the cells."""
     column = category_column(adata, "scrae")
-    cells = np.flatnonzero(column.codes >= 0)
-    shape = (len(column.categories), adata.n_obs)
-    member = csr_matrix((np.ones(len(cells)), (column.codes[cells], cells)), shape=shape)
-    x = csr_matrix(adata.X)
-    square = csr_matrix((x.data.astype(np.float64) ** 2, x.indices, x.indptr), shape=x.shape)
-    present = csr_matrix(((x.data > 0).astype(np.float32), x.indices, x.indptr), shape=x.shape)
+    n_clusters = len(column.categories)
+    total, squares, seen = np.zeros((3, n_clusters, adata.n_vars))
+    for start, x in row_blocks(adata.X):
+        codes = column.codes[start : start + x.shape[0]]
+        cells = np.flatnonzero(codes >= 0)
+        member = csr_matrix((np.ones(len(cells)), (codes[cells], cells)), shape=(n_clusters, x.shape[0]))
+        values = x.data.astype(np.float64)
+        for into, part in ((total, values), (squares, values**2), (seen, (values > 0).astype(np.float64))):
+            into += (member @ csr_matrix((part, x.indices, x.indptr), shape=x.shape)).toarray()
     return Expression(
         clusters=column.categories.tolist(),
         genes=adata.var_names,
-        size=np.bincount(column.codes[cells], minlength=shape[0]),
-        total=(member @ x).toarray(),
-        squares=(member @ square).toarray(),
-        seen=(member @ present).toarray(),
+        size=np.bincount(column.codes[column.codes >= 0], minlength=n_clusters),
+        total=total,
+        squares=squares,
+        seen=seen,
     )
 
 

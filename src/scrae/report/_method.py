@@ -106,7 +106,7 @@ def gene_view(run: Run) -> dict[str, Any] | None:
     return {
         "method": method,
         "n_selected": n_selected,
-        "n_genes": run.adata.n_vars,
+        "n_genes": run.n_genes,
         "has_curve": points.expected is not None,
         "statistic": points.statistic_name,
         "best": [gene for gene in best.tolist() if gene in chosen][:20],
@@ -118,7 +118,7 @@ def quality_view(run: Run) -> dict[str, Any]:
     """Return cells and genes before and after the filters, the filters' settings, and histograms of what is left."""
     rows = []
     given, filtered = run.record.get("input") or {}, run.part("filter")
-    for what, after in (("cells", run.adata.n_obs), ("genes", run.adata.n_vars)):
+    for what, after in (("cells", run.adata.n_obs), ("genes", run.n_genes)):
         before = int(filtered.get(f"n_{what}_before", given.get(f"n_{what}", after)))
         rows.append({"what": what, "before": before, "after": after, "lost": before - after})
     charts: list[Markup] = []

@@ -11,10 +11,10 @@ import pandas as pd
 from anndata import AnnData
 from markupsafe import Markup
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from scrae.pl._colors import category_colors, category_column, is_category
 from scrae.pl._embedding import NAMES
+from scrae.report._rows import ROWS, row_blocks
 
 __all__ = ["MAX_POINTS", "embed_json", "scatter_data", "subsample"]
 
@@ -60,7 +60,7 @@ def scatter_data(adata: AnnData, groups: dict[str, str], genes: dict[str, str]) 
         for key, title in QUANTITIES.items()
         if key in adata.obs and np.nan_to_num(adata.obs[key].to_numpy(dtype=np.float64)).any()
     ]
-    columns = csr_matrix(adata.X)[cells][:, adata.var_names.get_indexer(pd.Index(genes))].toarray()
+    columns = _columns(adata, cells, adata.var_names.get_indexer(pd.Index(genes)))
     return {
         "n": len(cells),
         "cells": adata.obs_names[cells].astype(str).tolist(),
@@ -74,6 +74,18 @@ def scatter_data(adata: AnnData, groups: dict[str, str], genes: dict[str, str]) 
             for i, gene in enumerate(genes)
         ],
     }
+
+
+def _columns(adata: AnnData, cells: NDArray[np.int64], genes: NDArray[np.intp]) -> NDArray[Any]:
+    """``X`` of some cells and genes, [cells, genes], read once in the order of the cells."""
+    place = np.argsort(cells)
+    ends = np.searchsorted(cells[place], range(0, adata.n_obs + ROWS, ROWS))
+    parts = [
+        block[cells[place[first:last]] - start][:, genes].toarray()
+        for (start, block), first, last in zip(row_blocks(adata.X), ends, ends[1:], strict=False)
+    ]
+    columns = np.concatenate([*parts, np.zeros((0, len(genes)), dtype=np.float32)])
+    return columns[np.argsort(place)]
 
 
 def embed_json(data: object) -> Markup:

@@ -13,7 +13,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from scrae.errors import ScraeError
-from scrae.io import read_h5ad
+from scrae.io import open_h5ad
 
 __all__ = ["Run", "read_run"]
 
@@ -23,6 +23,7 @@ class Run:
     """A finished run: its annotated cells and its record."""
 
     adata: AnnData
+    """Without layers; ``X`` may lie in the file."""
     record: Mapping[str, Any]
     """``run.json``."""
 
@@ -59,6 +60,11 @@ class Run:
         """The column of ``obs`` with labels that the run was scored against."""
         key = self.record.get("label_key") or self.facts.get("label_key")
         return str(key) if key is not None and str(key) in self.adata.obs else None
+
+    @property
+    def n_genes(self) -> int:
+        """Genes that the filters left; of them the AnnData may hold the selected ones alone."""
+        return int(self.part("filter").get("n_genes_after", self.adata.n_vars))
 
     @property
     def has_clusters(self) -> bool:
@@ -98,4 +104,4 @@ def read_run(folder: str | Path) -> Run:
         raise ScraeError(
             f"expected a JSON object in {record_file}, found a {type(record).__name__}; run scrae again"
         )
-    return Run(adata=read_h5ad(cells_file), record=record)
+    return Run(adata=open_h5ad(cells_file), record=record)

@@ -51,7 +51,8 @@ def count_data(
                 'count_data: expected var["scrae_selected"], found none; use scrae.pp.select_genes(adata)'
             )
         chosen = np.asarray(adata.var["scrae_selected"], dtype=bool)
-        return CountData(counts[:, chosen], list(adata.var_names[chosen]), device=device)
+        ours = counts if chosen.all() else counts[:, chosen]
+        return CountData(ours, list(adata.var_names[chosen]), device=device)
     if not adata.var_names.is_unique:
         raise ScraeError(
             "count_data: expected unique gene names to align by, found doubles; use var_names_make_unique()"

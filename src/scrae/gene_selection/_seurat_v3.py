@@ -1,0 +1,128 @@
+"""Variance against a curve over the mean (Stuart et al., Cell 2019), from sums over cells."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scrae.errors import ScraeWarning
+from scrae.gene_selection._blocks import Counts, GeneSums, _blocks, sum_over_cells
+from scrae.gene_selection._deviance import deviance
+from scrae.gene_selection._result import GeneFit, GeneScores, scores_of, spread
+
+__all__ = ["seurat_v3"]
+
+_SPANS = (0.3, 0.5, 0.75, 1.0)  # the first is the authors'; a wider one smooths over more genes of like mean
+
+
+def seurat_v3(counts: Counts, *, n_top_genes: int) -> GeneScores:
+    """Genes whose counts vary more than those of genes of like mean.
+
+    Equals ``scanpy.pp.highly_variable_genes(flavor="seurat_v3")``, but reads the counts in blocks. The sums are of
+    whole numbers, so the blocks do not change a bit of the result.
+
+    The curve, a loess of the logarithms, cannot be fitted where many genes have the same mean and variance, as in
+    shallow or few cells. A wider span is then taken; where none helps, the genes are ranked by deviance.
+
+    Parameters
+    ----------
+    counts
+        [cells, genes] raw counts; a sparse or dense matrix or `RowBlocks`, read twice.
+    n_top_genes
+        How many genes to select.
+
+    Returns
+    -------
+    GeneScores
+        ``score`` is the variance of the counts over the curve's, each count being clipped at the mean plus
+        √cells of the curve's standard deviations (-inf where the curve says nothing); ``fit`` has the mean count
+        and the score.
+
+    Raises
+    ------
+    ScraeError
+        For fractions, negative, NaN or infinite values, and for ``n_top_genes`` below 1.
+
+    Warns
+    -----
+    ScraeWarning
+        A span wider than 0.3 was needed, or deviance.
+    """
+    sums = sum_over_cells(counts, lambda x, _: (x, x * x), method="seurat_v3")
+    total, squares = sums.sums
+    mean = total / sums.n_cells
+    variance = np.maximum(squares - total * mean, 0.0) / max(1, sums.n_cells - 1)
+    curve, remark = _curve(mean, variance)
+    if curve is None:
+        result = deviance(counts, n_top_genes=n_top_genes)
+        return replace(result, notes=(*result.notes, *remark))
+    value = _standardised(counts, sums, mean, np.sqrt(curve))
+    return scores_of(
+        np.where(np.isnan(value), -np.inf, value),
+        kept=sums.kept,
+        choice=n_top_genes,
+        fit=GeneFit(
+            mean=spread(mean, sums.kept, 0.0),
+            statistic=spread(value, sums.kept, np.nan),
+            statistic_name="normalised variance",
+        ),
+        notes=[*sums.notes, *remark],
+    )
+
+
+def _curve(
+    mean: NDArray[np.float64], variance: NDArray[np.float64]
+) -> tuple[NDArray[np.float64] | None, list[str]]:
+    """Return the variance that a gene of this mean has [genes], 1 for genes that do not vary; None: no fit.
+
+    And what was taken instead, in words.
+    """
+    from skmisc.loess import loess
+
+    varying = variance > 0
+    enough = int(_SPANS[0] * varying.sum()) >= 1  # without a gene in its span the loess crashes the process
+    problem = "" if enough else f"{int(varying.sum())} genes vary"
+    for span in _SPANS if enough else ():
+        try:
+            model = loess(np.log10(mean[varying]), np.log10(variance[varying]), span=span, degree=2)
+            model.fit()
+        except ValueError as error:  # scikit-misc hands on what its Fortran says
+            problem = problem or " ".join(str(error).removeprefix("b").strip("'\". ").split())
+            continue
+        fitted = np.zeros(mean.size)
+        fitted[varying] = model.outputs.fitted_values
+        return 10**fitted, [] if span == _SPANS[0] else [_instead(problem, f"span {span}")]
+    return None, [_instead(problem, "deviance")]
+
+
+def _instead(problem: str, what: str) -> str:
+    """Warn that seurat_v3 could not do as asked, and return the same for the notes."""
+    said = f"the loess curve of seurat_v3 failed at span {_SPANS[0]} ({problem}), so {what} was taken"
+    warnings.warn(
+        f"Gene selection: {said}; look at the genes, or choose another method.", ScraeWarning, stacklevel=4
+    )
+    return said
+
+
+def _standardised(
+    counts: Counts, sums: GeneSums, mean: NDArray[np.float64], deviation: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the variance of the clipped counts over that of the curve [kept genes]; reads the counts once more."""
+    n, n_genes = sums.n_cells, sums.kept.size
+    limit = deviation * np.sqrt(n) + mean
+    limit_of_gene = spread(limit, sums.kept, np.inf)
+    above = np.zeros((3, n_genes))  # counts above the limit: their number, sum and sum of squares
+    for block in _blocks(counts, "seurat_v3"):
+        high = block.data > limit_of_gene[block.indices]
+        value, gene = block.data[high].astype(np.float64), block.indices[high].astype(np.intp)
+        for into, power in zip(above, (value**0, value, value**2), strict=True):
+            into += np.bincount(gene, weights=power, minlength=n_genes)
+    number, high_sum, high_squares = above[:, sums.kept]
+    total = sums.sums[0] - high_sum + number * limit
+    squares = sums.sums[1] - high_squares + number * limit**2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = (n * mean**2 + squares - 2 * total * mean) / ((n - 1) * deviation**2)
+    return np.asarray(value)

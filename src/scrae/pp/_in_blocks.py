@@ -1,0 +1,163 @@
+"""Filter, size factors and gene selection over a file that stays where it is."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+import numpy as np
+from anndata import AnnData
+from numpy.typing import NDArray
+
+from scrae.errors import ScraeError
+from scrae.io import CountBlocks, in_file, note, open_backed
+from scrae.io.empty import left_out, with_cell
+from scrae.pp import _filter, _normalize
+from scrae.pp._options import BY_SIZE_FACTOR, check_batches, check_options, check_streams
+from scrae.pp._select import Cells, blocks_of, select
+
+__all__ = ["preprocess_backed", "select_genes_of_file"]
+
+_RANKING = ["scrae_selected", "scrae_score", "scrae_rank"]
+
+
+class Filters(NamedTuple):
+    """The thresholds of `scrae.pp.filter`."""
+
+    min_cells: int = 10
+    min_genes: int = 1
+    min_counts: int | None = None
+    max_mito: float | None = None
+
+
+def preprocess_backed(
+    adata: AnnData,
+    *,
+    method: str = "seurat_v3",
+    n_top_genes: int = 2000,
+    min_cells: int = 10,
+    min_genes: int = 1,
+    min_counts: int | None = None,
+    max_mito: float | None = None,
+) -> None:
+    """Filter, normalise and select genes of counts in a file, and bring those of the selected genes into memory.
+
+    The same as `scrae.pp.filter`, `scrae.pp.normalize` and `scrae.pp.select_genes` on the whole in memory, for the
+    genes that are selected; no others are left. The file is read in blocks of cells, eight times or so.
+
+    Parameters
+    ----------
+    adata
+        As `scrae.io.open_backed` gives it; changed in place. Afterwards it no longer needs the file.
+    method
+        Any but ``pearson_residuals`` and ``scmarker``, which work in memory.
+    n_top_genes
+        As for `scrae.pp.select_genes`.
+    min_cells, min_genes, min_counts, max_mito
+        As for `scrae.pp.filter`.
+
+    Raises
+    ------
+    ScraeError
+        The counts are in memory already, the file is damaged or an unfiltered 10x matrix, or as the three functions do.
+
+    Notes
+    -----
+    Writes what the three functions write, for the selected genes: ``layers["counts"]``, ``X``, ``obs``, ``var`` and
+    ``uns["scrae"]``. Of all genes that the filters leave there is ``uns["scrae"]["genes"]``, a table with
+    ``scrae_selected``, ``scrae_score`` and ``scrae_rank``, in whose order the arrays of
+    ``uns["scrae"]["gene_selection"]`` are.
+    """
+    check_options(method, n_top_genes, None, None)
+    check_streams(method)
+    if not in_file(adata.X):
+        raise ScraeError(
+            "preprocess_backed: expected counts in a file as scrae.io.open_backed gives them, found them in memory; "
+            "call scrae.pp.filter, normalize and select_genes"
+        )
+    blocks = _filtered(adata, Filters(min_cells, min_genes, min_counts, max_mito))
+    factor = _size_factor(adata, blocks)
+    select(adata, Cells(blocks, None, factor), method, n_top_genes, None, None)
+    adata.uns["scrae"]["genes"] = adata.var[_RANKING].copy()
+    chosen = adata.var["scrae_selected"].to_numpy(dtype=bool)
+    counts = blocks.only(genes=chosen).to_memory()
+    n_genes = adata.n_vars
+    adata._inplace_subset_var(chosen)
+    adata.layers["counts"] = counts
+    adata.X = _normalize.log_normalised(counts, factor)
+    note(
+        adata,
+        f"The counts were read block by block. Of {n_genes} genes the {adata.n_vars} selected ones are here; "
+        "obsm, layers and uns of the file are not.",
+    )
+
+
+def select_genes_of_file(
+    path: str | os.PathLike[str],
+    *,
+    method: str = "m3drop",
+    n_top_genes: int | None = 2000,
+    fdr: float | None = None,
+    batch_key: str | None = None,
+    min_cells: int = 10,
+    layer: str | None = None,
+) -> AnnData:
+    """Select genes of an h5ad or zarr file that may be larger than the memory.
+
+    The same as `scrae.io.read`, `scrae.pp.filter`, `scrae.pp.normalize` and `select_genes` one after the other,
+    but the file is read in blocks of cells, a few times over.
+
+    Parameters
+    ----------
+    path
+        As for `scrae.io.open_backed`.
+    method
+        Any but ``pearson_residuals`` and ``scmarker``, which work in memory.
+    n_top_genes, fdr, batch_key
+        As for `select_genes`.
+    min_cells
+        Genes that fewer cells express are left out, and then cells that express none of the others.
+    layer
+        As for `scrae.io.open_backed`.
+
+    Returns
+    -------
+    AnnData without ``X``: the cells and genes that are left, with the slots that `scrae.pp.filter` and
+    `select_genes` write.
+
+    Raises
+    ------
+    ScraeError
+        As the four functions do.
+    """
+    check_options(method, n_top_genes, fdr, batch_key)
+    check_streams(method)
+    adata = open_backed(path, layer=layer)
+    check_batches(adata, batch_key)
+    blocks = _filtered(adata, Filters(min_cells=min_cells))
+    factor = _size_factor(adata, blocks) if method in BY_SIZE_FACTOR else None
+    select(adata, Cells(blocks, None, factor), method, n_top_genes, fdr, batch_key)
+    return adata
+
+
+def _filtered(adata: AnnData, filters: Filters) -> CountBlocks:
+    """Filter in place as `scrae.io.read` and `scrae.pp.filter` do; return what is left of the counts, and no X."""
+    blocks = blocks_of(adata)
+    columns = _filter.of_cells(blocks, adata.var_names)
+    keep = with_cell(columns["scrae_n_counts"], filters.min_counts)
+    adata.X = None
+    if not keep.all():
+        columns = {name: values[keep] for name, values in columns.items()}
+        blocks = blocks.only(cells=keep)
+        adata._inplace_subset_obs(keep)
+        note(adata, left_out(keep, filters.min_counts))
+    kept = _filter.judge(blocks, columns, adata.var_names, **filters._asdict())
+    _filter.record(adata, kept)
+    return blocks.only(cells=kept.cells, genes=kept.genes)
+
+
+def _size_factor(adata: AnnData, blocks: CountBlocks) -> NDArray[np.float64]:
+    """Write the size factors as `scrae.pp.normalize` does, and return them [cells]."""
+    found = _normalize.size_factors(blocks, adata.n_vars)
+    _normalize.record(adata, found)
+    return found.factor
