@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
-from scrae.clustering import choose_n_clusters, kmeans
+from scrae.clustering import choose_n_clusters, gmm, kmeans
 from scrae.errors import ScraeError
 
 SIZES = [15, 60, 30, 45]
@@ -39,6 +39,25 @@ def test_labels_are_a_fixed_point_of_lloyd_s_algorithm():
     centres = np.array([z[labels == k].mean(axis=0) for k in range(4)])
     nearest = ((z[:, None] - centres) ** 2).sum(axis=2).argmin(axis=1)
     assert (nearest != labels).mean() < 0.01
+
+
+@pytest.mark.usefixtures("global_randomness_untouched")
+def test_a_mixture_tells_a_tight_group_inside_a_wide_one():
+    rng = np.random.default_rng(2)
+    kind = np.repeat([0, 1], [200, 100])
+    z = np.where(kind == 0, 5.0, 0.3)[:, None] * rng.standard_normal((300, 2)) + 3 * kind[:, None]
+    assert adjusted_rand_score(gmm(z, 2, seed=0), kind) > 0.85
+    assert adjusted_rand_score(kmeans(z, 2, seed=0), kind) < 0.6
+    np.testing.assert_array_equal(gmm(z / 1e4, 2, seed=0), gmm(z, 2, seed=0))  # whatever the unit
+
+
+def test_components_without_a_cell_are_no_clusters():
+    few = np.repeat(codes()[:3], [10, 1, 1], axis=0)
+    labels = gmm(few, 3, seed=0)
+    assert set(labels.tolist()) == set(range(labels.max() + 1))
+    with pytest.raises(ScraeError) as error:
+        gmm(few, 4, seed=0)
+    assert str(error.value) == "gmm: expected at most as many clusters as distinct codes (3), found 4"
 
 
 @pytest.mark.usefixtures("global_randomness_untouched")

@@ -54,7 +54,7 @@ ODD = Settings(
         patience=6,
         seed=12345,
     ),
-    cluster=ClusterConfig(n_clusters=13),
+    cluster=ClusterConfig(method="leiden", resolution=0.5),
 )
 
 
@@ -178,6 +178,21 @@ def test_another_preset_is_refused():
         (PreprocessConfig, {"n_top_genes": 1}, "PreprocessConfig.n_top_genes: expected at least 2, found 1"),
         (PreprocessConfig, {"max_mito": 20}, "PreprocessConfig.max_mito: expected 0.0 to 1.0, found 20"),
         (ClusterConfig, {"n_clusters": 0}, "ClusterConfig.n_clusters: expected at least 1, found 0"),
+        (
+            ClusterConfig,
+            {"method": "gmm", "resolution": 1.0},
+            "ClusterConfig.resolution: expected method='leiden' without n_clusters, found method='gmm'; leave one out",
+        ),
+        (
+            ClusterConfig,
+            {"method": "leiden", "n_clusters": 3, "resolution": 1.0},
+            "ClusterConfig.resolution: expected method='leiden' without n_clusters, found n_clusters=3; leave one out",
+        ),
+        (
+            ClusterConfig,
+            {"method": "leiden", "resolution": -1.0},
+            "ClusterConfig.resolution: expected 0.0 to 64.0, found -1.0",
+        ),
         (Settings, {"model": [1]}, "ModelConfig: expected a mapping of settings, found list"),
         (Settings, "default", "Settings: expected a mapping of settings, found str"),
     ],

@@ -116,12 +116,21 @@ def test_every_method_finds_plain_groups(adata: AnnData) -> None:
     tl.cluster(adata, n_clusters=3)
     assert pd.crosstab(adata.obs["scrae"], expected).gt(0).sum().sum() == 3
     assert adata.uns["scrae"]["clusters"]["method"] == "smoothed"
+    tl.cluster(adata, n_clusters=3, method="gmm")
+    assert pd.crosstab(adata.obs["scrae"], expected).gt(0).sum().sum() == 3
+    tl.cluster(adata, method="leiden", resolution=1.0)
+    assert adata.uns["scrae"]["clusters"]["resolution"] == 1.0
+    assert pd.crosstab(adata.obs["scrae"], expected).gt(0).sum().sum() == adata.obs["scrae"].nunique()
+    tl.cluster(adata, method="leiden", resolution=0.0)
+    assert adata.uns["scrae"]["clusters"]["n_clusters"] == 3  # groups without edges between them
     tl.cluster(adata, n_clusters=3, method="leiden")
     assert pd.crosstab(adata.obs["scrae"], expected).gt(0).sum().sum() == 3
     assert adata.uns["scrae"]["clusters"]["resolution"] > 0
     tl.cluster(adata, n_clusters=3, method="kmeans", key_added="k")
     assert pd.crosstab(adata.obs["k"], adata.obs["scrae"]).gt(0).sum().sum() == 3
-    with pytest.raises(ScraeError, match="expected one of 'smoothed', 'leiden', 'kmeans', found 'ward'"):
+    with pytest.raises(
+        ScraeError, match="expected one of 'smoothed', 'leiden', 'kmeans', 'gmm', found 'ward'"
+    ):
         ClusterConfig(method="ward")
 
 

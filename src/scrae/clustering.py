@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import silhouette_score
+from sklearn.mixture import GaussianMixture
 
 from .errors import ScraeError
 
-__all__ = ["ClusterCount", "by_size", "choose_n_clusters", "kmeans"]
+__all__ = ["ClusterCount", "by_size", "choose_n_clusters", "gmm", "kmeans"]
 
 _CANDIDATES = range(2, 26)
 _SAMPLE = 2000
 """Cells that the choice of K looks at: silhouettes cost the square of it."""
+_RIDGE = 1e-4
+"""Added to the variances of a Gaussian, as a share of the codes' mean variance: no component shrinks onto one cell."""
+_ROUNDS = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +49,40 @@ def kmeans(z: np.ndarray, n_clusters: int, *, seed: int, n_init: int = 10) -> np
     ------
     ScraeError : more clusters than cells, or than distinct codes.
     """
-    if n_clusters > len(z):
-        raise ScraeError(f"kmeans: expected at most as many clusters as cells ({len(z)}), found {n_clusters}")
-    if n_clusters > (distinct := len(np.unique(z, axis=0))):
-        raise ScraeError(
-            f"kmeans: expected at most as many clusters as distinct codes ({distinct}), found {n_clusters}"
-        )
+    _refuse_too_many("kmeans", z, n_clusters)
     labels = KMeans(n_clusters, n_init=n_init, random_state=seed).fit_predict(z)
     return by_size(labels)
+
+
+def gmm(z: np.ndarray, n_clusters: int, *, seed: int) -> np.ndarray:
+    """Cluster codes [cells, latent] by a mixture of Gaussians with full covariances, started from K-means.
+
+    Returns
+    -------
+    int64 [cells], 0 being the largest cluster. Each cell is in its likeliest component; components without any cell
+    are no clusters, so there may be fewer than ``n_clusters``.
+
+    Raises
+    ------
+    ScraeError : more clusters than cells, or than distinct codes.
+    """
+    _refuse_too_many("gmm", z, n_clusters)
+    z = np.asarray(z, dtype=np.float64)
+    ridge = _RIDGE * max(float(z.var(axis=0).mean()), np.finfo(float).tiny)
+    mixture = GaussianMixture(n_clusters, reg_covar=ridge, max_iter=_ROUNDS, n_init=3, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the best of so many rounds is taken
+        labels = mixture.fit_predict(z)
+    return by_size(np.unique(labels, return_inverse=True)[1])
+
+
+def _refuse_too_many(name: str, z: np.ndarray, n_clusters: int) -> None:
+    if n_clusters > len(z):
+        raise ScraeError(f"{name}: expected at most as many clusters as cells ({len(z)}), found {n_clusters}")
+    if n_clusters > (distinct := len(np.unique(z, axis=0))):
+        raise ScraeError(
+            f"{name}: expected at most as many clusters as distinct codes ({distinct}), found {n_clusters}"
+        )
 
 
 def by_size(labels: np.ndarray) -> np.ndarray:

@@ -40,7 +40,7 @@ GeneSelection = Literal[
     "nbumi_high_variance",
     "scmarker",
 ]
-ClusterMethod = Literal["smoothed", "leiden", "kmeans"]
+ClusterMethod = Literal["smoothed", "leiden", "kmeans", "gmm"]
 C = TypeVar("C")
 
 _STEPS, _FEWEST_EPOCHS = 1000, 5
@@ -200,16 +200,28 @@ class ClusterConfig:
     Attributes
     ----------
     method : ``smoothed``: K-means on codes averaged over their neighbours; ``leiden`` on the neighbour graph of the
-        codes, at the resolution that gives K; or ``kmeans`` on the codes, as in the paper.
+        codes, at the resolution that gives K; ``kmeans`` on the codes, as in the paper; or ``gmm``, a mixture of
+        Gaussians on the codes.
     n_clusters : K; None = chosen without labels (see ``scrae.clustering.choose_n_clusters``).
+    resolution : of ``leiden``, in place of K; None = the one that gives K.
     """
 
     method: ClusterMethod = "smoothed"
     n_clusters: int | None = None
+    resolution: float | None = None
 
     def __post_init__(self) -> None:
         check_types(self)
         at_least(self, n_clusters=1)
+        if self.resolution is None:
+            return
+        between(self, resolution=(0.0, 64.0))
+        if self.method != "leiden" or self.n_clusters is not None:
+            other = f"method={self.method!r}" if self.method != "leiden" else f"n_clusters={self.n_clusters}"
+            raise ScraeError(
+                "ClusterConfig.resolution: expected method='leiden' without n_clusters, "
+                f"found {other}; leave one out"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -76,6 +76,7 @@ def analyse(
     *,
     label_key: str | None = None,
     also_2d: bool = False,
+    check_seeds: int = 0,
     device: str = "cpu",
     checkpoint: Checkpoint | None = None,
     progress: Progress | None = None,
@@ -87,6 +88,7 @@ def analyse(
     adata : as ``io.read`` or ``io.open_backed`` gives it.
     label_key : column of obs to score the clusters against; None = no scores.
     also_2d : train a second model with two latent dimensions into ``obsm["X_scrae_2d"]``.
+    check_seeds : train so many models more, with the next seeds, and compare their clusters (:func:`tl.agreement`).
     checkpoint : where the training is kept while it runs (that of the second model beside it); None = nowhere.
 
     Returns
@@ -112,11 +114,25 @@ def analyse(
             beside = checkpoint and replace(checkpoint, path=checkpoint.path.with_stem("training_2d"))
             tl.train(adata, flat, settings.train, device=device, key_added="X_scrae_2d", checkpoint=beside)
     with clock.stage("cluster"):
-        tl.cluster(adata, n_clusters=settings.cluster.n_clusters, method=settings.cluster.method, seed=seed)
+        graph, how = tl.neighbours(adata), settings.cluster
+        tl.cluster(
+            adata,
+            n_clusters=how.n_clusters,
+            method=how.method,
+            resolution=how.resolution,
+            graph=graph,
+            seed=seed,
+        )
+        tl.stability(adata, graph=graph, seed=seed)
+    if check_seeds:
+        with clock.stage("train with other seeds"):
+            heard, models = clock.progress.epoch, (settings.model, settings.train)
+            codes = tl.train_again(adata, *models, times=check_seeds, device=device, on_epoch=heard)
+            tl.agreement(adata, codes)
     if label_key is not None:
         tl.score(adata, label_key)
     with clock.stage("pictures' coordinates"):
-        tl.project(adata, seed=seed)
+        tl.project(adata, graph=graph, seed=seed)
     return model, clock.seconds
 
 
@@ -130,6 +146,7 @@ def run(
     transpose: bool = False,
     backed: bool | None = None,
     also_2d: bool = False,
+    check_seeds: int = 0,
     device: str = "auto",
     resume: bool = False,
     command: str = "scrae.run",
@@ -144,6 +161,7 @@ def run(
         changed in place.
     settings : None = the defaults; see ``scrae.preset``.
     label_key : column of obs to score against; None = no scores.
+    check_seeds : train so many models more, with the next seeds, and compare their clusters.
     layer : where the counts are; None = they are looked for.
     transpose : for csv and tsv, the rows are genes and the columns cells.
     backed : whether the counts of an h5ad or zarr stay in the file and are read block by block; the result then has
@@ -183,6 +201,7 @@ def run(
                 settings,
                 label_key=label_key,
                 also_2d=also_2d,
+                check_seeds=check_seeds,
                 device=device,
                 checkpoint=checkpoint,
                 progress=progress,

@@ -164,3 +164,20 @@ def test_counts_that_were_not_checked_are_refused(layer):
             ScraeError, match=r"Expected checked counts .* in layers\['counts'\], found .*use_counts"
         ):
             verb(adata)
+
+
+def test_histograms_of_all_cells_that_came_in():
+    adata = filtered(min_cells=1, min_counts=3)
+    before = adata.uns["scrae"]["before_filter"]
+    counts = np.array(COUNTS)
+    totals, genes = counts.sum(axis=1), (counts > 0).sum(axis=1)
+    for name, values in (("scrae_n_counts", totals), ("scrae_n_genes", genes)):
+        edges, cells = before[name]["edges"], before[name]["cells"]
+        assert (len(edges), len(cells)) == (49, 48)
+        np.testing.assert_allclose(edges[[0, -1]], [values[values > 0].min(), values.max()])
+        np.testing.assert_allclose(np.diff(np.log(edges)), np.diff(np.log(edges))[0])
+        assert cells.sum() == (values > 0).sum() > adata.n_obs
+        np.testing.assert_array_equal(cells, np.histogram(values, edges)[0])
+    mito = before["scrae_mito"]
+    assert mito["cells"].sum() == len(COUNTS)
+    np.testing.assert_allclose(mito["edges"][[0, -1]], [0, 0.7])

@@ -99,6 +99,10 @@ def facts(n_genes: int, n_clusters: int, counts: csr_matrix) -> dict[str, Any]:
             "n_clusters": n_clusters, "method": "kmeans", "criterion": "mean silhouette", "candidates": candidates,
             "values": 0.6 - 0.03 * np.abs(candidates - n_clusters),
         },
+        "stability": {
+            "repeats": 3, "share": 0.8, "n_cells": counts.shape[0], "ari": np.array([0.9, 0.95, 1.0]),
+            "jaccard": np.linspace(0.99, 0.8, n_clusters),
+        },
         "scores": {"nmi": 0.8123, "ari": 0.7456, "ami": 0.8101, "homogeneity": 0.8222, "completeness": 0.8033},
         "seed": 0,
     }  # fmt: skip

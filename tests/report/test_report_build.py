@@ -13,7 +13,18 @@ from scrae import report
 from scrae.errors import ScraeError
 
 VOID = {"meta", "link", "br", "img", "input"}
-SECTIONS = ["map", "clusters", "markers", "labels", "number", "quality", "genes", "training", "record"]
+SECTIONS = [
+    "map",
+    "clusters",
+    "markers",
+    "labels",
+    "number",
+    "firm",
+    "quality",
+    "genes",
+    "training",
+    "record",
+]
 
 
 class Page(HTMLParser):
@@ -65,7 +76,7 @@ def test_the_page_has_every_section_and_the_numbers(page):
     )
     assert figures == {
         "cells": "400", "genes modelled": "60", "clusters": "5", "run time": "28.0 s", "NMI": "0.812", "ARI": "0.746",
-        "AMI": "0.810", "Homogeneity": "0.822", "Completeness": "0.803",
+        "AMI": "0.810", "Homogeneity": "0.822", "Completeness": "0.803", "Parts of the cells": "0.950",
     }  # fmt: skip
     assert "of 412" in page
     assert "12 genes seen in fewer than 10 cells were dropped." in parsed.texts("li")
@@ -226,3 +237,16 @@ class TestErrors:
         (tmp_path / "result.h5ad").write_bytes(np.arange(100).tobytes())
         with pytest.raises(ScraeError, match=r"result\.h5ad could not be read as h5ad; it is damaged"):
             report.build(tmp_path)
+
+
+def test_quality_before_and_after(tmp_path):
+    adata = fabricate()
+    before = {"edges": np.geomspace(1, 1000, 49), "cells": np.arange(48)}
+    adata.uns["scrae"]["before_filter"] = {"scrae_n_counts": before}
+    page = build(tmp_path / "a", adata)
+    assert "Cells before and after" in page
+    assert "all cells that came in" in page
+    adata.uns["scrae"]["filter"] |= {"n_cells_before": adata.n_obs}
+    page = build(tmp_path / "b", adata)
+    assert "The cells that were kept" in page
+    assert "all cells that came in" not in page

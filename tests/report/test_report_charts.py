@@ -82,10 +82,30 @@ def test_a_histogram_holds_every_cell():
     values = np.concatenate([np.full(30, 10.0), np.full(10, 1000.0), [0.0, np.nan]])
     chart = parse(histogram(values, x_label="counts", summary="s", log=True))
     bars = next(p for p in chart.iter("path") if p.get("class") == "bars").get("d")
-    heights = [float(bar.split("v")[1].split("h")[0]) for bar in bars.split("z") if bar]
+    heights = heights_of(bars)
     assert len(heights) == 2
     assert heights[0] == pytest.approx(3 * heights[1], abs=0.2)
     assert "median 10" in [text.text for text in chart.iter("text")]
+    assert not [p for p in chart.iter("path") if p.get("class") == "line line-0"]
+
+
+def heights_of(bars: str) -> list[float]:
+    ends = [
+        (bar.split(" ")[1].split("V")[0], bar.split("V")[1].split("H")[0]) for bar in bars.split("z") if bar
+    ]
+    return [float(bottom) - float(top) for bottom, top in ends]
+
+
+def test_a_histogram_of_before_stands_behind():
+    edges, cells = np.array([1.0, 10.0, 100.0, 1000.0]), np.array([5, 20, 10])
+    values = np.repeat([20.0, 200.0], [16, 8])
+    chart = parse(histogram(values, x_label="counts", summary="s", log=True, before=(edges, cells)))
+    paths = {p.get("class"): p.get("d") for p in chart.iter("path")}
+    bars = heights_of(paths["bars"])
+    assert bars[0] == pytest.approx(2 * bars[1], abs=0.2)
+    bottom, *tops = [float(step.split("H")[0]) for step in paths["line line-0"].split(" ")[1].split("V")]
+    earlier = [bottom - top for top in tops[:3]]
+    assert earlier == pytest.approx([bars[1] * 5 / 8, bars[1] * 20 / 8, bars[1] * 10 / 8], abs=0.3)
 
 
 def test_genes_are_named_by_rank_and_drawn_once(adata):

@@ -22,8 +22,14 @@ OutputH5ad = Annotated[Path, typer.Option("-o", "--output", help="h5ad to write.
 LabelKey = Annotated[str | None, typer.Option(help="Column of obs to score the clusters against.")]
 Clusters = Annotated[str, typer.Option(help="Number of clusters, or auto.", metavar="auto|K")]
 ClusterMethod = Annotated[
-    str | None, typer.Option(help="smoothed (K-means on codes averaged over neighbours), leiden or kmeans.")
+    str | None,
+    typer.Option(help="smoothed (K-means on codes averaged over neighbours), leiden, kmeans or gmm."),
 ]
+CheckSeeds = Annotated[
+    int,
+    typer.Option(min=0, help="Train so many models more, with the next seeds, and compare their clusters."),
+]
+Resolution = Annotated[float | None, typer.Option(help="Of Leiden, in place of a number of clusters.")]
 Method = Annotated[
     str | None,
     typer.Option(

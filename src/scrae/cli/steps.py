@@ -27,6 +27,7 @@ from scrae.cli.options import (
     OutputH5ad,
     Prepared,
     Preset,
+    Resolution,
     Resume,
     Seed,
     TopGenes,
@@ -197,18 +198,26 @@ def cluster(
     output: OutputH5ad,
     n_clusters: Clusters = "auto",
     cluster_method: ClusterMethod = None,
+    resolution: Resolution = None,
     seed: Seed = 0,
 ) -> None:
     """Cluster embedded cells."""
     from scrae import io, tl
 
     config = settings_of(
-        "default", cluster={"n_clusters": number_of_clusters(n_clusters), "method": cluster_method}
+        "default",
+        cluster={
+            "n_clusters": number_of_clusters(n_clusters),
+            "method": cluster_method,
+            "resolution": resolution,
+        },
     ).cluster
 
     io.try_hdf5(file)
     adata = io.read_h5ad(file)
-    tl.cluster(adata, n_clusters=config.n_clusters, method=config.method, seed=seed)
+    tl.cluster(
+        adata, n_clusters=config.n_clusters, method=config.method, resolution=config.resolution, seed=seed
+    )
     io.write_h5ad(adata, output)
     typer.echo(f"{adata.uns['scrae']['clusters']['n_clusters']} clusters.")
 

@@ -11,6 +11,7 @@ import typer
 
 from scrae.cli.options import (
     Backed,
+    CheckSeeds,
     ClusterMethod,
     Clusters,
     Device,
@@ -25,6 +26,7 @@ from scrae.cli.options import (
     MinGenes,
     OutputFolder,
     Preset,
+    Resolution,
     Resume,
     Seed,
     TopGenes,
@@ -41,7 +43,11 @@ if TYPE_CHECKING:
 
 
 def demo(
-    output: OutputFolder = Path("demo"), seed: Seed = 0, device: Device = "auto", also_2d: bool = False
+    output: OutputFolder = Path("demo"),
+    seed: Seed = 0,
+    device: Device = "auto",
+    also_2d: bool = False,
+    check_seeds: CheckSeeds = 0,
 ) -> None:
     """Run the whole path on 700 real blood cells that come with scanpy; no download."""
     from scrae.cli.progress import progress_bar
@@ -60,6 +66,7 @@ def demo(
             title=title,
             label_key="bulk_labels",
             also_2d=also_2d,
+            check_seeds=check_seeds,
             device=device,
             command=_command(),
             progress=progress,
@@ -73,12 +80,14 @@ def run(
     label_key: LabelKey = None,
     n_clusters: Clusters = "auto",
     cluster_method: ClusterMethod = None,
+    resolution: Resolution = None,
     gene_selection: Method = None,
     n_top_genes: TopGenes = None,
     n_latent: Latent = None,
     also_2d: Annotated[
         bool, typer.Option(help="Train a second, two-dimensional model for a picture.")
     ] = False,
+    check_seeds: CheckSeeds = 0,
     min_cells: MinCells = None,
     min_genes: MinGenes = None,
     min_counts: MinCounts = None,
@@ -104,7 +113,11 @@ def run(
         ),
         model={"n_latent": n_latent},
         train={"max_epochs": max_epochs, "seed": seed},
-        cluster={"n_clusters": number_of_clusters(n_clusters), "method": cluster_method},
+        cluster={
+            "n_clusters": number_of_clusters(n_clusters),
+            "method": cluster_method,
+            "resolution": resolution,
+        },
     )
     io.try_hdf5(*inputs)
     with progress_bar() as progress:
@@ -117,6 +130,7 @@ def run(
             transpose=transpose,
             backed=backed,
             also_2d=also_2d,
+            check_seeds=check_seeds,
             device=device,
             resume=resume,
             command=_command(),

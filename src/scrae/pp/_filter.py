@@ -17,6 +17,8 @@ from scrae.pp._counts import counts_of
 
 __all__ = ["filter", "judge", "of_cells", "record"]
 
+_BINS = 48
+
 
 def filter(
     adata: AnnData,
@@ -55,7 +57,9 @@ def filter(
     -----
     Writes ``obs["scrae_n_counts"]``, ``obs["scrae_n_genes"]`` and ``obs["scrae_mito"]``, all over the genes
     before filtering; ``uns["scrae"]["filter"]`` (thresholds, numbers before and after, cells dropped by
-    each filter); and ``uns["scrae"]["notes"]``.
+    each filter); ``uns["scrae"]["before_filter"]`` (for each of these columns a histogram over all cells that came
+    in: ``edges`` [49] and ``cells`` [48]; cells without a count are not in those of the first two, whose edges
+    are in equal ratios); and ``uns["scrae"]["notes"]``.
     """
     counts = [counts_of(adata)]
     kept = judge(
@@ -77,10 +81,11 @@ class Kept(NamedTuple):
     genes: NDArray[np.bool_]  # [genes]
     of_cells: dict[str, NDArray[Any]]  # columns of obs, [cells] each
     facts: dict[str, Any]  # thresholds and numbers
+    before: dict[str, dict[str, NDArray[Any]]]  # histograms of the columns over all cells
 
 
 def record(adata: AnnData, kept: Kept) -> None:
-    """Drop the cells and genes, and write the columns, the facts and the note."""
+    """Drop the cells and genes, and write the columns, the facts, the histograms and the note."""
     for name, values in kept.of_cells.items():
         adata.obs[name] = values
     if not kept.cells.all():
@@ -89,6 +94,7 @@ def record(adata: AnnData, kept: Kept) -> None:
         adata._inplace_subset_var(kept.genes)
     note(adata, _summary(kept.facts))
     adata.uns["scrae"]["filter"] = kept.facts
+    adata.uns["scrae"]["before_filter"] = kept.before
 
 
 def of_cells(blocks: Iterable[sparse.csr_matrix], gene_names: pd.Index) -> dict[str, NDArray[Any]]:
@@ -145,7 +151,19 @@ def judge(
     facts |= {"n_cells_before": keep.size, "n_cells_after": int(keep.sum())}
     facts |= {"n_genes_before": genes.size, "n_genes_after": int(genes.sum())}
     facts |= {"n_mito_genes": int(mito_genes.sum()), "cells_dropped": dropped}
-    return Kept(keep, genes, columns, facts)
+    before = {name: _histogram(values, log=name != "scrae_mito") for name, values in columns.items()}
+    return Kept(keep, genes, columns, facts, before)
+
+
+def _histogram(values: NDArray[Any], *, log: bool) -> dict[str, NDArray[Any]]:
+    if log:
+        values = values[values > 0]
+    low, high = (float(values.min()), float(values.max())) if values.size else (1.0, 1.0)
+    if log:
+        edges = np.geomspace(low, max(high, 1.01 * low), _BINS + 1)
+    else:
+        edges = np.linspace(low, max(high, low + 0.01), _BINS + 1)
+    return {"edges": edges, "cells": np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0]}
 
 
 def _mitochondrial(gene_names: pd.Index) -> NDArray[np.bool_]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scrae.pl._colors import category_column
+from scrae.report._firm import DOUBTFUL, cluster_stability
 from scrae.report._run import Run
 
 __all__ = ["advice"]
@@ -20,7 +21,7 @@ def advice(run: Run) -> list[str]:
     """Return the sentences of every rule that applies, then the warnings that the run itself recorded."""
     rules: tuple[Callable[[Run], list[str]], ...] = (
         _lost_cells, _training, _collapsed_codes, _number_of_clusters, _collapsed_clusters, _small_clusters,
-        _poor_clusters, _one_sample,
+        _unstable_clusters, _poor_clusters, _one_sample,
     )  # fmt: skip
     return [sentence for rule in rules for sentence in rule(run)] + run.texts("warnings")
 
@@ -72,10 +73,10 @@ def _collapsed_codes(run: Run) -> list[str]:
 def _collapsed_clusters(run: Run) -> list[str]:
     if not run.has_clusters:
         return []
-    column = category_column(run.adata, "scrae")
-    empty = len(column.categories) - len(_members(run))
-    sentences = [f"{empty} of {len(column.categories)} clusters hold no cells."] if empty else []
-    if len(_members(run)) == 1 and run.setting("cluster", "n_clusters") != 1:
+    n_clusters, n_filled = len(category_column(run.adata, "scrae").categories), len(_members(run))
+    empty = n_clusters - n_filled
+    sentences = [f"{empty} of {n_clusters} clusters hold no cells."] if empty else []
+    if n_filled == 1 and run.setting("cluster", "n_clusters") != 1:
         sentences.append(
             "All cells are in one cluster: perhaps they are of one type, or the codes collapsed."
         )
@@ -95,12 +96,16 @@ def _number_of_clusters(run: Run) -> list[str]:
 
 
 def _small_clusters(run: Run) -> list[str]:
-    if not run.has_clusters:
-        return []
-    column = category_column(run.adata, "scrae")
-    sizes = np.bincount(column.codes[column.codes >= 0], minlength=len(column.categories))
-    small = [name for name, size in zip(column.categories, sizes, strict=True) if 0 < size < SMALL_CLUSTER]
+    small = [name for name, cells in _members(run) if len(cells) < SMALL_CLUSTER]
     return [f"{_listed(small)} fewer than {SMALL_CLUSTER} cells: too few to say much about."] if small else []
+
+
+def _unstable_clusters(run: Run) -> list[str]:
+    names = [name for name, value in cluster_stability(run).items() if value < DOUBTFUL]
+    words = (
+        "no firm border: repeated work puts cells there into other clusters. See “How firm the clusters are”."
+    )
+    return [f"{_listed(names)} {words}"] if names else []
 
 
 def _poor_clusters(run: Run) -> list[str]:

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from scrae.io import write_text
 from scrae.report._advice import advice
 from scrae.report._content import cluster_rows, headline, label_view, marker_view, scatter_view, title_of
+from scrae.report._firm import firm_view
 from scrae.report._markers import marker_tables, summarize
 from scrae.report._method import gene_view, k_view, quality_view, record_view, training_view
 from scrae.report._points import embed_json
@@ -66,6 +67,7 @@ def render(run: Run) -> str:
         markers=marker_view(expression, markers) if expression else None,
         labels=label_view(run),
         k=k_view(run),
+        firm=firm_view(run),
         training=training_view(run),
         genes=gene_view(run),
         quality=quality_view(run),

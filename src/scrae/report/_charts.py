@@ -15,6 +15,7 @@ from scrae.report._scale import Scale, number, scale_over
 __all__ = ["Mark", "dot_plot", "gene_cloud", "histogram", "lines"]
 
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 12.0, 10.0, 40.0  # room for ticks and labels, in px
+_BINS = 48
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,26 +66,40 @@ def histogram(
     x_label: str,
     summary: str,
     log: bool,
+    before: tuple[NDArray[np.float64], NDArray[np.int64]] | None = None,
     width: float = 320,
     height: float = 180,
 ) -> Markup:
-    """Draw how many cells have which value, with a line at the median."""
+    """Draw how many cells have which value, with a line at the median.
+
+    ``before``: edges [bins + 1] and cells [bins] of an earlier histogram, drawn as an outline behind the bars.
+    """
     values = values[np.isfinite(values) & ((values > 0) | (not log))]
-    scale = scale_over(values, log=log)
-    heights, _ = np.histogram(np.clip(scale.share(values), 0, 1), bins=48, range=(0, 1))
-    y_scale = Scale(low=0, high=1.05 * max(int(heights.max()), 1))
-    left, bottom = LEFT, height - BOTTOM
-    wide = (width - LEFT - RIGHT) / 48
-    tall = (bottom - TOP) / y_scale.high
+    if before is None:
+        scale = scale_over(values, log=log)
+        edges = scale.at(np.linspace(0, 1, _BINS + 1))
+        earlier = np.zeros(_BINS, dtype=np.int64)
+    else:
+        edges, earlier = before
+        scale = scale_over(edges, log=log)
+    heights = np.histogram(np.clip(values, edges[0], edges[-1]), bins=edges)[0]
+    y_scale = Scale(low=0, high=1.05 * max(int(heights.max()), int(earlier.max()), 1))
+    px, tops = _place(edges[:-1], heights.astype(float), scale, y_scale, width, height)
+    ends, outline = _place(edges[1:], earlier.astype(float), scale, y_scale, width, height)
+    bottom = height - BOTTOM
     bars = "".join(
-        f"M{left + i * wide:.1f} {bottom:.1f}v{-h * tall:.1f}h{wide - 0.8:.1f}V{bottom:.1f}z"
-        for i, h in enumerate(heights.tolist())
-        if h
+        f"M{x:.1f} {bottom:.1f}V{top:.1f}H{max(end - 0.8, x + 0.4):.1f}V{bottom:.1f}z"
+        for x, end, top in zip(px, ends, tops, strict=True)
+        if top < bottom
     )
     parts = [
         _frame(scale, y_scale, x_label, "", width, height),
         Markup('<path class="bars" d="{}"/>').format(bars),
     ]
+    if earlier.any():
+        steps = "".join(f"V{top:.1f}H{end:.1f}" for end, top in zip(ends, outline, strict=True))
+        path = f"M{px[0]:.1f} {bottom:.1f}{steps}V{bottom:.1f}"
+        parts.append(Markup('<path class="line line-0" d="{}"/>').format(path))
     if len(values):
         middle = float(np.median(values))
         parts.append(

@@ -22,6 +22,7 @@ CRITERIA = {
     "mean silhouette": "the mean silhouette width (how much nearer a cell is to its own cluster than to the next)",
 }
 METHODS = {
+    "gmm": "a mixture of Gaussians on the latent codes",
     "kmeans": "K-means on the latent codes",
     "leiden": "Leiden on the neighbour graph of the latent codes",
     "smoothed": "K-means on latent codes that were averaged over their neighbours",
@@ -115,20 +116,25 @@ def gene_view(run: Run) -> dict[str, Any] | None:
 
 
 def quality_view(run: Run) -> dict[str, Any]:
-    """Return cells and genes before and after the filters, the filters' settings, and histograms of what is left."""
+    """Return cells and genes before and after the filters, the filters' settings, and histograms of cells."""
     rows = []
     given, filtered = run.record.get("input") or {}, run.part("filter")
     for what, after in (("cells", run.adata.n_obs), ("genes", run.n_genes)):
         before = int(filtered.get(f"n_{what}_before", given.get(f"n_{what}", after)))
         rows.append({"what": what, "before": before, "after": after, "lost": before - after})
+    all_cells = run.part("before_filter") if rows[0]["lost"] else {}
     charts: list[Markup] = []
     for key, (name, factor, log) in QUALITY.items():
         values = run.column(key)
-        if values is not None:
-            values = factor * values
-            middle = number(float(f"{np.nanmedian(values):.4g}"))
-            summary = f"Histogram of {name}; the median is {middle}."
-            charts.append(histogram(values, x_label=name, log=log, summary=summary))
+        if values is None:
+            continue
+        values = factor * values
+        middle = number(float(f"{np.nanmedian(values):.4g}"))
+        summary = f"Histogram of {name}; the median of the cells kept is {middle}."
+        earlier = None
+        if key in all_cells:
+            earlier = factor * np.asarray(all_cells[key]["edges"]), np.asarray(all_cells[key]["cells"])
+        charts.append(histogram(values, x_label=name, log=log, summary=summary, before=earlier))
     dropped = filtered.get("cells_dropped", {})
     settings = [
         {
@@ -139,7 +145,14 @@ def quality_view(run: Run) -> dict[str, Any]:
         for name in FILTERS
         if filtered.get(name) is not None
     ]
-    return {"rows": rows, "charts": charts, "settings": settings, "notes": run.texts("notes")}
+    notes = run.texts("notes")
+    return {
+        "rows": rows,
+        "charts": charts,
+        "has_before": bool(all_cells),
+        "settings": settings,
+        "notes": notes,
+    }
 
 
 def record_view(run: Run) -> dict[str, Any]:

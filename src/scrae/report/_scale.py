@@ -43,6 +43,13 @@ class Scale:
                 low, high, at = math.log10(low), math.log10(high), np.log10(at)
         return np.asarray((at - low) / (high - low), dtype=np.float64)
 
+    def at(self, shares: ArrayLike) -> NDArray[np.float64]:
+        """Return the values that lie there, the inverse of ``share``."""
+        shares = np.asarray(shares, dtype=np.float64)
+        if self.log:
+            return np.asarray(self.low * (self.high / self.low) ** shares)
+        return np.asarray(self.low + (self.high - self.low) * shares)
+
     def ticks(self) -> list[float]:
         """Return three to seven round numbers within the scale."""
         if self.log:

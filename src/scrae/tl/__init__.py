@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 from scrae.tl._cluster import cluster, score
+from scrae.tl._codes import neighbours
 from scrae.tl._decode import denoise, generate
 from scrae.tl._map import map
 from scrae.tl._project import project
+from scrae.tl._stability import agreement, stability, train_again
 from scrae.tl._train import count_data, embed, train
 
-__all__ = ["cluster", "count_data", "denoise", "embed", "generate", "map", "project", "score", "train"]
+__all__ = [
+    "agreement",
+    "cluster",
+    "count_data",
+    "denoise",
+    "embed",
+    "generate",
+    "map",
+    "neighbours",
+    "project",
+    "score",
+    "stability",
+    "train",
+    "train_again",
+]

@@ -8,13 +8,13 @@ from typing import Any
 import pandas as pd
 from anndata import AnnData
 
-from scrae.clustering import choose_n_clusters, kmeans
+from scrae.clustering import by_size, choose_n_clusters, gmm, kmeans
 from scrae.config import ClusterConfig, ClusterMethod
 from scrae.errors import ScraeError
-from scrae.graph import leiden, neighbours, smoothed
+from scrae.graph import leiden, leiden_at, smoothed
 from scrae.io import note
 from scrae.metrics import score as score_clusters
-from scrae.tl._codes import FEW, codes_of
+from scrae.tl._codes import codes_of, neighbours
 
 __all__ = ["cluster", "score"]
 
@@ -24,8 +24,10 @@ def cluster(
     *,
     n_clusters: int | None = None,
     method: ClusterMethod = "smoothed",
+    resolution: float | None = None,
     use_rep: str = "X_scrae",
     key_added: str = "scrae",
+    graph: AnnData | None = None,
     seed: int = 0,
 ) -> None:
     """Cluster the codes; writes ``obs[key_added]``, named "0", "1", ... by decreasing size.
@@ -33,35 +35,47 @@ def cluster(
     Parameters
     ----------
     n_clusters : K; None = chosen without labels by :func:`scrae.clustering.choose_n_clusters`, whose curve goes to
-        ``uns["scrae"]["clusters"]``.
+        ``uns["scrae"]["clusters"]``, or left to ``resolution``.
     method : ``smoothed``: K-means on the codes after averaging over the graph of 15 neighbours
         (:func:`scrae.graph.smoothed`); ``leiden``: on that graph, at the resolution that gives K clusters, or the
-        nearest number that it can give (noted); ``kmeans``: on the codes, as in the paper.
+        nearest number that it can give (noted); ``kmeans``: on the codes, as in the paper; ``gmm``: a mixture of K
+        Gaussians with full covariances, on the codes.
+    resolution : of ``leiden``, in place of K; None = the one that gives K.
+    graph : :func:`neighbours` of these codes, where it was made already; None = it is made.
 
     Raises
     ------
-    ScraeError : no such codes, another method, or more clusters than cells.
+    ScraeError : no such codes, another method, a resolution that cannot be, or more clusters than cells.
     """
     z = codes_of(adata, use_rep)
-    config = ClusterConfig(n_clusters=n_clusters, method=method)
+    config = ClusterConfig(n_clusters=n_clusters, method=method, resolution=resolution)
     facts: dict[str, Any] = {"method": config.method, "use_rep": use_rep, "seed": seed}
-    graph = None if method == "kmeans" or len(z) <= FEW else neighbours(z)
-    points = z if graph is None or method == "leiden" else smoothed(graph)
-    if n_clusters is None:
-        choice = choose_n_clusters(z, seed=seed, smoothed=points)
-        facts |= asdict(choice)
-        n_clusters = choice.n_clusters
-    if n_clusters > len(z):
-        raise ScraeError(
-            f"cluster: expected at most as many clusters as cells ({len(z)}), found {n_clusters}"
-        )
-    if method == "leiden" and graph is not None:
-        labels, facts["resolution"] = leiden(graph, n_clusters, seed=seed)
+    if method in ("kmeans", "gmm"):
+        graph = None
+    elif graph is None:
+        graph = neighbours(adata, use_rep=use_rep)
+    points = smoothed(graph) if method == "smoothed" and graph is not None else z
+    if resolution is not None and graph is not None:
+        labels = by_size(leiden_at(graph, resolution, seed=seed))
+        facts["resolution"] = resolution
+        n_clusters = int(labels.max()) + 1
     else:
-        labels = kmeans(points, n_clusters, seed=seed)
+        if n_clusters is None:
+            choice = choose_n_clusters(z, seed=seed, smoothed=points)
+            facts |= asdict(choice)
+            n_clusters = choice.n_clusters
+        if n_clusters > len(z):
+            raise ScraeError(
+                f"cluster: expected at most as many clusters as cells ({len(z)}), found {n_clusters}"
+            )
+        if method == "leiden" and graph is not None:
+            labels, facts["resolution"] = leiden(graph, n_clusters, seed=seed)
+        else:
+            labels = (gmm if method == "gmm" else kmeans)(points, n_clusters, seed=seed)
     found = int(labels.max()) + 1
     if found != n_clusters:
-        note(adata, f"{n_clusters} clusters were asked for; Leiden gives {found} at the nearest resolution.")
+        gives = "the mixture fills {}" if method == "gmm" else "Leiden gives {} at the nearest resolution"
+        note(adata, f"{n_clusters} clusters were asked for; {gives.format(found)}.")
     adata.obs[key_added] = pd.Categorical(labels.astype(str), [str(k) for k in range(found)])
     adata.uns.setdefault("scrae", {})["clusters"] = facts | {"n_clusters": found}
 
