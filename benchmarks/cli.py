@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from benchmarks import prior, speed
+from benchmarks import prior, scale, speed
 from scrae.errors import ScraeError
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ app = typer.Typer(
 )
 app.add_typer(speed.app, name="speed")
 app.add_typer(prior.app, name="prior")
+app.command()(scale.scale)
+app.command()(scale.scale_table)
 
 
 class Protocol(StrEnum):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scrae import ScraeError
-from scrae.nearest import nearest_clusters
+from scrae.nearest import nearest_clusters, vote
 
 
 def test_votes_and_distances_by_hand() -> None:
@@ -29,6 +29,18 @@ def test_equal_votes_go_to_the_larger_cluster_and_shares_are_told() -> None:
     found = nearest_clusters(np.array([[0.4], [2.1]]), reference, labels, n_neighbors=2)
     assert found.label.tolist() == [0, 2]
     np.testing.assert_allclose(found.share, [0.5, 1.0])
+
+
+def test_a_vote_is_that_of_the_nearest_also_over_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scrae.nearest._ROWS", 7)
+    rng = np.random.default_rng(0)
+    z, reference, labels = rng.normal(size=(20, 3)), rng.normal(size=(30, 3)), rng.integers(0, 4, 30)
+    away = ((z[:, None] - reference) ** 2).sum(axis=2)
+    nearest = labels[np.argsort(away, axis=1)[:, :5]]
+    expected = [int(np.bincount(row).argmax()) for row in nearest]
+    found = vote(z, reference, labels, n_neighbors=5)
+    assert found.tolist() == expected
+    assert len(set(expected)) > 1
 
 
 def test_doubled_codes_divide_by_nothing() -> None:

@@ -134,6 +134,26 @@ def test_every_method_finds_plain_groups(adata: AnnData) -> None:
         ClusterConfig(method="ward")
 
 
+def test_of_many_cells_a_sample_is_clustered_and_the_others_follow(
+    adata: AnnData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(2)
+    group = np.repeat([0, 1, 2], [15, 20, 25])
+    adata.obsm["X_scrae"] = np.eye(3)[group] * 99 + rng.normal(size=(60, 3))
+    tl.cluster(adata, n_clusters=3, key_added="exact")
+    assert "n_sampled" not in adata.uns["scrae"]["clusters"]
+    for room in ("_codes", "_cluster"):
+        monkeypatch.setattr(f"scrae.tl.{room}.MOST", 40)
+    for method in ("smoothed", "kmeans"):
+        tl.cluster(adata, n_clusters=3, method=method)
+        assert list(adata.obs["scrae"]) == list(adata.obs["exact"]) == list((2 - group).astype(str))
+    assert adata.uns["scrae"]["clusters"]["n_sampled"] == 40
+    said = [line for line in adata.uns["scrae"]["notes"] if line.startswith("Clusters were made")]
+    assert said == [
+        "Clusters were made of 40 of 60 cells; each other one got that of its nearest among them."
+    ]
+
+
 def test_leiden_names_clusters_by_size_too(adata: AnnData) -> None:
     rng = np.random.default_rng(2)
     group = np.repeat([0, 1, 2], [10, 20, 30])
@@ -173,7 +193,9 @@ def test_score_reads_the_labels_that_are_there(adata: AnnData) -> None:
         tl.score(adata, "Kind")
 
 
-def test_project_makes_three_pictures_and_leaves_the_codes(adata: AnnData) -> None:
+def test_project_makes_three_pictures_and_leaves_the_codes(
+    adata: AnnData, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rng = np.random.default_rng(1)
     adata.obsm["X_scrae"] = rng.normal(size=(60, 3)).astype(np.float32)
     before = adata.obsm["X_scrae"].copy()
@@ -182,6 +204,16 @@ def test_project_makes_three_pictures_and_leaves_the_codes(adata: AnnData) -> No
         assert adata.obsm[name].shape == (60, 2)
         assert np.isfinite(adata.obsm[name]).all()
     assert np.array_equal(adata.obsm["X_scrae"], before)
+    monkeypatch.setattr("scrae.tl._project._IN_TSNE", 30)
+    monkeypatch.setattr("scrae.tl._codes.MOST", 45)
+    tl.project(adata)
+    shown = [np.isfinite(adata.obsm[f"X_{name}_scrae"]).all(axis=1) for name in ("pca", "umap", "tsne")]
+    assert [mask.sum() for mask in shown] == [60, 45, 30]
+    assert (shown[1] | ~shown[2]).all()
+    assert adata.uns["scrae"]["notes"][-2:] == [
+        "t-SNE shows 30 of 60 cells, drawn at random.",
+        "UMAP shows 45 of 60 cells, drawn at random.",
+    ]
     with pytest.raises(ScraeError, match=r"expected codes in obsm\['X_other'\]"):
         tl.project(adata, use_rep="X_other")
 

@@ -9,8 +9,9 @@ from sklearn.neighbors import NearestNeighbors
 
 from .errors import ScraeError
 
-__all__ = ["Nearest", "nearest_clusters"]
+__all__ = ["Nearest", "nearest_clusters", "vote"]
 
+_ROWS = 50_000  # codes at a time
 _QUANTILE = 0.95
 """Of the reference's own distances; beyond it a new code counts as far. At 0.99 less than half as many cells of most
 unseen types were flagged (types as in docs/tools.md)."""
@@ -67,8 +68,36 @@ def nearest_clusters(
     floor = _LEAST * width.mean() or 1.0  # 1: all codes of the reference are one
     around = np.maximum(width, floor)
     limit = np.quantile(width / np.maximum(width[own_index].mean(axis=1), floor), _QUANTILE)
-    votes = np.zeros((len(z), int(labels.max()) + 1))
-    np.add.at(votes, (np.arange(len(z))[:, None], labels[index]), 1 / k)
+    votes = _votes(labels[index])
     return Nearest(
         votes.argmax(axis=1), votes.max(axis=1), away.mean(axis=1) / around[index].mean(axis=1), float(limit)
     )
+
+
+def vote(z: np.ndarray, reference: np.ndarray, labels: np.ndarray, *, n_neighbors: int = 15) -> np.ndarray:
+    """Return the label that most of each code's nearest reference codes have; of equal votes the smaller one.
+
+    Parameters
+    ----------
+    z : [cells, latent].
+    reference, labels : [reference cells, latent], and their labels 0, 1, ... [reference cells].
+    n_neighbors : how many vote; at most all of the reference.
+
+    Returns
+    -------
+    int64 [cells].
+    """
+    k = min(n_neighbors, len(reference))
+    search = NearestNeighbors(n_neighbors=k, algorithm="kd_tree").fit(reference)
+    found = np.empty(len(z), dtype=np.int64)
+    for start in range(0, len(z), _ROWS):
+        index = search.kneighbors(z[start : start + _ROWS], return_distance=False)
+        found[start : start + _ROWS] = _votes(labels[index]).argmax(axis=1)
+    return found
+
+
+def _votes(labels: np.ndarray) -> np.ndarray:
+    """Return the share of each label 0, 1, ... among the neighbours', [cells, labels], of their labels [cells, k]."""
+    shares = np.zeros((len(labels), int(labels.max(initial=0)) + 1))
+    np.add.at(shares, (np.arange(len(labels))[:, None], labels), 1 / labels.shape[1])
+    return shares

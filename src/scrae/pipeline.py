@@ -114,7 +114,7 @@ def analyse(
             beside = checkpoint and replace(checkpoint, path=checkpoint.path.with_stem("training_2d"))
             tl.train(adata, flat, settings.train, device=device, key_added="X_scrae_2d", checkpoint=beside)
     with clock.stage("cluster"):
-        graph, how = tl.neighbours(adata), settings.cluster
+        graph, how = tl.neighbours(adata, seed=seed), settings.cluster
         tl.cluster(
             adata,
             n_clusters=how.n_clusters,

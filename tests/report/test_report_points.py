@@ -29,6 +29,16 @@ def test_a_subsample_has_50_of_each_cluster_and_is_the_same_twice():
     np.testing.assert_array_equal(cells, subsample(adata, 1000))
 
 
+def test_a_subsample_is_of_cells_that_every_picture_shows():
+    adata = fabricate(900, 4, 12)
+    adata.obsm["X_umap_scrae"][np.arange(900) % 3 == 0] = np.nan
+    adata.obsm["X_tsne_scrae"][np.arange(900) % 2 == 0] = np.nan
+    cells = subsample(adata, 200)
+    assert len(cells) == 200
+    assert set(cells % 6) == {1, 5}
+    assert len(subsample(adata, 400)) == 300
+
+
 def test_what_is_embedded_can_be_read_back(adata):
     adata.obsm["X_umap_scrae"][7] = np.nan
     adata.obs["cell_type"] = adata.obs["cell_type"].where(np.arange(adata.n_obs) > 4)

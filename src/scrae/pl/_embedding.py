@@ -20,6 +20,7 @@ from scrae.pl._draw import INK, literal, new_axes, shorten
 __all__ = ["embedding"]
 
 RASTER_ABOVE = 5_000  # points; more than that make an SVG that no editor opens gladly
+MOST_POINTS = 100_000  # more take long and show nothing more
 LEGEND_ROWS = 25
 NAMES = {
     "X_scrae": "scRAE latent",
@@ -33,7 +34,8 @@ NAMES = {
 def embedding(adata: AnnData, basis: str, *, color: str, ax: Axes | None = None) -> Axes:
     """Draw the cells at ``obsm[basis]``, coloured by a column of ``obs``.
 
-    Cells are drawn in a shuffled order that is the same every time, so that no group covers another. More than
+    Cells are drawn in a shuffled order that is the same every time, so that no group covers another; at most 100,000 of
+    those that have a place. More than
     5,000 points are rasterised in vector files. Categories with names of at most three letters are also written
     into the picture.
 
@@ -62,7 +64,7 @@ def embedding(adata: AnnData, basis: str, *, color: str, ax: Axes | None = None)
     if color not in adata.obs:
         category_column(adata, color)  # raises, and names the columns
     order = np.random.default_rng(0).permutation(adata.n_obs)
-    order = order[np.isfinite(xy[order]).all(axis=1)]
+    order = order[np.isfinite(xy[order]).all(axis=1)][:MOST_POINTS]
     column = adata.obs[color]
     if is_category(column):
         ax = _by_category(adata, color, xy, order, ax)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from anndata import AnnData
 
@@ -13,10 +14,14 @@ from scrae.config import ClusterConfig, ClusterMethod
 from scrae.errors import ScraeError
 from scrae.graph import leiden, leiden_at, smoothed
 from scrae.io import note
+from scrae.io.names import forget
 from scrae.metrics import score as score_clusters
-from scrae.tl._codes import codes_of, neighbours
+from scrae.nearest import vote
+from scrae.tl._codes import MOST, codes_of, neighbours, sample_of
 
 __all__ = ["cluster", "score"]
+
+_SAMPLED = "Clusters were made of"
 
 
 def cluster(
@@ -31,6 +36,9 @@ def cluster(
     seed: int = 0,
 ) -> None:
     """Cluster the codes; writes ``obs[key_added]``, named "0", "1", ... by decreasing size.
+
+    Of more than 100,000 cells a random sample of so many is clustered, and each other cell gets the cluster that most
+    of its 15 nearest among them have; the notes say so.
 
     Parameters
     ----------
@@ -53,7 +61,9 @@ def cluster(
     if method in ("kmeans", "gmm"):
         graph = None
     elif graph is None:
-        graph = neighbours(adata, use_rep=use_rep)
+        graph = neighbours(adata, use_rep=use_rep, seed=seed)
+    sample = sample_of(len(z), MOST, seed=seed) if graph is None else graph.obs["cell"].to_numpy()
+    everyone, z = z, z[sample]
     points = smoothed(graph) if method == "smoothed" and graph is not None else z
     if resolution is not None and graph is not None:
         labels = by_size(leiden_at(graph, resolution, seed=seed))
@@ -64,9 +74,9 @@ def cluster(
             choice = choose_n_clusters(z, seed=seed, smoothed=points)
             facts |= asdict(choice)
             n_clusters = choice.n_clusters
-        if n_clusters > len(z):
+        if n_clusters > len(everyone):
             raise ScraeError(
-                f"cluster: expected at most as many clusters as cells ({len(z)}), found {n_clusters}"
+                f"cluster: expected at most as many clusters as cells ({len(everyone)}), found {n_clusters}"
             )
         if method == "leiden" and graph is not None:
             labels, facts["resolution"] = leiden(graph, n_clusters, seed=seed)
@@ -76,8 +86,24 @@ def cluster(
     if found != n_clusters:
         gives = "the mixture fills {}" if method == "gmm" else "Leiden gives {} at the nearest resolution"
         note(adata, f"{n_clusters} clusters were asked for; {gives.format(found)}.")
+    forget(adata, _SAMPLED)
+    if len(z) < len(everyone):
+        labels = _given_to_all(labels, sample, everyone)
+        facts["n_sampled"] = len(z)
+        others = "each other one got that of its nearest among them"
+        note(adata, f"{_SAMPLED} {len(z)} of {len(everyone)} cells; {others}.")
     adata.obs[key_added] = pd.Categorical(labels.astype(str), [str(k) for k in range(found)])
     adata.uns.setdefault("scrae", {})["clusters"] = facts | {"n_clusters": found}
+
+
+def _given_to_all(labels: np.ndarray, sample: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Return labels of all codes [cells, latent], 0 the largest, from those of a sample of them."""
+    everyone = np.zeros(len(z), dtype=np.int64)
+    everyone[sample] = labels
+    others = np.ones(len(z), dtype=bool)
+    others[sample] = False
+    everyone[others] = vote(z[others], z[sample], labels)
+    return by_size(everyone)
 
 
 def score(adata: AnnData, label_key: str, *, cluster_key: str = "scrae") -> dict[str, float]:

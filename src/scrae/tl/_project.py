@@ -6,15 +6,20 @@ import numpy as np
 from anndata import AnnData
 
 from scrae.io import note
-from scrae.tl._codes import codes_of, neighbours
+from scrae.io.names import forget
+from scrae.tl._codes import codes_of, neighbours, sample_of
 
 __all__ = ["project"]
 
-_TSNE_LIMIT = 20_000  # cells; above it the picture takes longer than training
+_IN_TSNE = 20_000  # cells; of more the picture would take longer than training
+_SHOWS = ("t-SNE shows", "UMAP shows")
 
 
 def project(adata: AnnData, *, use_rep: str = "X_scrae", graph: AnnData | None = None, seed: int = 0) -> None:
-    """Make two-dimensional pictures of the codes by PCA, t-SNE (up to 20,000 cells) and UMAP.
+    """Make two-dimensional pictures of the codes by PCA, t-SNE and UMAP.
+
+    t-SNE shows at most 20,000 cells and UMAP those of the graph, at most 100,000; they are drawn at random, the others
+    have NaN there, and the notes say so. With the same ``seed`` t-SNE's cells are among UMAP's.
 
     Writes ``obsm["X_pca_scrae" | "X_tsne_scrae" | "X_umap_scrae"]``, float32 [cells, 2].
 
@@ -27,26 +32,35 @@ def project(adata: AnnData, *, use_rep: str = "X_scrae", graph: AnnData | None =
     from sklearn.manifold import TSNE
 
     z = codes_of(adata, use_rep)
-    spread = z.shape[1] > 1 and np.ptp(z, axis=0).max() > 0  # else there are no axes to turn to
+    for start in _SHOWS:
+        forget(adata, start)
     if z.shape[1] > 1:
         adata.obsm["X_pca_scrae"] = PCA(2, random_state=seed).fit_transform(z).astype(np.float32)
     if graph is None:
-        graph = neighbours(adata, use_rep=use_rep)
+        graph = neighbours(adata, use_rep=use_rep, seed=seed)
     if graph is None:
         note(adata, "Too few cells for t-SNE and UMAP.")
         return
-    if len(z) <= _TSNE_LIMIT:
-        tsne = TSNE(
-            2,
-            init="pca" if spread else "random",
-            perplexity=min(30, (len(z) - 1) / 3),
-            max_iter=500,
-            angle=0.8,
-            random_state=seed,
-        )
-        adata.obsm["X_tsne_scrae"] = tsne.fit_transform(z).astype(np.float32)
-    else:
-        note(adata, f"t-SNE was left out: it is slow above {_TSNE_LIMIT} cells. UMAP is there.")
+    few = sample_of(len(z), _IN_TSNE, seed=seed)
+    spread = z.shape[1] > 1 and np.ptp(z[few], axis=0).max() > 0  # else there are no axes to turn to
+    tsne = TSNE(
+        2,
+        init="pca" if spread else "random",
+        perplexity=min(30, (len(few) - 1) / 3),
+        max_iter=500,
+        angle=0.8,
+        random_state=seed,
+    )
+    _place(adata, "X_tsne_scrae", few, tsne.fit_transform(z[few]), _SHOWS[0])
     picture = graph.copy()
     sc.tl.umap(picture, random_state=seed)
-    adata.obsm["X_umap_scrae"] = picture.obsm["X_umap"].astype(np.float32)
+    _place(adata, "X_umap_scrae", graph.obs["cell"].to_numpy(), picture.obsm["X_umap"], _SHOWS[1])
+
+
+def _place(adata: AnnData, key: str, cells: np.ndarray, xy: np.ndarray, shows: str) -> None:
+    """Write the coordinates of some cells, NaN for the others, and note how many there are."""
+    places = np.full((adata.n_obs, 2), np.nan, dtype=np.float32)
+    places[cells] = xy
+    adata.obsm[key] = places
+    if len(cells) < adata.n_obs:
+        note(adata, f"{shows} {len(cells)} of {adata.n_obs} cells, drawn at random.")
