@@ -141,9 +141,10 @@ class CountBlocks:
     def _where(self) -> str:
         """File and place, for messages."""
         stored = getattr(self.matrix, "group", self.matrix)
-        file = (
-            stored.file.filename if hasattr(stored, "file") else getattr(stored.store, "root", stored.store)
-        )
+        if hasattr(stored, "file"):
+            file = stored.file.filename
+        else:  # a zarr store says where it is by its root, before zarr 3 by its path
+            file = getattr(stored.store, "root", getattr(stored.store, "path", stored.store))
         return f"{file}: {stored.name.strip('/')}"
 
 
