@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from benchmarks.genes import choose_genes
 
-__all__ = ["Embed", "EmbedEachEpoch", "Embedding", "EpochCodes", "pca", "scvi"]
+__all__ = ["Embed", "EmbedEachEpoch", "Embedding", "EpochCodes", "pca", "scvi", "split_cells"]
+
+_TEST_SHARE = 0.2
 
 
 class Embedding(NamedTuple):
@@ -24,10 +26,13 @@ class Embedding(NamedTuple):
         float32 [cells, dimensions], one row for each cell of the input, in its order.
     facts
         What turned out during the run and belongs in the record: genes used, epochs trained.
+    clusters
+        The method's own cluster of each cell, int64 [cells]; None where it has none.
     """
 
     codes: NDArray[np.float32]
     facts: dict[str, Any]
+    clusters: NDArray[np.int64] | None = None
 
 
 class EpochCodes(NamedTuple):
@@ -51,22 +56,36 @@ class EpochCodes(NamedTuple):
 class EmbedEachEpoch(Protocol):
     """Trains on a part of the cells and embeds the others after every epoch."""
 
-    def __call__(self, counts: AnnData, *, seed: int, config: dict[str, Any], device: str) -> EpochCodes:
+    def __call__(
+        self, counts: AnnData, *, n_clusters: int, seed: int, config: dict[str, Any], device: str
+    ) -> EpochCodes:
         """Split, train, embed."""
         ...
 
 
 class Embed(Protocol):
-    """An embedding method: a function of counts (changed in place), seed, config and device."""
+    """An embedding method: a function of counts (changed in place), the true K, seed, config and device.
 
-    def __call__(self, counts: AnnData, *, seed: int, config: dict[str, Any], device: str) -> Embedding:
+    Most do not use K; for some it is a part of the model.
+    """
+
+    def __call__(
+        self, counts: AnnData, *, n_clusters: int, seed: int, config: dict[str, Any], device: str
+    ) -> Embedding:
         """Embed every cell of `counts`."""
         ...
 
 
-def pca(counts: AnnData, *, seed: int, config: dict[str, Any], device: str) -> Embedding:
+def split_cells(n_cells: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The cells that the protocol paper trains on (80 %) and those it scores, drawn with the seed, each sorted."""
+    order = np.random.default_rng(seed).permutation(n_cells)
+    n_test = round(_TEST_SHARE * n_cells)
+    return np.sort(order[n_test:]), np.sort(order[:n_test])
+
+
+def pca(counts: AnnData, *, n_clusters: int, seed: int, config: dict[str, Any], device: str) -> Embedding:
     """Scanpy's usual path: total-count normalisation, log1p, the chosen genes, principal components."""
-    del device
+    del n_clusters, device
     genes = choose_genes(counts, config["genes"], config["n_top_genes"])
     sc.pp.normalize_total(counts)
     sc.pp.log1p(counts)
@@ -76,8 +95,9 @@ def pca(counts: AnnData, *, seed: int, config: dict[str, Any], device: str) -> E
     return Embedding(chosen.obsm["X_pca"].astype(np.float32), {"n_genes_used": int(genes.sum())})
 
 
-def scvi(counts: AnnData, *, seed: int, config: dict[str, Any], device: str) -> Embedding:
+def scvi(counts: AnnData, *, n_clusters: int, seed: int, config: dict[str, Any], device: str) -> Embedding:
     """The mean latent of scVI at scvi-tools' defaults, with its own heuristic for the number of epochs."""
+    del n_clusters
     import scvi as scvi_tools  # takes 15 s, and only the bench extra has it
 
     genes = choose_genes(counts, config["genes"], config["n_top_genes"])

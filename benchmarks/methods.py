@@ -2,7 +2,8 @@
 
 An embedding alone is clustered by K-means, so that `scvi` is scVI with K-means and `scvi:gmm` the same codes
 with a Gaussian mixture. `pca50@scrae:leiden-k` is Leiden at the true K on 50 components of the genes that scrae
-chooses, and `pca50+n_top_genes=720` changes one setting. To add a method, add a row to `EMBEDDINGS` or
+chooses, and `pca50+n_top_genes=720` changes one setting. `scdeepcluster:self` takes the clusters that the method
+gives itself. To add a method, add a row to `EMBEDDINGS` or
 `CLUSTERERS`.
 """
 
@@ -15,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, get_args
 
 from benchmarks import clusterers, embeddings, own
+from benchmarks.peers import common, dra, saucie, scdeepcluster, scvae, sczidesk, wae
 from scrae.config import ClusterConfig, GeneSelection, PreprocessConfig, Settings, preset
 from scrae.errors import ScraeError
 
@@ -36,12 +38,15 @@ class EmbeddingMethod:
         another `code` are not used.
     each_epoch
         For the protocol `paper`: codes of unseen cells after every epoch. None where a method cannot.
+    clusters
+        Whether it gives clusters of its own, for the clusterer `self`.
     """
 
     embed: embeddings.Embed
     defaults: dict[str, Any]
     code: Callable[[], str]
     each_epoch: embeddings.EmbedEachEpoch | None = None
+    clusters: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +91,7 @@ def _version(package: str) -> Callable[[], str]:
 
 
 _GENES = {"genes": "seurat_v3", "n_top_genes": 2000}
+_GENES_720 = {"genes": "seurat", "n_top_genes": 720}
 _SCVI = {  # scvi-tools' own defaults, written out for the record
     "n_hidden": 128,
     "n_latent": 10,
@@ -106,6 +112,23 @@ def _own(settings: Settings, **changes: Any) -> EmbeddingMethod:
     )
 
 
+def _peer(
+    train: common.Train,
+    inputs: common.Inputs,
+    *modules: str,
+    genes: dict[str, Any],
+    defaults: dict[str, Any],
+    clusters: bool = False,
+) -> EmbeddingMethod:
+    return EmbeddingMethod(
+        embed=common.embed_by(train, inputs),
+        defaults={**genes, **defaults},
+        code=common.code_of(*modules),
+        each_epoch=common.each_epoch_by(train, inputs),
+        clusters=clusters,
+    )
+
+
 _GRAPH = {"n_neighbors": 15}
 
 EMBEDDINGS: dict[str, EmbeddingMethod] = {
@@ -120,14 +143,43 @@ EMBEDDINGS: dict[str, EmbeddingMethod] = {
     "scrae-paper": _own(preset("paper")),
     "ae": _own(preset("default"), prior="none"),
     "aae": _own(preset("default"), prior="normal"),
+    "wae": _peer(wae.train, common.standardised, "wae", genes=_GENES, defaults=wae.DEFAULTS),
+    "saucie": _peer(
+        saucie.train, common.normalised_logs, "saucie", genes=_GENES, defaults=saucie.DEFAULTS, clusters=True
+    ),
+    "dra": _peer(dra.train, common.unit_logs, "dra", genes=_GENES_720, defaults=dra.DEFAULTS),
+    "scvae": _peer(scvae.train_gaussian, common.raw_counts, "scvae", genes=_GENES, defaults=scvae.DEFAULTS),
+    "scvae-mixture": _peer(
+        scvae.train_mixture, common.raw_counts, "scvae", genes=_GENES, defaults=scvae.DEFAULTS, clusters=True
+    ),
+    "scdeepcluster": _peer(
+        scdeepcluster.train,
+        common.standardised,
+        "denoising",
+        "scdeepcluster",
+        genes=_GENES,
+        defaults=scdeepcluster.DEFAULTS,
+        clusters=True,
+    ),
+    "sczidesk": _peer(
+        sczidesk.train,
+        common.standardised,
+        "denoising",
+        "scdeepcluster",
+        "sczidesk",
+        genes={"genes": "seurat", "n_top_genes": 500},
+        defaults=sczidesk.DEFAULTS,
+        clusters=True,
+    ),
 }
 
-CLUSTERERS: dict[str, tuple[clusterers.Cluster, dict[str, Any]]] = {
+CLUSTERERS: dict[str, tuple[clusterers.Cluster | None, dict[str, Any]]] = {  # None: the method's own
     "kmeans": (clusterers.kmeans, {"n_init": 10}),
     "gmm": (clusterers.gmm, {"n_init": 5}),
     "leiden": (clusterers.leiden, {**_GRAPH, "resolution": 1.0}),
     "leiden-k": (clusterers.leiden_k, _GRAPH),
     "scrae": (own.cluster, {"cluster_method": ClusterConfig().method}),
+    "self": (None, {}),
 }
 
 SHORT_NAMES = {
@@ -159,6 +211,11 @@ def parse_method(name: str) -> Method:
         raise ScraeError(
             f"expected a clusterer among {', '.join(CLUSTERERS)}, found {clusterer!r} in {name!r}; "
             "correct --methods"
+        )
+    if clusterer == "self" and not EMBEDDINGS[embedding].clusters:
+        own_clusters = ", ".join(key for key, one in EMBEDDINGS.items() if one.clusters)
+        raise ScraeError(
+            f"expected a method with clusters of its own ({own_clusters}), found {name!r}; name a clusterer"
         )
     defaults = EMBEDDINGS[embedding].defaults
     if at:

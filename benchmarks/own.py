@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import scrae
 from benchmarks.clusterers import Clustering
-from benchmarks.embeddings import Embedding, EpochCodes
+from benchmarks.embeddings import Embedding, EpochCodes, split_cells
 from benchmarks.genes import prepare
 from scrae import tl
 from scrae.config import (
@@ -31,7 +31,6 @@ from scrae.train import fit
 
 __all__ = ["cluster", "code", "config_of", "embed", "embed_each_epoch"]
 
-_TEST_SHARE = 0.2
 _MODULES = ("config", "counts", "distributions", "losses", "model", "networks", "step", "tl/_train", "train")
 _PACKAGES = ("gene_selection", "pp")
 
@@ -59,8 +58,9 @@ def _fingerprint() -> str:
 _CODE = _fingerprint()  # now: someone may change a file while runs go on with what was loaded
 
 
-def embed(counts: AnnData, *, seed: int, config: dict[str, Any], device: str) -> Embedding:
+def embed(counts: AnnData, *, n_clusters: int, seed: int, config: dict[str, Any], device: str) -> Embedding:
     """Embed by `tl.train`, as `scrae run` does, but without dropping a cell."""
+    del n_clusters
     prepare(counts, _part(PreprocessConfig, config))
     facts: dict[str, Any] = {"n_genes_used": int(counts.var["scrae_selected"].sum())}
     start = perf_counter()
@@ -71,12 +71,13 @@ def embed(counts: AnnData, *, seed: int, config: dict[str, Any], device: str) ->
     return Embedding(np.asarray(counts.obsm["X_scrae"], dtype=np.float32), facts)
 
 
-def embed_each_epoch(counts: AnnData, *, seed: int, config: dict[str, Any], device: str) -> EpochCodes:
+def embed_each_epoch(
+    counts: AnnData, *, n_clusters: int, seed: int, config: dict[str, Any], device: str
+) -> EpochCodes:
     """Train on 80 % of the cells, drawn with the seed; the codes of the others after every epoch."""
+    del n_clusters
     prepare(counts, _part(PreprocessConfig, config))
-    order = np.random.default_rng(seed).permutation(counts.n_obs)
-    n_test = round(_TEST_SHARE * counts.n_obs)
-    test, train = np.sort(order[:n_test]), np.sort(order[n_test:])
+    train, test = split_cells(counts.n_obs, seed)
     seen, unseen = tl.count_data(counts[train], device=device), tl.count_data(counts[test], device=device)
     model = SCRAE.for_data(seen, _part(ModelConfig, config), seed=seed)
     codes: list[NDArray[np.float32]] = []

@@ -23,7 +23,7 @@ from benchmarks.sets import DataSet, find_sets, read_labels
 from scrae import metrics
 from scrae.errors import ScraeError
 
-__all__ = ["Settings", "run_quality"]
+__all__ = ["Settings", "planned", "run_quality"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +63,21 @@ class Settings:
     rerun: bool
 
 
+def planned(settings: Settings) -> int:
+    """How many runs have no record yet.
+
+    Raises
+    ------
+    ScraeError
+        As `run_quality`.
+    """
+    if settings.rerun:
+        return sum(1 for _ in _runs(settings))
+    done = [_identity_of(record) for record in records.read(settings.output)]
+    wanted = (_identity(data, method, seed, settings.protocol) for seed, data, method in _runs(settings))
+    return sum(identity not in done for identity in wanted)
+
+
 def run_quality(settings: Settings) -> Iterator[Record | tuple[str, Exception]]:
     """Run every seed, set and method that has no record, seeds outermost, small sets first.
 
@@ -75,6 +90,23 @@ def run_quality(settings: Settings) -> Iterator[Record | tuple[str, Exception]]:
     ScraeError
         If a method, a set or the protocol is unknown.
     """
+    records.source()  # what runs is the code of now, whatever is committed meanwhile
+    for seed, data, method in _runs(settings):
+        identity = _identity(data, method, seed, settings.protocol)
+        done = [_identity_of(record) for record in records.read(settings.output)]
+        if identity in done and not settings.rerun:
+            continue
+        try:
+            record = _run_and_score(data, method, seed, settings)
+        except Exception as error:  # one failure must not end a night of runs
+            yield f"{data.name} {method.name} seed {seed}", error
+            continue
+        records.append(settings.output, record)
+        yield record
+
+
+def _runs(settings: Settings) -> Iterator[tuple[int, DataSet, Method]]:
+    """Seed, set and method of every run, in the order of running."""
     methods = [parse_method(name) for name in settings.methods]
     for method in methods:
         if settings.protocol == "paper" and EMBEDDINGS[method.embedding].each_epoch is None:
@@ -82,22 +114,16 @@ def run_quality(settings: Settings) -> Iterator[Record | tuple[str, Exception]]:
                 f"protocol paper: expected a method that gives its codes after every epoch, found {method.name}; "
                 "leave it out"
             )
-    records.source()  # what runs is the code of now, whatever is committed meanwhile
+        if settings.protocol == "paper" and method.clusterer == "self":
+            raise ScraeError(
+                f"protocol paper: expected a clusterer of codes, as the paper has it, found {method.name}; "
+                "name another clusterer"
+            )
     sets = find_sets(settings.data, settings.sets)
     for seed in range(settings.seeds):
         for data in sets:
             for method in methods:
-                identity = _identity(data, method, seed, settings.protocol)
-                done = [_identity_of(record) for record in records.read(settings.output)]
-                if identity in done and not settings.rerun:
-                    continue
-                try:
-                    record = _run_and_score(data, method, seed, settings)
-                except Exception as error:  # one failure must not end a night of runs
-                    yield f"{data.name} {method.name} seed {seed}", error
-                    continue
-                records.append(settings.output, record)
-                yield record
+                yield seed, data, method
 
 
 def _identity(data: DataSet, method: Method, seed: int, protocol: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Outcome", "Stage", "Task", "file_key", "run", "run_apart"]
+__all__ = ["Outcome", "Stage", "Task", "codes_file", "file_key", "run", "run_apart"]
 
 _SILHOUETTE_CELLS = 2000
 
@@ -138,6 +138,7 @@ def run(task: Task) -> Outcome:
     logging.getLogger("lightning").setLevel(logging.ERROR)
     import torch
 
+    from benchmarks.clusterers import Clustering
     from benchmarks.methods import CLUSTERERS, EMBEDDINGS, parse_method
 
     torch.set_num_threads(task.threads)
@@ -146,10 +147,14 @@ def run(task: Task) -> Outcome:
 
     start = perf_counter()
     cluster, _ = CLUSTERERS[method.clusterer]
-    found = [
-        cluster(codes, n_clusters=task.n_clusters, seed=task.seed, config=method.clusterer_config)
-        for codes in embedded.codes
-    ]
+    if cluster is None:  # the method's own
+        assert embedded.clusters is not None  # parse_method asked before
+        found = [Clustering(embedded.clusters, {})]
+    else:
+        found = [
+            cluster(codes, n_clusters=task.n_clusters, seed=task.seed, config=method.clusterer_config)
+            for codes in embedded.codes
+        ]
     clustering = _stage(task, start, found[-1].facts)
     clusters = np.stack([one.clusters for one in found])
     return Outcome(
@@ -169,9 +174,18 @@ def file_key(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
 
 
+def codes_file(
+    cache: Path, *, sha256: str, embedding: dict[str, Any], seed: int, code: str, protocol: str
+) -> Path:
+    """Where the codes of a run are kept: of all cells, or with the protocol paper of the test cells at the end."""
+    content = [sha256, embedding, seed, code]
+    return cache / "codes" / f"{file_key(content if protocol == 'label-free' else [*content, protocol])}.npy"
+
+
 class _Embedded(NamedTuple):
     cells: NDArray[np.int64]
     codes: list[NDArray[np.float32]]
+    clusters: NDArray[np.int64] | None
     stage: Stage
     cached: bool
 
@@ -182,23 +196,32 @@ def _all_cells(task: Task) -> _Embedded:
 
     method = parse_method(task.method)
     how = EMBEDDINGS[method.embedding]
-    key = file_key([task.sha256, method.config["embedding"], task.seed, how.code()])
-    codes_file, stage_file = task.cache / "codes" / f"{key}.npy", task.cache / "codes" / f"{key}.json"
+    file = _codes_file(task)
+    stage_file, clusters_file = file.with_suffix(".json"), file.with_suffix(".clusters.npy")
     if stage_file.exists():
-        codes = np.load(codes_file)
-        return _Embedded(np.arange(len(codes)), [codes], Stage(**json.loads(stage_file.read_text())), True)
+        codes, stage = np.load(file), Stage(**json.loads(stage_file.read_text()))
+        clusters = np.load(clusters_file) if clusters_file.exists() else None
+        return _Embedded(np.arange(len(codes)), [codes], clusters, stage, True)
 
     counts = read_counts(task.path)
     n_cells = counts.n_obs
     start = perf_counter()
-    codes, facts = how.embed(counts, seed=task.seed, config=method.embedding_config, device=task.device)
+    codes, facts, clusters = how.embed(
+        counts,
+        n_clusters=task.n_clusters,
+        seed=task.seed,
+        config=method.embedding_config,
+        device=task.device,
+    )
     stage = _stage(task, start, facts)
     if codes.shape[0] != n_cells or not np.isfinite(codes).all():
         raise FloatingPointError(f"{method.embedding}: expected finite codes for {n_cells} cells")
-    codes_file.parent.mkdir(parents=True, exist_ok=True)
-    np.save(codes_file, codes)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    np.save(file, codes)
+    if clusters is not None:
+        np.save(clusters_file, clusters)
     stage_file.write_text(json.dumps(asdict(stage)))  # last, since it says that the codes are whole
-    return _Embedded(np.arange(n_cells), [codes], stage, False)
+    return _Embedded(np.arange(n_cells), [codes], clusters, stage, False)
 
 
 def _each_epoch(task: Task) -> _Embedded:
@@ -211,9 +234,30 @@ def _each_epoch(task: Task) -> _Embedded:
     counts = read_counts(task.path)
     start = perf_counter()
     cells, codes, facts = each_epoch(
-        counts, seed=task.seed, config=method.embedding_config, device=task.device
+        counts,
+        n_clusters=task.n_clusters,
+        seed=task.seed,
+        config=method.embedding_config,
+        device=task.device,
     )
-    return _Embedded(cells, codes, _stage(task, start, facts), False)
+    stage, file = _stage(task, start, facts), _codes_file(task)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    np.save(file, codes[-1])  # for pictures only: the protocol chooses its epochs by score
+    return _Embedded(cells, codes, None, stage, False)
+
+
+def _codes_file(task: Task) -> Path:
+    from benchmarks.methods import EMBEDDINGS, parse_method
+
+    method = parse_method(task.method)
+    return codes_file(
+        task.cache,
+        sha256=task.sha256,
+        embedding=method.config["embedding"],
+        seed=task.seed,
+        code=EMBEDDINGS[method.embedding].code(),
+        protocol=task.protocol,
+    )
 
 
 def _stage(task: Task, start: float, facts: dict[str, Any]) -> Stage:

@@ -49,7 +49,7 @@ class Difference(NamedTuple):
 
 
 def tidy(records: list[Record], protocol: str) -> pd.DataFrame:
-    """One row a run: set, method, seed, the scores, silhouette, seconds, busy, agreement, own.
+    """One row a run: set, method, seed, scores, silhouette, seconds, busy, agreement, own, and what was run.
 
     Own are scrae's embeddings, and any embedding with scrae's clustering: neither is a peer.
 
@@ -70,14 +70,20 @@ def tidy(records: list[Record], protocol: str) -> pd.DataFrame:
         {
             "set": record["data"]["name"],
             "method": record["method"],
+            "protocol": record["protocol"],
             "seed": record["seed"],
             **record["scores"],
             "silhouette": record["silhouette"],
             "seconds": sum(record["seconds"].values()),
+            "embedding_seconds": record["seconds"]["embedding"],
             "busy": record["machine"]["busy"],
             "agreement": record["seed_agreement"],
             "own": record["config"]["embedding"]["method"].partition("-")[0] in _OWN
             or record["config"]["clusterer"]["method"] == "scrae",
+            "embedding": record["config"]["embedding"]["method"],
+            "clusterer": record["config"]["clusterer"]["method"],
+            "n_latent": record["n_latent"],
+            "n_cells": record["data"]["n_cells"],
             "genes": _genes_of(record["config"]["embedding"]),
             "n_genes": record["config"]["embedding"].get("n_top_genes", 0),
         }

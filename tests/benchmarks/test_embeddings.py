@@ -25,7 +25,7 @@ def assert_principal_components(found, counts, genes):
 def test_pca_takes_all_genes_where_there_are_no_more_than_asked_for(sets):
     counts = read_counts(sets / "small.h5ad")
     dense = counts.X.toarray()
-    found = embeddings.pca(counts, seed=0, config=CONFIG, device="cpu")
+    found = embeddings.pca(counts, n_clusters=3, seed=0, config=CONFIG, device="cpu")
     assert found.facts == {"n_genes_used": 40}
     assert found.codes.shape == (60, 4)
     assert found.codes.dtype == np.float32
@@ -36,7 +36,7 @@ def test_pca_of_the_genes_that_scanpy_chooses(sets):
     counts = read_counts(sets / "small.h5ad")
     dense = counts.X.toarray()
     table = sc.pp.highly_variable_genes(counts, flavor="seurat_v3", n_top_genes=12, inplace=False)
-    found = embeddings.pca(counts, seed=0, config=CONFIG | {"n_top_genes": 12}, device="cpu")
+    found = embeddings.pca(counts, n_clusters=3, seed=0, config=CONFIG | {"n_top_genes": 12}, device="cpu")
     assert found.facts == {"n_genes_used": 12}
     assert_principal_components(found.codes, dense, table["highly_variable"].to_numpy())
 
@@ -46,7 +46,7 @@ def test_genes_of_two_cells_are_left_out(sets):
     x = counts.X.tolil()
     x[2:, 5] = 0
     counts.X = x.tocsr()
-    found = embeddings.pca(counts, seed=0, config=CONFIG, device="cpu")
+    found = embeddings.pca(counts, n_clusters=3, seed=0, config=CONFIG, device="cpu")
     assert found.facts == {"n_genes_used": 39}
 
 
@@ -55,4 +55,4 @@ def test_unknown_genes_are_an_error(sets):
     with pytest.raises(
         ScraeError, match=r"PreprocessConfig.gene_selection: expected one of .*, found 'best'"
     ):
-        embeddings.pca(counts, seed=0, config=CONFIG | {"genes": "best"}, device="cpu")
+        embeddings.pca(counts, n_clusters=3, seed=0, config=CONFIG | {"genes": "best"}, device="cpu")

@@ -18,7 +18,7 @@ def counts(sets):
 
 def test_scrae_embeds_every_cell_with_the_genes_and_epochs_of_the_config(counts):
     config = parse_method(SMALL).embedding_config
-    found = own.embed(counts, seed=0, config=config, device="cpu")
+    found = own.embed(counts, n_clusters=3, seed=0, config=config, device="cpu")
     assert found.codes.shape == (60, 3)
     assert found.codes.dtype == np.float32
     assert found.facts.keys() == {"n_genes_used", "train_seconds", "epochs", "best_epoch", "stopped_because"}
@@ -27,18 +27,21 @@ def test_scrae_embeds_every_cell_with_the_genes_and_epochs_of_the_config(counts)
 
 def test_the_seed_is_that_of_the_run(counts):
     config = parse_method(SMALL).embedding_config
-    codes = [own.embed(counts.copy(), seed=seed, config=config, device="cpu").codes for seed in (1, 1, 2)]
+    codes = [
+        own.embed(counts.copy(), n_clusters=3, seed=seed, config=config, device="cpu").codes
+        for seed in (1, 1, 2)
+    ]
     np.testing.assert_array_equal(codes[0], codes[1])
     assert not np.allclose(codes[0], codes[2])
 
 
 def test_codes_of_unseen_cells_after_every_epoch(counts):
     config = parse_method(SMALL).embedding_config
-    found = own.embed_each_epoch(counts.copy(), seed=5, config=config, device="cpu")
+    found = own.embed_each_epoch(counts.copy(), n_clusters=3, seed=5, config=config, device="cpu")
     assert np.unique(found.cells).size == 12
     assert [codes.shape for codes in found.codes] == [(12, 3)] * 4
     assert not np.allclose(found.codes[0], found.codes[3])
-    other = own.embed_each_epoch(counts.copy(), seed=6, config=config, device="cpu")
+    other = own.embed_each_epoch(counts.copy(), n_clusters=3, seed=6, config=config, device="cpu")
     assert set(other.cells) != set(found.cells)
 
 

@@ -19,7 +19,7 @@ from scrae.metrics import score
 CALLS: list[tuple[int, int]] = []
 
 
-def embed(counts, *, seed, config, device):
+def embed(counts, *, n_clusters, seed, config, device):
     """Ten genes of each type summed, plus noise by the seed; remembers each call as (cells, seed)."""
     CALLS.append((counts.n_obs, seed))
     sums = np.stack([np.asarray(counts.X[:, k : k + 10].sum(axis=1)).ravel() for k in (0, 10, 20)], axis=1)
@@ -67,7 +67,7 @@ def test_one_record_a_run_seeds_outermost_and_small_sets_first(settings):
 def test_a_record_holds_what_its_numbers_rest_on(settings, sets):
     record = next(run_quality(settings))
     whole = ad.read_h5ad(sets / "small.h5ad")
-    codes = embed(whole, seed=0, config={"noise": 60.0}, device="cpu").codes
+    codes = embed(whole, n_clusters=3, seed=0, config={"noise": 60.0}, device="cpu").codes
     clusters = KMeans(n_clusters=3, n_init=10, random_state=0).fit(codes).labels_
     expected = score(whole.obs["cell_type"], clusters)
     assert 0.1 < record["scores"]["nmi"] < 0.9
@@ -111,7 +111,7 @@ def test_seeds_are_compared_with_the_seeds_before(settings, sets):
     counts = ad.read_h5ad(sets / "small.h5ad")
     clusters = [
         KMeans(n_clusters=3, n_init=10, random_state=seed)
-        .fit(embed(counts, seed=seed, config={"noise": 60.0}, device="cpu").codes)
+        .fit(embed(counts, n_clusters=3, seed=seed, config={"noise": 60.0}, device="cpu").codes)
         .labels_
         for seed in range(3)
     ]
@@ -156,10 +156,10 @@ def test_a_run_needs_no_labels_at_all(settings, sets, tmp_path):
 
 
 def test_a_failure_is_told_and_the_rest_goes_on(settings, monkeypatch):
-    def fail_on_small(counts, *, seed, config, device):
+    def fail_on_small(counts, *, n_clusters, seed, config, device):
         if counts.n_obs == 60:
             raise RuntimeError("no loess for this set")
-        return embed(counts, seed=seed, config=config, device=device)
+        return embed(counts, n_clusters=n_clusters, seed=seed, config=config, device=device)
 
     failing = methods.EmbeddingMethod(embed=fail_on_small, defaults={"noise": 1.0}, code=lambda: "1")
     monkeypatch.setitem(methods.EMBEDDINGS, "sums", failing)
@@ -170,7 +170,7 @@ def test_a_failure_is_told_and_the_rest_goes_on(settings, monkeypatch):
 
 
 def test_codes_that_are_not_finite_are_a_failure(settings, monkeypatch):
-    def broken(counts, *, seed, config, device):
+    def broken(counts, *, n_clusters, seed, config, device):
         return embeddings.Embedding(np.full((counts.n_obs, 2), np.nan, np.float32), {})
 
     monkeypatch.setitem(
@@ -205,7 +205,7 @@ def test_the_paper_protocol_takes_the_best_epoch_of_each_score_on_unseen_cells(s
     truth = ad.read_h5ad(sets / "large.h5ad").obs["cell_type"].to_numpy()
     test_cells = np.arange(0, 90, 3)
 
-    def each_epoch(counts, *, seed, config, device):
+    def each_epoch(counts, *, n_clusters, seed, config, device):
         """Codes that split the types well, then at random, then into one type and the rest."""
         kind = np.searchsorted(["alpha", "beta", "gamma"], truth[test_cells]).astype(np.float32)
         noise = np.random.default_rng(seed).normal(size=(30, 1)).astype(np.float32)

@@ -1,0 +1,95 @@
+"""The denoising autoencoder with ZINB loss that scDeepCluster and scziDesk share (Tian et al. 2019, after DCA)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+from torch.optim import Optimizer
+
+from benchmarks.peers.common import ZINB, Cells, batches, zinb_nll
+from scrae.networks import Linear
+
+__all__ = ["DenoisingAutoencoder", "pretrain"]
+
+_LOG_MEANS = (math.log(1e-5), math.log(1e6))
+_THETAS = (1e-4, 1e4)
+
+
+class DenoisingAutoencoder(nn.Module):
+    """Standardised expression to a code and back to mean, dispersion and zero inflation of every count.
+
+    Parameters
+    ----------
+    n_genes, n_latent
+        Ends of the encoder.
+    layers
+        Hidden sizes of the encoder; the decoder has them backwards.
+    noise
+        Standard deviation of the Gaussian noise on the input and on every hidden layer before its ReLU.
+    generator
+        Draws the first weights.
+    """
+
+    def __init__(
+        self, n_genes: int, n_latent: int, layers: Sequence[int], noise: float, generator: Generator
+    ) -> None:
+        super().__init__()
+        there, back = [n_genes, *layers, n_latent], [n_latent, *reversed(layers)]
+        self.encoder = nn.ModuleList(Linear(i, o, generator) for i, o in pairwise(there))
+        self.decoder = nn.ModuleList(Linear(i, o, generator) for i, o in pairwise(back))
+        self.log_mean, self.dispersion, self.zero = (Linear(back[-1], n_genes, generator) for _ in range(3))
+        self.noise = noise
+
+    def encode(self, inputs: Tensor, generator: Generator | None = None) -> Tensor:
+        """Codes [cells, latent]; with a generator noise is added, without one nothing is drawn."""
+        *hidden, code = self.encoder
+        h = self._noisy(inputs, generator)
+        for layer in hidden:
+            h = functional.relu(self._noisy(layer(h), generator))
+        codes: Tensor = code(h)
+        return codes
+
+    def decode(self, codes: Tensor, size_factor: Tensor) -> ZINB:
+        """The ZINB of every count; its mean is scaled by the cell's size factor."""
+        h = codes
+        for layer in self.decoder:
+            h = functional.relu(layer(h))
+        mu = self.log_mean(h).clamp(*_LOG_MEANS).exp() * size_factor[:, None]
+        return ZINB(mu, functional.softplus(self.dispersion(h)).clamp(*_THETAS), self.zero(h))
+
+    def reconstruction_loss(self, cells: Cells, codes: Tensor, ridge: float) -> Tensor:
+        """Mean over all counts of minus log-likelihood, plus `ridge` times the squared share of inflation."""
+        zinb = self.decode(codes, cells.size_factor)
+        return zinb_nll(cells.counts, zinb).mean() + ridge * zinb.zi_logits.sigmoid().square().mean()
+
+    def _noisy(self, h: Tensor, generator: Generator | None) -> Tensor:
+        if generator is None or not self.noise:
+            return h
+        drawn = torch.randn(h.shape, generator=generator, device=h.device)
+        return h + self.noise * drawn
+
+
+def pretrain(
+    model: DenoisingAutoencoder,
+    cells: Cells,
+    optimizer: Optimizer,
+    *,
+    epochs: int,
+    batch_size: int,
+    ridge: float,
+    generator: Generator,
+) -> Iterator[None]:
+    """Fit the autoencoder alone; gives way after every epoch."""
+    for _ in range(epochs):
+        for index in batches(len(cells.counts), batch_size, generator):
+            part = cells.take(index)
+            loss = model.reconstruction_loss(part, model.encode(part.inputs, generator), ridge)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        yield
