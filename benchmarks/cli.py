@@ -38,6 +38,7 @@ app.add_typer(speed.app, name="speed")
 app.add_typer(prior.app, name="prior")
 app.add_typer(paper.app, name="paper")
 app.command()(scale.scale)
+app.command()(scale.scale_agreement)
 app.command()(scale.scale_table)
 
 

@@ -21,7 +21,15 @@ from scipy import sparse
 from benchmarks.records import Record, append, head, read
 from scrae.errors import ScraeError
 
-__all__ = ["Profiles", "draw", "read_profiles", "scale", "scale_table", "write_cells"]
+__all__ = [
+    "Profiles",
+    "draw",
+    "read_profiles",
+    "scale",
+    "scale_agreement",
+    "scale_table",
+    "write_cells",
+]
 
 _DENSITY = 0.05
 _DEPTH_SD = 0.3  # of the logarithm of a cell's depth
@@ -69,6 +77,63 @@ def scale(
         append(output, {**head("scale", threads=threads, device="cpu", busy=busy), **facts, **found})
         typer.echo(json.dumps(facts | found))
         file.unlink()
+
+
+def scale_agreement(
+    data: Annotated[Path, typer.Option(help='Folder of h5ad files: counts in X, types in obs["cell_type"].')],
+    model: Annotated[Path, typer.Option(help="Model folder of a run of `scale` over the same sets.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File of records (JSON lines) to add to.")],
+    cells: Annotated[int, typer.Option(help="How many cells.")] = 100_000,
+    samples: Annotated[str, typer.Option(help="Sizes of samples, comma separated.")] = "10000,50000",
+    sets: Annotated[str, typer.Option(help="Sets whose cells are the profiles.")] = "baron,zheng_facs",
+    n_genes: Annotated[int, typer.Option(min=2, help="Most frequent genes to make.")] = 20_000,
+    seed: Annotated[int, typer.Option(help="Of cells and clusters.")] = 1,
+    busy: Annotated[bool, typer.Option("--busy", help="Mark the seconds as not comparable.")] = False,
+) -> None:
+    """Cluster the codes of new cells all together and by samples, and record how far the two agree.
+
+    The second exact clustering, with another seed, says how far the exact one agrees with itself.
+    """
+    from anndata import AnnData
+
+    from scrae.graph import neighbours
+    from scrae.metrics import score
+    from scrae.tl import cluster
+
+    profiles = read_profiles([data / f"{name}.h5ad" for name in sets.split(",")], n_genes)
+    z, types = _codes(model, profiles, cells, seed)
+    adata, whole = AnnData(z, obsm={"X_scrae": z}), None
+    for size in (cells, cells, *map(int, samples.split(","))):
+        start = time.process_time()
+        rows = np.sort(np.random.default_rng(seed).permutation(cells)[:size])
+        if size < cells or whole is None:
+            graph = neighbours(z[rows])
+            graph.obs["cell"] = rows
+        again = size == cells and whole is not None
+        cluster(adata, n_clusters=len(set(types)), graph=graph, seed=seed + again)
+        found = adata.obs["scrae"].astype(str).to_numpy()
+        whole = found if whole is None else whole
+        facts = {"cells": cells, "sample": size, "again": again, "seed": seed + again, "sets": sets}
+        facts |= {"processor_seconds": round(time.process_time() - start, 1)}
+        facts |= {"nmi_with_exact": score(whole, found).nmi, "nmi_with_types": score(types, found).nmi}
+        append(output, {**head("scale-agreement", threads=1, device="cpu", busy=busy), **facts})
+        typer.echo(json.dumps(facts))
+
+
+def _codes(
+    model: Path, profiles: Profiles, n_cells: int, seed: int
+) -> tuple[NDArray[np.float32], NDArray[np.object_]]:
+    """Return codes of new cells [cells, latent] by a model of earlier ones, and their types [cells]."""
+    import scrae
+
+    trained = scrae.load(model)
+    columns = [int(name.removeprefix("gene")) for name in trained.genes]
+    rng, codes, types = np.random.default_rng(seed), [], []
+    for start in range(0, n_cells, _ROWS):
+        counts, of_block = draw(profiles, min(_ROWS, n_cells - start), rng)
+        codes.append(trained.encode(scrae.CountData(counts[:, columns], trained.genes)))
+        types.append(of_block)
+    return np.concatenate(codes), np.concatenate(types)
 
 
 def scale_table(files: Annotated[list[Path], typer.Argument(help="Files of records.")]) -> None:

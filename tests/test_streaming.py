@@ -179,7 +179,7 @@ class TestPlan:
         assert plan.streamed == streamed
         assert plan.fits
         assert sum(size for _, size in plan.parts) == plan.peak
-        assert (2 * GIB < plan.peak < 6 * GIB) if streamed else (30 * GIB < plan.peak < 40 * GIB)
+        assert (2 * GIB < plan.peak < 6 * GIB) if streamed else (40 * GIB < plan.peak < 45 * GIB)
 
     def test_says_what_is_held(self, large, free):
         free(8)

@@ -16,7 +16,7 @@ __all__ = ["MemoryPlan", "plan_memory"]
 
 _GIB = 2**30
 _LIBRARIES = int(0.8 * _GIB)
-_ENTRY_IN_MEMORY = 32
+_ENTRY_IN_MEMORY = 42
 """Bytes: counts and normalised values, and the copies of both that the filter makes. Measured: docs/scale.md."""
 _ENTRY_SELECTED = 20
 """Bytes: counts, normalised values, the training's own integers, and what is passing."""
