@@ -157,6 +157,18 @@ def test_genes_of_a_file_that_stays_on_disk(raw: Path, tmp_path: Path, more: tup
     assert "genes by nbumi." in tables["--backed"][1]
 
 
+def test_preprocess_of_a_file_that_stays_on_disk_leaves_the_selected_genes(raw: Path, tmp_path: Path) -> None:
+    options = ("--method", "seurat_v3", "--n-top-genes", 7, "--min-cells", 3)
+    for name, more in (("whole", ()), ("ours", ("--backed",))):
+        done = scrae("preprocess", raw, "-o", tmp_path / f"{name}.h5ad", *options, *more)
+        assert done.returncode == 0, done.stderr
+    ours, whole = (read_h5ad(tmp_path / f"{name}.h5ad") for name in ("ours", "whole"))
+    chosen = whole.var_names[whole.var["scrae_selected"]]
+    assert list(ours.var_names) == list(chosen)
+    assert abs(ours.layers["counts"] - whole[:, chosen].layers["counts"]).nnz == 0
+    assert "The counts were read block by block." in done.stdout
+
+
 def test_genes_of_a_file_are_chosen_by_some_methods_only(raw: Path, tmp_path: Path) -> None:
     done = scrae("genes", raw, "-o", tmp_path / "g.csv", "--method", "scmarker", "--backed")
     assert done.returncode == 1

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from anndata import AnnData
+from anndata import AnnData, read_h5ad
 from scipy import sparse
 
 import scrae
@@ -136,8 +136,13 @@ def test_an_unfiltered_matrix_is_refused_in_blocks_too(tmp_path):
 
 
 def test_what_cannot_be_read_in_blocks(file, tmp_path):
-    with pytest.raises(ScraeError, match=r"expected counts in a file .*, found them in memory"):
+    with pytest.raises(ScraeError, match=r"expected counts in a file .*, found counts in memory; open the"):
         pp.preprocess_backed(io.read(file))
+    if file.suffix == ".h5ad":
+        with pytest.raises(
+            ScraeError, match=r"found a backed AnnData, which would change its file; open the"
+        ):
+            pp.preprocess_backed(read_h5ad(file, backed="r"))
     with pytest.raises(ScraeError, match="scmarker needs the counts in memory, and these are in a file"):
         scrae.run(
             file,

@@ -70,10 +70,11 @@ def preprocess_backed(
     """
     check_options(method, n_top_genes, None, None)
     check_streams(method)
-    if not in_file(adata.X):
+    if adata.isbacked or not in_file(adata.X):
+        found = "a backed AnnData, which would change its file" if adata.isbacked else "counts in memory"
         raise ScraeError(
-            "preprocess_backed: expected counts in a file as scrae.io.open_backed gives them, found them in memory; "
-            "call scrae.pp.filter, normalize and select_genes"
+            f"preprocess_backed: expected counts in a file as scrae.io.open_backed gives them, found {found}; open the "
+            "file with scrae.io.open_backed, or call scrae.pp.filter, normalize and select_genes on counts in memory"
         )
     blocks = _filtered(adata, Filters(min_cells, min_genes, min_counts, max_mito))
     factor = _size_factor(adata, blocks)
