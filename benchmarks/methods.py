@@ -138,7 +138,12 @@ EMBEDDINGS: dict[str, EmbeddingMethod] = {
     "pca50": EmbeddingMethod(
         embed=embeddings.pca, defaults={**_GENES, "n_components": 50}, code=_version("scanpy")
     ),
-    "scvi": EmbeddingMethod(embed=embeddings.scvi, defaults={**_GENES, **_SCVI}, code=_version("scvi-tools")),
+    "scvi": EmbeddingMethod(
+        embed=embeddings.scvi,
+        defaults={**_GENES, **_SCVI},
+        code=_version("scvi-tools"),
+        each_epoch=embeddings.scvi_each_epoch,
+    ),
     "scrae": _own(preset("default")),
     "scrae-paper": _own(preset("paper")),
     "ae": _own(preset("default"), prior="none"),
