@@ -6,6 +6,7 @@ All that is compared runs interleaved in one process, so that a busy machine slo
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -149,6 +150,60 @@ def runs(
         shared = head("speed", threads=threads, device="cpu", busy=busy)
         append(output, {**shared, "what": "run", "set": name, "seconds": seconds})
         typer.echo(f"{name}: {seconds}")
+
+
+@app.command()
+def memory(
+    data: Data,
+    output: Output,
+    name: Set = "cao",
+    cells: Annotated[int, typer.Option(min=1, help="Cells, resampled from real ones.")] = 100_000,
+    genes: Annotated[int, typer.Option(min=2, help="Genes, the most expressed.")] = 2000,
+    threads: Threads = 2,
+) -> None:
+    """Measure the memory of an epoch and of all codes, beyond the libraries and the counts as a float32 matrix."""
+    import torch
+
+    from benchmarks.sets import read_counts
+    from scrae.config import ModelConfig, TrainConfig
+    from scrae.counts import CountData
+    from scrae.model import SCRAE
+    from scrae.train import fit
+
+    torch.set_num_threads(threads)
+    few = _most_expressed(read_counts(data / f"{name}.h5ad").X, genes)
+    warm, once = CountData(few[:256]), TrainConfig(max_epochs=1)
+    fit(SCRAE.for_data(warm, ModelConfig()), warm, once)  # what libraries load when first used
+    counts = _resampled(few, cells)
+    before, peak_before = _resident_mb()
+    ready = CountData(counts)
+    model = SCRAE.for_data(ready, ModelConfig())
+    fit(model, ready, once)
+    model.encode(ready)
+    after, peak = _resident_mb()
+    tensors = (ready.indptr, ready.indices, ready.values, ready.totals)
+    facts = {
+        "what": "memory",
+        "set": name,
+        "n_cells": cells,
+        "n_genes": genes,
+        "compact_mb": round(sum(t.nbytes for t in tensors) / 1e6, 1),
+        "matrix_mb": round(
+            sum(part.nbytes for part in (counts.data, counts.indices, counts.indptr)) / 1e6, 1
+        ),
+        "resident_mb": {"before": before, "after": after, "peak before": peak_before, "peak": peak},
+    }
+    append(output, {**head("speed", threads=threads, device="cpu", busy=False), **facts})
+    typer.echo(facts)
+
+
+def _resident_mb() -> tuple[float, float]:
+    """Resident memory of this process now, and at most so far, MB."""
+    status = Path("/proc/self/status").read_text()
+    now, most = (
+        int(re.search(rf"^{key}:\s+(\d+) kB", status, re.MULTILINE)[1]) for key in ("VmRSS", "VmHWM")
+    )
+    return round(now / 1000, 1), round(most / 1000, 1)
 
 
 @app.command()
