@@ -66,13 +66,14 @@ def run_and_tell(settings: Settings) -> int:
         if isinstance(result, tuple):
             failed += 1
             message = f"{place} failed {result[0]}: {type(result[1]).__name__}: {result[1]}"
-            console.print(message, style="red", markup=False)
+            console.print(message, style="red", markup=False, soft_wrap=True)
             continue
         scores, seconds = result["scores"], sum(result["seconds"].values())
         console.print(
             f"{place} {result['data']['name']:12} {result['method']:20} seed {result['seed']}  "
             f"NMI {scores['nmi']:.3f}  ARI {scores['ari']:.3f}  {seconds:7.1f} s",
             markup=False,
+            soft_wrap=True,
         )
     return failed
 

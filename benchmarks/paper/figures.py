@@ -30,7 +30,10 @@ def bars(frame: pd.DataFrame, metric: str, latent: tuple[int, ...]) -> Figure:
     sizes = [size for size in latent if size in set(frame["n_latent"])]
     figure = Figure(figsize=(10, 2.6 * max(1, len(sizes))), layout="constrained")
     for panel, size in zip(np.ravel(figure.subplots(max(1, len(sizes)), 1)), sizes, strict=False):
-        _grouped(panel, frame[frame["n_latent"] == size], "set", metric, systems_of(frame))
+        here = frame[frame["n_latent"] == size]
+        _grouped(
+            panel, here, "set", list(here.sort_values("n_cells")["set"].unique()), metric, systems_of(frame)
+        )
         panel.set_title(f"{size} latent dimensions", fontsize=9)
     _legend(figure)
     return figure
@@ -44,8 +47,8 @@ def selection_bars(frame: pd.DataFrame) -> Figure:
     sets = [name for name in plan.SELECTION_SETS if name in set(frame["set"])]
     figure = Figure(figsize=(10, 2.6 * max(1, len(sets))), layout="constrained")
     for panel, name in zip(np.ravel(figure.subplots(max(1, len(sets)), 1)), sets, strict=False):
-        here = frame[frame["set"] == name].assign(genes=lambda part: part["genes"].map(plan.SELECTIONS))
-        _grouped(panel, here, "genes", "nmi", systems_of(frame))
+        _grouped(panel, frame[frame["set"] == name], "genes", list(plan.SELECTIONS), "nmi", systems_of(frame))
+        panel.set_xticks(range(len(plan.SELECTIONS)), plan.SELECTIONS.values())
         panel.set_title(name, fontsize=9)
     _legend(figure)
     return figure
@@ -138,8 +141,9 @@ def projections(codes: NDArray[np.float32], labels: NDArray[np.object_], seed: i
     )
 
 
-def _grouped(panel: Axes, frame: pd.DataFrame, by: str, metric: str, systems: list[str]) -> None:
-    groups = list(dict.fromkeys(frame.sort_values("n_cells")[by]))
+def _grouped(
+    panel: Axes, frame: pd.DataFrame, by: str, groups: list[str], metric: str, systems: list[str]
+) -> None:
     width = 0.8 / max(1, len(systems))
     for i, system in enumerate(systems):
         scores = frame[frame["system"] == system].groupby(by)[metric].agg(["mean", "min", "max"])
@@ -149,7 +153,7 @@ def _grouped(panel: Axes, frame: pd.DataFrame, by: str, metric: str, systems: li
             scores["mean"],
             width,
             yerr=np.abs(scores[["min", "max"]].sub(scores["mean"], axis=0).to_numpy().T),
-            color=PALETTE[i],
+            color=PALETTE[list(plan.SYSTEMS).index(system)],  # the same in every figure
             label=system,
             error_kw={"lw": 0.7},
         )
