@@ -210,7 +210,12 @@ def _resident_mb() -> tuple[float, float]:
 def table(files: Annotated[list[Path], typer.Argument(help="Files of records.")]) -> None:
     """Print the records as Markdown."""
     records = [r for file in files for r in read(file) if r["kind"] == "speed"]
-    for what, rows in (("steps", _step_rows), ("growth", _growth_rows), ("run", _run_rows)):
+    for what, rows in (
+        ("steps", _step_rows),
+        ("growth", _growth_rows),
+        ("run", _run_rows),
+        ("memory", _memory_rows),
+    ):
         lines = [line for record in records if record["what"] == what for line in rows(record)]
         if lines:
             columns = list(dict.fromkeys(key for line in lines for key in line))
@@ -260,6 +265,11 @@ def _growth_rows(record: Record) -> Iterator[dict[str, object]]:
 
 def _run_rows(record: Record) -> Iterator[dict[str, object]]:
     yield {"set": record["set"], **{key: round(value, 1) for key, value in record["seconds"].items()}}
+
+
+def _memory_rows(record: Record) -> Iterator[dict[str, object]]:
+    sizes = {key: record[key] for key in ("set", "n_cells", "n_genes", "matrix_mb", "compact_mb")}
+    yield {**sizes, **{f"resident {key}, MB": value for key, value in record["resident_mb"].items()}}
 
 
 def _line(facts: dict[str, Any], found: dict[str, dict[str, float]]) -> str:
