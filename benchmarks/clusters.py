@@ -1,0 +1,142 @@
+"""`python -m benchmarks clusters`: which label-free choice of the number of clusters can be trusted.
+
+It works on codes that `python -m benchmarks quality` left in its cache.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmarks.records import Record, append, head, read
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from benchmarks.render import Table
+
+__all__ = ["app"]
+
+_CANDIDATES = range(2, 26)
+_DIGITS = 5
+
+app = typer.Typer(
+    help="Choose the number of clusters in many ways, and compare.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+
+@app.command()
+def study(
+    data: Annotated[Path, typer.Option(help='Folder of h5ad files: counts in X, types in obs["cell_type"].')],
+    quality: Annotated[Path, typer.Option(help="Records of the runs whose codes are in the cache.")],
+    cache: Annotated[Path, typer.Option(help="The cache of those runs.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File of records (JSON lines) to add to.")],
+    sets: Annotated[str, typer.Option(help="Names of sets, comma separated.")],
+    method: Annotated[str, typer.Option(help="The method of those runs.")] = "scrae-cluster",
+    seeds: Annotated[int, typer.Option(min=1, help="Take seeds 0 to this minus 1.")] = 2,
+    busy: Annotated[bool, typer.Option("--busy", help="Mark the seconds as not comparable.")] = False,
+) -> None:
+    """Compute every criterion for every number of clusters; one record a set and seed that has none yet."""
+    import numpy as np
+
+    from benchmarks.counting import curves, prepare
+    from benchmarks.sets import find_sets, read_labels
+
+    done = {(r["data"]["sha256"], r["seed"], r["code"]) for r in read(output)}
+    for one in find_sets(data, sets.split(",")):
+        runs = [r for r in read(quality) if r["method"] == method and r["data"]["sha256"] == one.sha256]
+        for run in sorted((r for r in runs if r["seed"] < seeds), key=lambda r: r["seed"]):
+            if (one.sha256, run["seed"], run["code"]) in done:
+                continue
+            case = prepare(np.load(_codes_file(cache, run)), _CANDIDATES, seed=run["seed"])
+            found = curves(case)
+            scores = _scores(read_labels(one.path), case.labels)
+            facts = {key: run[key] for key in ("data", "method", "seed", "code")}
+            facts |= {"candidates": list(case.labels), "curves": _rounded(found), "scores": _rounded(scores)}
+            append(output, head("clusters", threads=1, device="cpu", busy=busy) | facts)
+            print(f"{one.name:12} seed {run['seed']}")
+
+
+def _codes_file(cache: Path, run: Record) -> Path:
+    from benchmarks.run import codes_file
+    from scrae.errors import ScraeError
+
+    file = codes_file(cache, run["data"]["sha256"], run["config"]["embedding"], run["seed"], run["code"])
+    if not file.exists():
+        raise ScraeError(
+            f"expected the codes of {run['data']['name']} seed {run['seed']} in {cache}, found none"
+        )
+    return file
+
+
+def _scores(labels: np.ndarray, found: dict[int, np.ndarray]) -> dict[str, list[float]]:
+    """NMI and ARI at every number of clusters, and at the true one; labels are read here, when all is fixed."""
+    import pandas as pd
+
+    from scrae.metrics import score
+
+    known = pd.notna(labels)
+    scores = [score(labels[known], clusters[known]) for clusters in found.values()]
+    return {"nmi": [one.nmi for one in scores], "ari": [one.ari for one in scores]}
+
+
+def _rounded(values: dict[str, list[float]]) -> dict[str, list[float]]:
+    return {name: [round(value, _DIGITS) for value in row] for name, row in values.items()}
+
+
+@app.command()
+def table(
+    file: Annotated[Path, typer.Argument(help="File of records.")],
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+) -> None:
+    """Print what each rule chooses, its error in K, and the NMI and ARI that it loses against the true K."""
+    from rich.console import Console
+
+    from benchmarks import render
+
+    drawn = _table([record for record in read(file) if record["kind"] == "clusters"])
+    if markdown:
+        print(render.markdown(drawn))
+    else:
+        render.show(drawn, Console(highlight=False, width=240))
+
+
+def _table(records: list[Record]) -> Table:
+    import numpy as np
+
+    from benchmarks.counting import RULES
+    from benchmarks.render import Table
+
+    names = list(dict.fromkeys(record["data"]["name"] for record in records))
+    true = {record["data"]["name"]: record["data"]["n_types"] for record in records}
+    rows = []
+    for rule, choose in RULES.items():
+        chosen: dict[str, list[int]] = {name: [] for name in names}
+        lost = []
+        for record in records:
+            name, numbers = record["data"]["name"], record["candidates"]
+            place, at_true = choose(record["curves"]), numbers.index(true[name])
+            chosen[name].append(numbers[place])
+            lost.append([record["scores"][s][at_true] - record["scores"][s][place] for s in ("nmi", "ari")])
+        errors = [abs(np.log2(k / true[name])) for name in names for k in chosen[name]]
+        nmi, ari = np.mean(lost, axis=0)
+        numbers_of = [", ".join(map(str, chosen[name])) for name in names]
+        shown = [f"{np.mean(errors):.2f}", f"{nmi:+.3f}", f"{np.max(lost, axis=0)[0]:+.3f}", f"{ari:+.3f}"]
+        rows.append((float(nmi), [rule, *numbers_of, *shown]))
+    return Table(
+        title="Number of clusters without labels, and what is lost against the number of published types",
+        header=[
+            "rule",
+            *(f"{name} ({true[name]})" for name in names),
+            "error",
+            "NMI lost",
+            "at worst",
+            "ARI lost",
+        ],
+        rows=[row for _, row in sorted(rows, key=lambda row: row[0])],
+        note="One number a seed. Error: mean of |log2(K / types)|, 1 being a factor of two. Negative losses are gains.",
+    )
