@@ -5,6 +5,7 @@ It works on codes that `python -m benchmarks quality` left in its cache.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,25 +39,35 @@ def study(
     sets: Annotated[str, typer.Option(help="Names of sets, comma separated.")],
     method: Annotated[str, typer.Option(help="The method of those runs.")] = "scrae-cluster",
     seeds: Annotated[int, typer.Option(min=1, help="Take seeds 0 to this minus 1.")] = 2,
+    criteria: Annotated[str | None, typer.Option(help="Only these groups, comma separated.")] = None,
     busy: Annotated[bool, typer.Option("--busy", help="Mark the seconds as not comparable.")] = False,
 ) -> None:
-    """Compute every criterion for every number of clusters; one record a set and seed that has none yet."""
+    """Compute every criterion for every number of clusters; one record for what a set and seed have none of yet."""
     import numpy as np
 
-    from benchmarks.counting import curves, prepare
+    from benchmarks.counting import CRITERIA, prepare
     from benchmarks.sets import find_sets, read_labels
 
-    done = {(r["data"]["sha256"], r["seed"], r["code"]) for r in read(output)}
+    wanted = criteria.split(",") if criteria else list(CRITERIA)
+    done = {(r["data"]["sha256"], r["seed"], r["code"], name) for r in read(output) for name in r["criteria"]}
     for one in find_sets(data, sets.split(",")):
         runs = [r for r in read(quality) if r["method"] == method and r["data"]["sha256"] == one.sha256]
         for run in sorted((r for r in runs if r["seed"] < seeds), key=lambda r: r["seed"]):
-            if (one.sha256, run["seed"], run["code"]) in done:
+            todo = [n for n in wanted if (one.sha256, run["seed"], run["code"], n) not in done]
+            if not todo:
                 continue
             case = prepare(np.load(_codes_file(cache, run)), _CANDIDATES, seed=run["seed"])
-            found = curves(case)
+            found: dict[str, list[float]] = {}
+            for name in todo:
+                found |= CRITERIA[name](case)
             scores = _scores(read_labels(one.path), case.labels)
             facts = {key: run[key] for key in ("data", "method", "seed", "code")}
-            facts |= {"candidates": list(case.labels), "curves": _rounded(found), "scores": _rounded(scores)}
+            facts |= {
+                "criteria": todo,
+                "candidates": list(case.labels),
+                "curves": _rounded(found),
+                "scores": _rounded(scores),
+            }
             append(output, head("clusters", threads=1, device="cpu", busy=busy) | facts)
             print(f"{one.name:12} seed {run['seed']}")
 
@@ -65,7 +76,8 @@ def _codes_file(cache: Path, run: Record) -> Path:
     from benchmarks.run import codes_file
     from scrae.errors import ScraeError
 
-    file = codes_file(cache, run["data"]["sha256"], run["config"]["embedding"], run["seed"], run["code"])
+    facts = {"embedding": run["config"]["embedding"], "protocol": "label-free"}
+    file = codes_file(cache, sha256=run["data"]["sha256"], seed=run["seed"], code=run["code"], **facts)
     if not file.exists():
         raise ScraeError(
             f"expected the codes of {run['data']['name']} seed {run['seed']} in {cache}, found none"
@@ -91,18 +103,35 @@ def _rounded(values: dict[str, list[float]]) -> dict[str, list[float]]:
 @app.command()
 def table(
     file: Annotated[Path, typer.Argument(help="File of records.")],
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    sets: Annotated[str | None, typer.Option(help="Only these sets, comma separated.")] = None,
+    into: Annotated[
+        Path | None, typer.Option(help="Write Markdown into this page, between its marks, and print nothing.")
+    ] = None,
 ) -> None:
     """Print what each rule chooses, its error in K, and the NMI and ARI that it loses against the true K."""
     from rich.console import Console
 
     from benchmarks import render
 
-    drawn = _table([record for record in read(file) if record["kind"] == "clusters"])
-    if markdown:
-        print(render.markdown(drawn))
+    merged: dict[tuple[str, int], Record] = {}
+    for record in read(file):
+        first = merged.setdefault((record["data"]["sha256"], record["seed"]), record)
+        first["curves"] |= record["curves"]
+    wanted = sets.split(",") if sets else [record["data"]["name"] for record in merged.values()]
+    drawn = _table([record for record in merged.values() if record["data"]["name"] in wanted])
+    if into is not None:
+        into.write_text(render.insert(into.read_text(), [drawn]))
     else:
         render.show(drawn, Console(highlight=False, width=240))
+
+
+def _lacks(choose: Callable[[dict[str, list[float]]], int], curves: dict[str, list[float]]) -> bool:
+    """Whether a record lacks the curves that a rule reads: not every criterion was computed for every set."""
+    try:
+        choose(curves)
+    except KeyError:
+        return True
+    return False
 
 
 def _table(records: list[Record]) -> Table:
@@ -115,6 +144,8 @@ def _table(records: list[Record]) -> Table:
     true = {record["data"]["name"]: record["data"]["n_types"] for record in records}
     rows = []
     for rule, choose in RULES.items():
+        if any(_lacks(choose, record["curves"]) for record in records):
+            continue
         chosen: dict[str, list[int]] = {name: [] for name in names}
         lost = []
         for record in records:

@@ -15,11 +15,11 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score, silhouette_score
 from sklearn.mixture import GaussianMixture
 
-from scrae.clustering import kmeans
+from scrae.clustering import choose_n_clusters, kmeans
 from scrae.graph import leiden_at, neighbours, smoothed
 from scrae.stability import stability
 
-__all__ = ["RULES", "Case", "Curves", "curves", "prepare"]
+__all__ = ["CRITERIA", "RULES", "Case", "Curves", "prepare"]
 
 Curves = dict[str, list[float]]
 
@@ -64,14 +64,6 @@ def prepare(codes: NDArray[np.float32], candidates: Iterable[int], *, seed: int)
     sample = np.random.default_rng(seed).permutation(len(codes))[:_SAMPLE]
     z = codes.astype(np.float64)
     return Case(z=z, graph=graph, points=points, labels=labels, sample=sample, seed=seed)
-
-
-def curves(case: Case) -> Curves:
-    """One value a candidate of every criterion; larger is better."""
-    found: Curves = {}
-    for criterion in (_silhouettes, _indices, _modularity, _mixtures, _gap, _eigengap, _parts, _leiden):
-        found |= criterion(case)
-    return found
 
 
 def _silhouettes(case: Case) -> Curves:
@@ -166,6 +158,28 @@ def _leiden(case: Case) -> Curves:
     return {"leiden_at_1": [float(k == nearest) for k in case.labels]}
 
 
+def _default(case: Case) -> Curves:
+    """The package's choice: BIC of the default clusters as Gaussians, mean over parts of the cells."""
+    candidates = list(case.labels)
+    found = choose_n_clusters(case.z, seed=case.seed, smoothed=case.points, candidates=candidates)
+    assert found.candidates.tolist() == candidates  # no set is so small
+    return {"bic_clusters": found.values.tolist()}
+
+
+CRITERIA: dict[str, Callable[[Case], Curves]] = {
+    "silhouettes": _silhouettes,
+    "indices": _indices,
+    "modularity": _modularity,
+    "mixtures": _mixtures,
+    "gap": _gap,
+    "eigengap": _eigengap,
+    "parts": _parts,
+    "leiden": _leiden,
+    "default": _default,
+}
+"""Name → curves, one value a candidate; larger is better."""
+
+
 def _best(name: str) -> Callable[[Curves], int]:
     return lambda found: int(np.argmax(found[name]))
 
@@ -189,6 +203,7 @@ def _published_gap(found: Curves) -> int:
 
 
 RULES: dict[str, Callable[[Curves], int]] = {
+    "BIC of the default clusters on parts of the cells (the default)": _best("bic_clusters"),
     "silhouette on the codes": _best("silhouette"),
     "silhouette on the averaged codes": _best("silhouette_averaged"),
     "silhouette of plain K-means": _best("silhouette_plain"),
@@ -199,8 +214,8 @@ RULES: dict[str, Callable[[Curves], int]] = {
     "Calinski-Harabasz": _best("calinski_harabasz"),
     "Davies-Bouldin": _best("davies_bouldin"),
     "modularity": _best("modularity"),
-    "BIC, full covariances": _best("bic_full"),
-    "BIC, diagonal covariances": _best("bic_diag"),
+    "BIC of a Gaussian mixture, full covariances": _best("bic_full"),
+    "BIC of a Gaussian mixture, diagonal covariances": _best("bic_diag"),
     "gap": _published_gap,
     "eigengap": _best("eigengap"),
     "largest K with ARI ≥ .9 on parts of the cells": _last_above("parts", 0.9),

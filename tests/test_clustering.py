@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import adjusted_rand_score, silhouette_score
+from scipy import stats
+from sklearn.metrics import adjusted_rand_score
 
-from scrae.clustering import choose_n_clusters, gmm, kmeans
+from scrae.clustering import _bic, choose_n_clusters, gmm, kmeans
 from scrae.errors import ScraeError
 
 SIZES = [15, 60, 30, 45]
@@ -79,22 +80,64 @@ def test_more_clusters_than_cells_or_codes():
 
 
 @pytest.mark.usefixtures("global_randomness_untouched")
-def test_the_number_of_clusters_is_where_the_silhouette_peaks():
+def test_the_number_of_clusters_is_where_bic_peaks():
     z = codes()
     found = choose_n_clusters(z, seed=0, candidates=[2, 3, 4, 5, 8])
     assert found.n_clusters == 4
-    assert found.criterion == "mean silhouette"
+    assert found.criterion == "BIC"
     assert found.candidates.tolist() == [2, 3, 4, 5, 8]
     assert found.values.argmax() == 2
-    assert found.values[2] == pytest.approx(silhouette_score(z, TYPES), rel=1e-6)
-    np.testing.assert_array_equal(
-        choose_n_clusters(z, seed=0, candidates=[2, 3, 4, 5, 8]).values, found.values
-    )
+    assert found.parts.tolist() == [4] * 5
+    again = choose_n_clusters(z, seed=0, candidates=[2, 3, 4, 5, 8])
+    np.testing.assert_array_equal(again.values, found.values)
+
+
+def test_groups_of_other_shapes_are_found_on_smoothed_codes():
+    """What is clustered and what is judged can differ: here the clustered points are the groups' middles."""
+    rng, kind = np.random.default_rng(1), np.repeat([0, 1, 2, 3], 200)
+    corners = np.array([[0, 0], [5, 0], [0, 5], [5, 5]])
+    z = corners[kind] + 1.5 * rng.standard_normal((800, 2))
+    middles = corners[kind] + 1e-3 * rng.standard_normal((800, 2))
+    assert choose_n_clusters(z, seed=0, smoothed=middles).n_clusters == 4
+    elsewhere = corners[rng.permutation(kind)] + 1e-3 * rng.standard_normal((800, 2))
+    assert (
+        choose_n_clusters(z, seed=0, smoothed=elsewhere).n_clusters == 2
+    )  # clusters that say nothing of the codes
+
+
+def test_bic_against_scipy_s_densities():
+    rng = np.random.default_rng(4)
+    z, labels = rng.normal(size=(90, 3)) @ rng.normal(size=(3, 3)), np.repeat([0, 1, 2], [50, 35, 5])
+    z[labels == 1] += 4
+    pooled = sum(np.cov(z[labels == k].T, bias=True) * (labels == k).sum() for k in range(3)) / 90
+    density = np.zeros(90)
+    for k in range(3):
+        members = z[labels == k]
+        n = len(members)
+        covariance = (n * np.cov(members.T, bias=True) + 3 * pooled) / (n + 3)
+        density += n / 90 * stats.multivariate_normal(members.mean(axis=0), covariance).pdf(z)
+    n_parameters = 2 + 3 * 3 + 3 * 6  # weights, means, covariances
+    expected = (np.log(density).sum() - n_parameters / 2 * np.log(90)) / 90
+    assert _bic(z, labels) == pytest.approx(expected, rel=1e-3)  # a ridge of a ten-thousandth is in it
+
+
+def test_codes_without_groups_leave_the_parts_apart_or_at_the_edge():
+    z = np.random.default_rng(0).standard_normal((400, 5)).astype(np.float32)
+    found = choose_n_clusters(z, seed=1)
+    assert found.n_clusters == 2  # one Gaussian is best, and two are the fewest
+    assert set(found.parts.tolist()) == {2}
+
+
+def test_a_dimension_that_carries_nothing_does_no_harm():
+    z = np.c_[codes(), np.full(len(TYPES), 7.0)]
+    assert choose_n_clusters(z, seed=0).n_clusters == 4
+    tiny = choose_n_clusters(1e-20 * codes(), seed=0)
+    assert np.isfinite(tiny.values).all()
 
 
 def test_candidates_that_cannot_be_are_left_out():
     found = choose_n_clusters(codes()[[0, 20, 21, 80, 110]], seed=0, candidates=range(1, 26))
-    assert found.candidates.tolist() == [2, 3, 4]
+    assert found.candidates.tolist() == [2, 3]  # a part has four cells
     assert found.n_clusters == found.candidates[found.values.argmax()]
 
 

@@ -96,8 +96,8 @@ def facts(n_genes: int, n_clusters: int, counts: csr_matrix) -> dict[str, Any]:
         },
         "train": {"best_epoch": BEST_EPOCH, "epochs": N_EPOCHS, "stopped_because": STOPPED},
         "clusters": {
-            "n_clusters": n_clusters, "method": "kmeans", "criterion": "mean silhouette", "candidates": candidates,
-            "values": 0.6 - 0.03 * np.abs(candidates - n_clusters),
+            "n_clusters": n_clusters, "method": "kmeans", "criterion": "BIC", "candidates": candidates,
+            "values": 0.6 - 0.03 * np.abs(candidates - n_clusters), "parts": np.full(5, n_clusters),
         },
         "stability": {
             "repeats": 3, "share": 0.8, "n_cells": counts.shape[0], "ari": np.array([0.9, 0.95, 1.0]),

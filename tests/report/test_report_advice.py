@@ -70,7 +70,7 @@ def test_clusters_that_collapsed(run):
 
 def test_the_number_of_clusters_at_the_edge(run):
     clusters(run, [200, 200])
-    run.adata.uns["scrae"]["clusters"] |= {"n_clusters": 2}
+    run.adata.uns["scrae"]["clusters"] |= {"n_clusters": 2, "parts": [2, 2]}
     assert advice(run) == [
         "The chosen number of clusters, 2, is at the edge of those tried (2 to 12). "
         "Set it yourself if you expect another."

@@ -70,3 +70,18 @@ def test_a_number_that_is_none_counts_as_none(run):
     view = firm_view(run)
     assert view["parts"]["mean"] == 0
     assert {row["verdict"] for row in view["rows"]} == {"not stable"}
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ([5, 5, 6], "The choice is firm: 3 random parts of the cells alone would give 5, 5 and 6."),
+        ([4, 5, 5], "The choice is rough: 3 random parts of the cells alone would give 4, 5 and 5."),
+        ([5, 9, 5], "The choice is unsure: 3 random parts of the cells alone would give 5, 9 and 5."),
+    ],
+)
+def test_how_sure_the_number_is(run, parts, words):
+    run.adata.uns["scrae"]["clusters"]["parts"] = np.array(parts)
+    assert words in render(run)
+    told = "The number of clusters is unsure: parts of the cells alone would give 5 to 9. See “Number of clusters”."
+    assert (told in advice(run)) == (max(parts) == 9)

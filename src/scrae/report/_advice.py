@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from scrae.pl._colors import category_column
 from scrae.report._firm import DOUBTFUL, cluster_stability
+from scrae.report._method import ROUGH, how_far
 from scrae.report._run import Run
 
 __all__ = ["advice"]
@@ -84,15 +85,21 @@ def _collapsed_clusters(run: Run) -> list[str]:
 
 
 def _number_of_clusters(run: Run) -> list[str]:
-    clusters = run.part("clusters")
+    clusters, sentences = run.part("clusters"), []
     candidates = np.atleast_1d(np.asarray(clusters.get("candidates", ()), dtype=np.float64))
     chosen = clusters.get("n_clusters")
     if len(candidates) > 1 and chosen is not None and float(chosen) in (candidates.min(), candidates.max()):
-        return [
+        sentences.append(
             f"The chosen number of clusters, {int(chosen)}, is at the edge of those tried "
             f"({candidates.min():.0f} to {candidates.max():.0f}). Set it yourself if you expect another."
-        ]
-    return []
+        )
+    parts = np.atleast_1d(np.asarray(clusters.get("parts", ()), dtype=np.int64))
+    if chosen is not None and len(parts) and how_far(int(chosen), parts.tolist()) > ROUGH:
+        sentences.append(
+            f"The number of clusters is unsure: parts of the cells alone would give {parts.min()} to {parts.max()}. "
+            "See “Number of clusters”."
+        )
+    return sentences
 
 
 def _small_clusters(run: Run) -> list[str]:

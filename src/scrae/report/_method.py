@@ -16,11 +16,14 @@ from scrae.report._content import duration
 from scrae.report._run import Run
 from scrae.report._scale import number
 
-__all__ = ["gene_view", "k_view", "quality_view", "record_view", "training_view"]
+__all__ = ["FIRM", "ROUGH", "gene_view", "how_far", "k_view", "quality_view", "record_view", "training_view"]
 
 CRITERIA = {
+    "BIC": "BIC (how well one Gaussian a cluster describes the codes, less what its parameters cost; in nats a cell)",
     "mean silhouette": "the mean silhouette width (how much nearer a cell is to its own cluster than to the next)",
 }
+FIRM, ROUGH = 1.2, 1.5
+"""How many times more or fewer clusters than chosen a part of the cells may give."""
 METHODS = {
     "gmm": "a mixture of Gaussians on the latent codes",
     "kmeans": "K-means on the latent codes",
@@ -54,7 +57,30 @@ def k_view(run: Run) -> dict[str, Any] | None:
         summary=f"{criterion} for {candidates.min():.0f} to {candidates.max():.0f} clusters; {k} was chosen.",
     )  # fmt: skip
     pairs = [(f"{c:.0f}", number(v), int(c) == k) for c, v in zip(candidates, values, strict=True)]
-    return {"k": k, "method": method, "criterion": words, "plot": plot, "pairs": pairs}
+    parts = np.atleast_1d(np.asarray(clusters.get("parts", ()), dtype=np.int64)).tolist()
+    sure = _how_sure(k, parts) if parts else None
+    return {"k": k, "method": method, "criterion": words, "plot": plot, "pairs": pairs, "sure": sure}
+
+
+def how_far(k: int, parts: list[int]) -> float:
+    """Return how many times more or fewer clusters than ``k`` a part gives at most."""
+    return max(max(parts) / k, k / min(parts))
+
+
+def _how_sure(k: int, parts: list[int]) -> str:
+    """Say how far random parts of the cells agree on the number."""
+    listed = f"{', '.join(map(str, parts[:-1]))} and {parts[-1]}"
+    if how_far(k, parts) <= FIRM:
+        return f"The choice is firm: {len(parts)} random parts of the cells alone would give {listed}."
+    if how_far(k, parts) <= ROUGH:
+        return (
+            f"The choice is rough: {len(parts)} random parts of the cells alone would give {listed}. "
+            "Look at the markers before you trust that two clusters are different, or that one is whole."
+        )
+    return (
+        f"The choice is unsure: {len(parts)} random parts of the cells alone would give {listed}. "
+        "The data does not say how many clusters there are; choose by what you want to tell apart."
+    )
 
 
 def training_view(run: Run) -> dict[str, Any] | None:

@@ -64,7 +64,7 @@ def cluster(
         graph = neighbours(adata, use_rep=use_rep, seed=seed)
     sample = sample_of(len(z), MOST, seed=seed) if graph is None else graph.obs["cell"].to_numpy()
     everyone, z = z, z[sample]
-    points = smoothed(graph) if method == "smoothed" and graph is not None else z
+    points = z if graph is None else smoothed(graph)
     if resolution is not None and graph is not None:
         labels = by_size(leiden_at(graph, resolution, seed=seed))
         facts["resolution"] = resolution

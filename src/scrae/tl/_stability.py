@@ -30,6 +30,7 @@ _MOST = 20_000
 _SHARE = 0.8
 _STARTS = 3
 _AGAIN = "X_scrae_again"
+_SEEDS = 2**32  # that there are
 
 
 def stability(
@@ -128,7 +129,8 @@ def train_again(
     """
     train_config = train_config or TrainConfig()
     codes = {}
-    for seed in range(train_config.seed + 1, train_config.seed + 1 + times):
+    for step in range(1, times + 1):
+        seed = (train_config.seed + step) % _SEEDS
         config = replace(train_config, seed=seed)
         train(adata, model_config, config, device=device, key_added=_AGAIN, on_epoch=on_epoch)
         codes[seed] = adata.obsm.pop(_AGAIN)
