@@ -103,7 +103,7 @@ def _rounded(values: dict[str, list[float]]) -> dict[str, list[float]]:
 @app.command()
 def table(
     file: Annotated[Path, typer.Argument(help="File of records.")],
-    sets: Annotated[str | None, typer.Option(help="Only these sets, comma separated.")] = None,
+    apart: Annotated[str, typer.Option(help="Sets for a table of their own, comma separated.")] = "",
     into: Annotated[
         Path | None, typer.Option(help="Write Markdown into this page, between its marks, and print nothing.")
     ] = None,
@@ -117,12 +117,14 @@ def table(
     for record in read(file):
         first = merged.setdefault((record["data"]["sha256"], record["seed"]), record)
         first["curves"] |= record["curves"]
-    wanted = sets.split(",") if sets else [record["data"]["name"] for record in merged.values()]
-    drawn = _table([record for record in merged.values() if record["data"]["name"] in wanted])
+    aside = [record for record in merged.values() if record["data"]["name"] in apart.split(",")]
+    first = [record for record in merged.values() if record not in aside]
+    drawn = [_table(records) for records in (first, aside) if records]
     if into is not None:
-        into.write_text(render.insert(into.read_text(), [drawn]))
-    else:
-        render.show(drawn, Console(highlight=False, width=240))
+        into.write_text(render.insert(into.read_text(), drawn))
+        return
+    for one in drawn:
+        render.show(one, Console(highlight=False, width=240))
 
 
 def _lacks(choose: Callable[[dict[str, list[float]]], int], curves: dict[str, list[float]]) -> bool:

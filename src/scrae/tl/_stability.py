@@ -93,9 +93,11 @@ def _again(
             return kmeans(z[cells], most, seed=seed, n_init=_STARTS)
         joined = np.asarray(graph.obsp["connectivities"][cells][:, cells].sum(axis=1)).ravel() > 0
         part, labels = graph[cells[joined]].copy(), np.full(len(cells), -1)
+        if not joined.any():
+            return labels
         if facts["method"] == "leiden":
             labels[joined] = leiden_at(part, float(facts["resolution"]), seed=seed)
-        elif joined.any():
+        else:
             points = smoothed(part)
             most = min(n_clusters, len(np.unique(points, axis=0)))
             labels[joined] = kmeans(points, most, seed=seed, n_init=_STARTS)
