@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 from dataclasses import replace
 from pathlib import Path
 
@@ -118,6 +119,36 @@ def test_a_run_gives_the_same_bits(tmp_path):
     np.testing.assert_array_equal(model.encode(scrae.tl.count_data(written)), ours.obsm["X_scrae"])
 
 
+def test_scratch_files_hold_the_same_and_train_the_same_bits(tmp_path):
+    cells().write_h5ad(tmp_path / "cells.h5ad")
+    folder, prepared = tmp_path / "scratch", []
+    folder.mkdir()
+    for scratch in (folder, None):
+        adata = io.open_backed(tmp_path / "cells.h5ad")
+        pipeline.preprocess(adata, SMALL.preprocess, scratch=scratch)
+        scrae.tl.train(adata, SMALL.model, SMALL.train)
+        prepared.append(adata)
+    assert list(folder.iterdir()) == []  # they have no names
+    ours, other = prepared
+    for mine, others in ((ours.layers["counts"], other.layers["counts"]), (ours.X, other.X)):
+        for part in ("data", "indices"):
+            np.testing.assert_array_equal(getattr(mine, part), getattr(others, part))
+            assert (is_mapped(getattr(mine, part)), is_mapped(getattr(others, part))) == (True, False)
+    data = scrae.tl.count_data(ours)  # reads the same memory, not a copy
+    assert data.indices.data_ptr() == ours.layers["counts"].indices.ctypes.data
+    np.testing.assert_array_equal(ours.obsm["X_scrae"], other.obsm["X_scrae"])
+    with pytest.raises(ScraeError, match=r"none: scratch files could not be written: No such file"):
+        pipeline.preprocess(
+            io.open_backed(tmp_path / "cells.h5ad"), SMALL.preprocess, scratch=tmp_path / "none"
+        )
+
+
+def is_mapped(array):
+    while array is not None and not isinstance(array, mmap.mmap):
+        array = getattr(array, "base", None)
+    return array is not None
+
+
 def test_an_unfiltered_matrix_is_refused_in_blocks_too(tmp_path):
     counts = np.zeros((300, 50), dtype=np.float32)
     counts[:, 0] = 1
@@ -194,10 +225,30 @@ class TestPlan:
             "1.1 GiB)."
         )
 
+    def test_what_is_not_stated_is_not_planned(self, monkeypatch, free):
+        free(0.1)
+        plan = self.plan()
+        assert (plan.streamed, plan.fits, plan.parts) == (False, True, ())
+        assert "do not state how much they hold" in str(plan)
+        assert self.plan(backed=True).streamed
+
+    def test_the_selected_genes_go_to_the_disk_where_they_do_not_fit(self, large, free):
+        free(4)
+        plan = self.plan()
+        assert plan.streamed
+        assert plan.on_disk == 16 * 2 * 10**8
+        assert 2.5 * GIB < plan.peak < 3 * GIB
+        assert (
+            "block by block, those of the selected genes in 3.0 GiB of scratch files; about 2.8 GiB"
+            in str(plan)
+        )
+        free(8)
+        assert self.plan().on_disk == 0
+
     def test_too_little_is_an_error_with_what_to_do(self, large, free, monkeypatch):
-        free(3)
+        free(2)
         with pytest.raises(
-            ScraeError, match=r"expected about 5\.9 GiB of memory, found 3\.0 GiB free; model fewer"
+            ScraeError, match=r"expected about 2\.8 GiB of memory, found 2\.0 GiB free; model fewer"
         ):
             self.plan()
         with pytest.raises(ScraeError, match=r"let the counts stay in their file \(--backed\), or free some"):

@@ -22,7 +22,7 @@ from .checkpoint import save
 from .config import PreprocessConfig, Settings, to_dict
 from .errors import ScraeError, ScraeWarning
 from .model import SCRAE
-from .plan import plan_memory
+from .plan import MemoryPlan, plan_memory
 from .source import source_of_anndata, source_of_files
 from .train import TRAINING_FILE, Checkpoint, Epoch
 
@@ -58,12 +58,12 @@ class Silent:
         """Say nothing."""
 
 
-def preprocess(adata: AnnData, config: PreprocessConfig) -> None:
+def preprocess(adata: AnnData, config: PreprocessConfig, *, scratch: Path | None = None) -> None:
     """Filter, normalise and select genes, in place; of counts in a file only the selected genes are left."""
     settings = asdict(config)
     method, n_top_genes = settings.pop("gene_selection"), settings.pop("n_top_genes")
     if io.in_file(adata.X):
-        pp.preprocess_backed(adata, method=method, n_top_genes=n_top_genes, **settings)
+        pp.preprocess_backed(adata, method=method, n_top_genes=n_top_genes, scratch=scratch, **settings)
         return
     pp.filter(adata, **settings)
     pp.normalize(adata)
@@ -79,6 +79,7 @@ def analyse(
     check_seeds: int = 0,
     device: str = "cpu",
     checkpoint: Checkpoint | None = None,
+    scratch: Path | None = None,
     progress: Progress | None = None,
 ) -> tuple[SCRAE, dict[str, float]]:
     """Take counts to codes, clusters, scores and pictures' coordinates, in place.
@@ -90,6 +91,7 @@ def analyse(
     also_2d : train a second model with two latent dimensions into ``obsm["X_scrae_2d"]``.
     check_seeds : train so many models more, with the next seeds, and compare their clusters (:func:`tl.agreement`).
     checkpoint : where the training is kept while it runs (that of the second model beside it); None = nowhere.
+    scratch : for counts in a file, see :func:`pp.preprocess_backed`; None = those of the selected genes fit in memory.
 
     Returns
     -------
@@ -98,7 +100,7 @@ def analyse(
     clock = _Clock(progress or Silent())
     seed = settings.train.seed
     with clock.stage("preprocess"):
-        preprocess(adata, settings.preprocess)
+        preprocess(adata, settings.preprocess, scratch=scratch)
     with clock.stage("train"):
         model = tl.train(
             adata,
@@ -188,10 +190,15 @@ def run(
             warnings.simplefilter("always", ScraeWarning)
             if isinstance(inputs, AnnData):
                 progress.stage("read")
+                scratch = None
                 adata, source = inputs, source_of_anndata(inputs, title)
             else:
                 paths = [Path(p) for p in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
-                adata = _read(paths, settings.preprocess, layer, transpose, backed, progress)
+                plan = plan_memory(paths, settings.preprocess, layer=layer, backed=backed)
+                progress.say(str(plan))
+                progress.stage("read")
+                adata = _read(paths, plan, settings.preprocess.min_counts, layer, transpose)
+                scratch = folder if plan.on_disk else None
                 source = source_of_files(paths)
             source |= {"n_cells": adata.n_obs, "n_genes": adata.n_vars}
             _check_label_key(adata, label_key)
@@ -204,6 +211,7 @@ def run(
                 check_seeds=check_seeds,
                 device=device,
                 checkpoint=checkpoint,
+                scratch=scratch,
                 progress=progress,
             )
         _pass_on(adata, caught)
@@ -214,23 +222,14 @@ def run(
 
 
 def _read(
-    paths: list[Path],
-    config: PreprocessConfig,
-    layer: str | None,
-    transpose: bool,
-    backed: bool | None,
-    progress: Progress,
+    paths: list[Path], plan: MemoryPlan, min_counts: int | None, layer: str | None, transpose: bool
 ) -> AnnData:
-    """Say what will be held in memory, and read the counts, or open the file that they stay in."""
-    if backed and transpose:
+    """Read the counts, or open the file that they stay in."""
+    if not plan.streamed:
+        return io.read(paths, layer=layer, min_counts=min_counts, transpose=transpose)
+    if transpose:
         raise ScraeError("--backed reads h5ad and zarr, and --transpose is for csv and tsv: leave one out")
-    plan = plan_memory(paths, config, layer=layer, backed=backed)
-    if plan is not None:
-        progress.say(str(plan))
-    progress.stage("read")
-    if backed or (plan is not None and plan.streamed):
-        return io.open_backed(paths[0], layer=layer)
-    return io.read(paths, layer=layer, min_counts=config.min_counts, transpose=transpose)
+    return io.open_backed(paths[0], layer=layer)
 
 
 def resolve_device(name: str) -> str:

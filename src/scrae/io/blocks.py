@@ -22,6 +22,7 @@ from scrae.io.check import _from_dense, _from_sparse
 from scrae.io.foreign import reading
 from scrae.io.hdf5 import _refuse_missing_chunks, _refuse_pickles
 from scrae.io.names import clean_names, note, some
+from scrae.io.scratch import gathered
 from scrae.io.slots import _IN_ORDER, _refuse_other_features
 
 __all__ = ["CountBlocks", "in_file", "open_backed"]
@@ -109,13 +110,20 @@ class CountBlocks:
             counts = counts if self.cells is None else counts[self.cells[start:stop]]
             yield counts if self.genes is None else counts[:, self.genes]
 
-    def to_memory(self) -> sparse.csr_matrix:
-        """Return all blocks as one matrix, csr_matrix of integers [cells, genes]."""
-        blocks = list(self)
-        data = np.concatenate([block.data for block in blocks])
-        indices = np.concatenate([block.indices for block in blocks])
-        lengths = np.concatenate([np.diff(block.indptr) for block in blocks])
-        ends = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    def gather(self, scratch: Path | None = None) -> sparse.csr_matrix:
+        """Return all blocks as one matrix, csr_matrix of int32 [cells, genes].
+
+        `scratch` is a folder for unnamed files that hold it in place of the memory; None: it is in memory.
+        """
+        lengths: list[NDArray[np.int32]] = []
+
+        def parts() -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+            for block in self:
+                lengths.append(np.diff(block.indptr))
+                yield block.data, block.indices
+
+        data, indices = gathered(parts(), (np.int32, np.int32), scratch)
+        ends = np.concatenate([[0], np.cumsum(np.concatenate(lengths), dtype=np.int64)])
         return sparse.csr_matrix((data, indices, ends), shape=self.shape)
 
     def _starts(self) -> NDArray[np.int64]:

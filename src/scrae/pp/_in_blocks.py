@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +40,7 @@ def preprocess_backed(
     min_genes: int = 1,
     min_counts: int | None = None,
     max_mito: float | None = None,
+    scratch: Path | None = None,
 ) -> None:
     """Filter, normalise and select genes of counts in a file, and bring those of the selected genes into memory.
 
@@ -55,6 +57,9 @@ def preprocess_backed(
         As for `scrae.pp.select_genes`.
     min_cells, min_genes, min_counts, max_mito
         As for `scrae.pp.filter`.
+    scratch
+        A folder for files without a name that hold the counts and values of the selected genes, where these too are
+        larger than the memory; they are gone when `adata` is. None: they are held in memory.
 
     Raises
     ------
@@ -81,11 +86,11 @@ def preprocess_backed(
     select(adata, Cells(blocks, None, factor), method, n_top_genes, None, None)
     adata.uns["scrae"]["genes"] = adata.var[_RANKING].copy()
     chosen = adata.var["scrae_selected"].to_numpy(dtype=bool)
-    counts = blocks.only(genes=chosen).to_memory()
+    counts = blocks.only(genes=chosen).gather(scratch)
     n_genes = adata.n_vars
     adata._inplace_subset_var(chosen)
     adata.layers["counts"] = counts
-    adata.X = _normalize.log_normalised(counts, factor)
+    adata.X = _normalize.log_normalised(counts, factor, scratch=scratch)
     note(
         adata,
         f"The counts were read block by block. Of {n_genes} genes the {adata.n_vars} selected ones are here; "

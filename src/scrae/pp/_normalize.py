@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from anndata import AnnData
@@ -12,6 +13,7 @@ from scipy import sparse
 
 from scrae.io import note
 from scrae.io.names import forget, some
+from scrae.io.scratch import gathered
 from scrae.pp._counts import counts_of
 
 __all__ = ["log_normalised", "normalize", "record", "size_factors"]
@@ -50,14 +52,23 @@ def normalize(adata: AnnData) -> None:
     record(adata, found)
 
 
-def log_normalised(counts: sparse.csr_matrix, factor: NDArray[np.float64]) -> sparse.csr_matrix:
-    """Return log1p(counts / factor [cells]), csr_matrix float32 of the same form, made some cells at a time."""
-    values = np.empty(counts.nnz, dtype=np.float32)
-    for start in range(0, counts.shape[0], _ROWS):
-        ends = counts.indptr[start : start + _ROWS + 1]
-        part = slice(ends[0], ends[-1])
-        values[part] = np.log1p(counts.data[part] / np.repeat(factor[start : start + _ROWS], np.diff(ends)))
-    return sparse.csr_matrix((values, counts.indices.copy(), counts.indptr.copy()), shape=counts.shape)
+def log_normalised(
+    counts: sparse.csr_matrix, factor: NDArray[np.float64], *, scratch: Path | None = None
+) -> sparse.csr_matrix:
+    """Return log1p(counts / factor [cells]), csr_matrix float32 of the same form, made some cells at a time.
+
+    `scratch` is a folder for unnamed files that hold it in place of the memory; None: it is in memory.
+    """
+
+    def parts() -> Iterator[tuple[NDArray[np.float32], NDArray[Any]]]:
+        for start in range(0, counts.shape[0], _ROWS):
+            ends = counts.indptr[start : start + _ROWS + 1]
+            part = slice(ends[0], ends[-1])
+            values = np.log1p(counts.data[part] / np.repeat(factor[start : start + _ROWS], np.diff(ends)))
+            yield values.astype(np.float32), counts.indices[part]
+
+    values, indices = gathered(parts(), (np.float32, counts.indices.dtype), scratch)
+    return sparse.csr_matrix((values, indices, counts.indptr.copy()), shape=counts.shape)
 
 
 class SizeFactors(NamedTuple):
