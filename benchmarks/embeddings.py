@@ -104,11 +104,19 @@ def pca(counts: AnnData, *, n_clusters: int, seed: int, config: dict[str, Any], 
     return Embedding(chosen.obsm["X_pca"].astype(np.float32), {"n_genes_used": int(genes.sum())})
 
 
-def scvi(counts: AnnData, *, n_clusters: int, seed: int, config: dict[str, Any], device: str) -> Embedding:
+def scvi(
+    counts: AnnData,
+    *,
+    n_clusters: int,
+    seed: int,
+    config: dict[str, Any],
+    device: str,
+    batch_key: str | None = None,
+) -> Embedding:
     """The mean latent of scVI at scvi-tools' defaults, with its own heuristic for the number of epochs."""
     del n_clusters
     genes = choose_genes(counts, config["genes"], config["n_top_genes"])
-    model = _scvi_model(counts[:, genes].copy(), seed, config)
+    model = _scvi_model(counts[:, genes].copy(), seed, config, batch_key)
     start = perf_counter()
     _scvi_train(model, config, device, callbacks=[])
     seconds = round(perf_counter() - start, 3)
@@ -140,11 +148,11 @@ def scvi_each_epoch(
     return EpochCodes(test, codes, {"n_genes_used": int(genes.sum()), "epochs": len(codes)})
 
 
-def _scvi_model(counts: AnnData, seed: int, config: dict[str, Any]) -> Any:
+def _scvi_model(counts: AnnData, seed: int, config: dict[str, Any], batch_key: str | None = None) -> Any:
     import scvi as scvi_tools  # takes 15 s, and only the bench extra has it
 
     scvi_tools.settings.seed = seed
-    scvi_tools.model.SCVI.setup_anndata(counts)
+    scvi_tools.model.SCVI.setup_anndata(counts, batch_key=batch_key)
     return scvi_tools.model.SCVI(
         counts,
         n_hidden=config["n_hidden"],

@@ -39,7 +39,7 @@ def config_of(settings: Settings) -> dict[str, Any]:
     """All that shapes the codes, in one flat dict; filters of cells are not in it, since all cells count."""
     genes = {key: getattr(settings.preprocess, key) for key in ("min_cells", "gene_selection", "n_top_genes")}
     train = to_dict(settings.train)
-    del train["seed"]
+    del train["seed"], train["batch_weight"]  # no batches there
     return {**genes, **to_dict(settings.model), **train}
 
 
@@ -58,13 +58,27 @@ def _fingerprint() -> str:
 _CODE = _fingerprint()  # now: someone may change a file while runs go on with what was loaded
 
 
-def embed(counts: AnnData, *, n_clusters: int, seed: int, config: dict[str, Any], device: str) -> Embedding:
+def embed(
+    counts: AnnData,
+    *,
+    n_clusters: int,
+    seed: int,
+    config: dict[str, Any],
+    device: str,
+    batch_key: str | None = None,
+) -> Embedding:
     """Embed by `tl.train`, as `scrae run` does, but without dropping a cell."""
     del n_clusters
     prepare(counts, _part(PreprocessConfig, config))
     facts: dict[str, Any] = {"n_genes_used": int(counts.var["scrae_selected"].sum())}
     start = perf_counter()
-    tl.train(counts, _part(ModelConfig, config), _part(TrainConfig, {**config, "seed": seed}), device=device)
+    tl.train(
+        counts,
+        _part(ModelConfig, config),
+        _part(TrainConfig, {**config, "seed": seed}),
+        batch_key=batch_key,
+        device=device,
+    )
     facts["train_seconds"] = round(perf_counter() - start, 3)
     trained = counts.uns["scrae"]["train"]
     facts |= {key: trained[key] for key in ("epochs", "best_epoch", "stopped_because")}

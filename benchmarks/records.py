@@ -36,6 +36,7 @@ _PACKAGES = (
     "scikit-misc",
     "torch",
     "scvi-tools",
+    "scib-metrics",
 )
 
 

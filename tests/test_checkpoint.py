@@ -301,3 +301,30 @@ def test_a_place_that_cannot_be_written(tmp_path: Path):
     (tmp_path / "model" / "weights.safetensors").mkdir(parents=True)
     with pytest.raises(ScraeError, match=r"^save: cannot write the model to .*/model: .*directory"):
         save(SCRAE(GENES, config()), tmp_path / "model")
+
+
+def batched() -> CountData:
+    counts = np.random.default_rng(3).poisson(2.0, (40, len(GENES)))
+    return CountData(counts, GENES, batch_names=("Ünï 1", "2"), batch_codes=np.arange(40) % 2)
+
+
+def test_the_batches_come_back(tmp_path: Path):
+    model = SCRAE.for_data(batched(), config(), seed=4)
+    save(model, tmp_path)
+    again = load(tmp_path)
+    assert again.batch_names == ("Ünï 1", "2")
+    assert again.library_mean.shape == (2,)
+    assert again.held_out_loss(batched(), torch.arange(40)) == model.held_out_loss(
+        batched(), torch.arange(40)
+    )
+    rewrite(tmp_path, lambda c: c.update(batch_names=["1", 2]))
+    assert refused(tmp_path) == "config.json: expected a list of names batch_names, found ['1', 2]"
+
+
+def test_a_folder_of_before_there_were_batches_is_read(folder: Path):
+    codes = load(folder).encode(data())
+    rewrite(folder, lambda c: c.__delitem__("batch_names"))
+    assert refused(folder) == "config.json: expected a list of names batch_names, found None"
+    rewrite(folder, lambda c: c.update(format=2))
+    assert load(folder).batch_names == ()
+    np.testing.assert_array_equal(load(folder).encode(data()), codes)

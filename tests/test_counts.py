@@ -182,3 +182,27 @@ def test_a_thinned_batch_keeps_each_molecule_with_probability_one_half():
     np.testing.assert_allclose(pairs, [0.25, 0.5, 0.25], atol=0.03)
     again = batch.thinned(torch.Generator().manual_seed(3))
     assert torch.equal(again.nonzeros.value, thinned.nonzeros.value)
+
+
+def test_the_batches_of_the_cells_come_along():
+    data = CountData(DENSE, batch_names=("x", "y", "z"), batch_codes=np.array([2, 0, 0, 1], dtype=np.int8))
+    assert data.batch_names == ("x", "y", "z")
+    batch = data.batch(torch.tensor([3, 0, 0]))
+    assert batch.batch_code.tolist() == [1, 2, 2]
+    assert batch.thinned(torch.Generator().manual_seed(0)).batch_code.tolist() == [1, 2, 2]
+    assert CountData(DENSE).batch(torch.tensor([3])).batch_code is None
+
+
+@pytest.mark.parametrize(
+    ("codes", "found"),
+    [
+        (None, "NoneType"),
+        (np.array([0, 1, 2, 0]), r"ndarray of shape \(4,\)"),
+        (np.array([0, -1, 0, 1]), "ndarray"),
+        (np.array([0, 1, 1]), r"ndarray of shape \(3,\)"),
+        (np.array([0.0, 1.0, 1.0, 0.0]), r"ndarray of shape \(4,\) and type float64"),
+    ],
+)
+def test_batches_that_do_not_fit_are_refused(codes: Any, found: str):
+    with pytest.raises(ScraeError, match=f"the place of each of 4 cells' batch among 2 names, found {found}"):
+        CountData(DENSE, batch_names=("x", "y"), batch_codes=codes)

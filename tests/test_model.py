@@ -232,3 +232,36 @@ def test_encoding_and_losses_draw_nothing_global():
     model.train().autoencoder_losses(data.batch(ALL), Generator().manual_seed(0))
     model.sample_prior(4, Generator().manual_seed(0))
     model.held_out_loss(data, ALL)
+
+
+def test_each_batch_has_its_own_prior_of_the_library_size():
+    codes = np.arange(len(COUNTS)) % 2
+    data = CountData(COUNTS, batch_names=("a", "b"), batch_codes=codes)
+    model = SCRAE.for_data(data, config())
+    log_library = np.log(np.maximum(COUNTS.sum(axis=1), 1))
+    for code in range(2):
+        part = log_library[codes == code]
+        assert float(model.library_mean[code]) == pytest.approx(part.mean(), rel=1e-6)
+        assert float(model.library_var[code]) == pytest.approx(part.var(), rel=1e-6)
+    mean, var = model.library_prior(data.batch(torch.tensor([4, 1, 2])))
+    assert torch.equal(mean, model.library_mean[[0, 1, 0]])
+    assert torch.equal(var, model.library_var[[0, 1, 0]])
+    assert not torch.equal(mean[0], mean[1])
+
+
+def test_a_batch_without_cells_is_refused():
+    data = CountData(COUNTS, batch_names=("a", "b", "c"), batch_codes=np.arange(len(COUNTS)) % 2)
+    with pytest.raises(ScraeError, match="expected cells of every batch, found none of 'c'"):
+        SCRAE.for_data(data, config())
+
+
+def test_the_codes_do_not_depend_on_the_batch():
+    parts = [
+        CountData(COUNTS, batch_names=("a", "b"), batch_codes=(np.arange(len(COUNTS)) + i) % 2)
+        for i in (0, 1)
+    ]
+    model = SCRAE.for_data(parts[0], config())
+    codes = model.encode(parts[0])
+    np.testing.assert_array_equal(codes, model.encode(parts[1]))
+    np.testing.assert_array_equal(codes, model.encode(CountData(COUNTS)))
+    assert model.held_out_loss(parts[0], ALL) != model.held_out_loss(parts[1], ALL)

@@ -63,6 +63,18 @@ def test_sparse_rows_give_what_dense_ones_give_and_the_same_gradients(dtype: tor
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
+def test_the_batch_stands_beside_the_code():
+    rng = seeded(5)
+    decoder, critic = Decoder(6, 3, (4,), LEAK, 0.0, True, rng, 2), Critic(3, (5,), LEAK, rng, 2)
+    z, one_hot = torch.randn(7, 3, generator=rng), torch.eye(2)[[0, 1, 1, 0, 1, 0, 0]]
+    both = np.hstack([z.numpy(), one_hot.numpy()])
+    share, logits, _ = slow.decode(both, slow.weights_of(decoder), LEAK)
+    found, found_logits = decoder(z, one_hot=one_hot)
+    close(found.softmax(dim=1), share)
+    close(found_logits, logits)
+    close(critic(z, one_hot), slow.criticise(both, slow.weights_of(critic), LEAK))
+
+
 def test_without_zero_inflation_there_are_no_logits():
     decoder = Decoder(6, 3, (4,), LEAK, 0.0, False, seeded())
     assert decoder(torch.zeros(2, 3))[1] is None
@@ -73,15 +85,17 @@ def test_dispersion_is_one_free_value_a_gene():
     assert Decoder(6, 3, (4,), LEAK, 0.0, True, seeded()).log_theta.shape == (6,)
 
 
+@pytest.mark.parametrize("n_batches", [0, 3])
 @pytest.mark.parametrize("layers", [(), (8,), (8, 6)])
-def test_the_critic_s_input_gradient_is_autograd_s(layers: tuple[int, ...]):
+def test_the_critic_s_input_gradient_is_autograd_s(layers: tuple[int, ...], n_batches: int):
     rng = seeded(3)
-    critic = Critic(4, layers, LEAK, rng)
+    critic = Critic(4, layers, LEAK, rng, n_batches)
     for parameter in critic.parameters():
         torch.nn.init.normal_(parameter, generator=rng)  # biases too, so that slopes differ from cell to cell
     z = torch.randn(50, 4, generator=rng, requires_grad=True)
-    (expected,) = torch.autograd.grad(critic(z).sum(), z, create_graph=True)
-    found = critic.input_gradient(z)
+    one_hot = torch.eye(n_batches)[torch.arange(50) % n_batches] if n_batches else None
+    (expected,) = torch.autograd.grad(critic(z, one_hot).sum(), z, create_graph=True)
+    found = critic.input_gradient(z, one_hot)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
     weights = [p for name, p in critic.named_parameters() if name.endswith("weight")]
     of_found = torch.autograd.grad((found.norm(dim=1) - 1).square().mean(), weights)

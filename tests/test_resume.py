@@ -192,7 +192,7 @@ def test_other_data_is_refused(kept: Checkpoint):
     counts = cells(60, 15, seed=4)
     counts[59, 14] += 1
     with pytest.raises(
-        ScraeError, match=r"^resume: the training began with other counts or genes; give what"
+        ScraeError, match=r"^resume: the training began with other counts, genes or batches; give what"
     ):
         run(settings(), kept, data=CountData(counts))
 
@@ -204,7 +204,11 @@ def test_the_fingerprint_sees_counts_genes_and_shape():
         (counts, genes), (counts[::-1], genes), (counts, genes[::-1]), (counts, None), (counts[:-1], genes),
         (np.vstack([counts, 0 * counts[:1]]), genes),
     )}  # fmt: skip
-    assert len(seen) == 6
+    seen |= {
+        fingerprint(CountData(counts, genes, batch_names=names, batch_codes=np.arange(60) % n))
+        for names, n in (("ab", 2), ("ac", 2), ("ab", 1))
+    }
+    assert len(seen) == 9
     assert fingerprint(CountData(counts, genes)) == fingerprint(CountData(counts.astype(float), genes))
 
 

@@ -28,6 +28,9 @@ from scrae.step import Optimizers, training_step
 from scrae.train import Epoch, FitResult, fit
 
 DATA = CountData(cells(60, 15, seed=4))
+BATCHED = CountData(
+    cells(60, 15, seed=4), batch_names=("a", "b", "c"), batch_codes=np.arange(60) ** 2 % 11 % 3
+)
 
 
 def model_config(**changes: Any) -> ModelConfig:
@@ -108,7 +111,10 @@ def double_precision() -> Iterator[None]:
     ],
     ids=str,
 )
-def test_steps_follow_the_slow_twin(prior_update: str, thinning: bool, changes: dict[str, Any]):
+@pytest.mark.parametrize("data", [DATA, BATCHED], ids=["one batch", "three batches"])
+def test_steps_follow_the_slow_twin(
+    data: CountData, prior_update: str, thinning: bool, changes: dict[str, Any]
+):
     config = train_config(
         prior_update=prior_update,
         prior_weight=0.7,
@@ -117,8 +123,8 @@ def test_steps_follow_the_slow_twin(prior_update: str, thinning: bool, changes: 
         library_kl_weight=0.3,
         thinning=thinning,
     )
-    model = SCRAE.for_data(DATA, model_config(**changes), seed=1).double()
-    before, optimizers, batches = weights(model), Optimizers.of(model, config), list(DATA.batches(13))
+    model = SCRAE.for_data(data, model_config(**changes), seed=1).double()
+    before, optimizers, batches = weights(model), Optimizers.of(model, config), list(data.batches(13))
     with double_precision():
         expected = slow.train(model, batches, config, Generator().manual_seed(8))
         rng = Generator().manual_seed(8)
@@ -543,3 +549,13 @@ def test_thinning_hides_half_of_the_molecules_from_the_encoder_only():
     _, with_thinning = fitted(model_config(), train_config(thinning=True))
     _, without = fitted(model_config(), train_config(thinning=False))
     assert (with_thinning.history["reconstruction"] != without.history["reconstruction"]).all()
+
+
+def test_data_of_other_batches_is_refused():
+    model = SCRAE.for_data(BATCHED, model_config())
+    with pytest.raises(
+        ScraeError, match=r"^fit: expected the model's batches \('a', 'b', 'c'\), found \(\)$"
+    ):
+        fit(model, DATA, train_config())
+    with pytest.raises(ScraeError, match="expected the batch of each cell, since the model was trained with"):
+        model.held_out_loss(DATA, torch.arange(9))

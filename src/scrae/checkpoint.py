@@ -11,13 +11,15 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
+from .checks import show
 from .config import ModelConfig, from_dict, to_dict
 from .errors import ScraeError
 from .model import SCRAE
 
 __all__ = ["load", "save"]
 
-_OLDEST, _FORMAT = 2, 2  # format 1 had the weights of linear layers the other way round
+_OLDEST, _FORMAT = 2, 3
+"""Format 1 had the weights of linear layers the other way round; format 3 brought the names of batches."""
 _ADDED: dict[str, tuple[int, Any]] = {}
 """Settings that came after the oldest format: the format that brought each, and what models did before it.
 
@@ -44,7 +46,12 @@ def save(model: SCRAE, folder: str | Path) -> None:
     path = Path(folder)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        config = {"format": _FORMAT, "n_genes": len(model.genes), "model": to_dict(model.config)}
+        config = {
+            "format": _FORMAT,
+            "n_genes": len(model.genes),
+            "batch_names": list(model.batch_names),
+            "model": to_dict(model.config),
+        }
         (path / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         (path / "genes.txt").write_text("".join(f"{gene}\n" for gene in model.genes), encoding="utf-8")
         weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
@@ -61,20 +68,20 @@ def load(folder: str | Path, *, device: torch.device | str = "cpu") -> SCRAE:
     ScraeError : a missing, foreign or damaged file; the message names it.
     """
     path = Path(folder)
-    config, n_genes = _read_config(path / "config.json")
+    config, n_genes, batch_names = _read_config(path / "config.json")
     genes = _read_text(path / "genes.txt", _LARGEST_GENES).split("\n")[:-1]
     if len(genes) != n_genes:
         raise ScraeError(
             f"{path / 'genes.txt'}: expected {n_genes} genes, as config.json says, found {len(genes)}"
         )
     with torch.device("meta"):  # shapes alone: memory is taken only for weights that are really there
-        model = SCRAE(genes, config)
+        model = SCRAE(genes, config, batch_names=batch_names)
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     model.load_state_dict(_read_weights(path / "weights.safetensors", shapes), assign=True)
     return model.to(device).eval()
 
 
-def _read_config(path: Path) -> tuple[ModelConfig, int]:
+def _read_config(path: Path) -> tuple[ModelConfig, int, list[str]]:
     text = _read_text(path, _LARGEST_CONFIG)
     try:
         content: Any = json.loads(text)
@@ -97,13 +104,16 @@ def _read_config(path: Path) -> tuple[ModelConfig, int]:
         settings = {name: old for name, (since, old) in _ADDED.items() if number < since} | settings
     if not isinstance(n_genes, int) or isinstance(n_genes, bool) or n_genes < 1:
         raise ScraeError(f"{path}: expected a positive whole number n_genes, found {n_genes!r}")
+    batches: Any = content.get("batch_names") if number >= 3 else []
+    if not isinstance(batches, list) or not all(isinstance(name, str) for name in batches):
+        raise ScraeError(f"{path}: expected a list of names batch_names, found {show(batches)}")
     try:
         config = from_dict(ModelConfig, settings)
     except ScraeError as error:
         raise ScraeError(f"{path}: {error}") from error
     if missing := sorted(to_dict(config).keys() - settings.keys()):
         raise ScraeError(f"{path}: expected every setting of the model, found none for {missing[0]!r}")
-    return config, n_genes
+    return config, n_genes, batches
 
 
 def _read_text(path: Path, largest: int) -> str:

@@ -140,6 +140,8 @@ class TrainConfig:
     weight_decay : decoupled (AdamW), for encoder and decoder.
     prior_weight : λ of eq. 3. ``joint``: factor of the encoder's adversarial loss beside the reconstruction.
         ``separate``: factor of the learning rate of the encoder's own adversarial optimiser.
+    batch_weight : λ in place of ``prior_weight`` where the model has batches: the critic then compares batch by batch,
+        and a stronger pull makes the codes forget the batch.
     prior_update : one optimiser and one encoder pass (``joint``), or the encoder's adversarial loss with an
         optimiser and an encoder pass of its own (``separate``, as the paper's algorithm reads).
     n_critic : critic updates per update of generator and encoder.
@@ -160,6 +162,7 @@ class TrainConfig:
     schedule: Schedule = "cosine"
     weight_decay: float = 0.0
     prior_weight: float = 1.0
+    batch_weight: float = 10.0
     prior_update: PriorUpdate = "joint"
     n_critic: int = 5
     gradient_penalty_weight: float = 10.0
@@ -172,7 +175,14 @@ class TrainConfig:
     def __post_init__(self) -> None:
         check_types(self)
         at_least(self, batch_size=1, max_epochs=1, n_critic=1, patience=1)
-        at_least(self, weight_decay=0, prior_weight=0, gradient_penalty_weight=0, library_kl_weight=0)
+        at_least(
+            self,
+            weight_decay=0,
+            prior_weight=0,
+            batch_weight=0,
+            gradient_penalty_weight=0,
+            library_kl_weight=0,
+        )
         between(
             self,
             learning_rate=(0.0, 1.0),
@@ -264,6 +274,7 @@ def preset(name: str) -> Settings:
                 adversarial_learning_rate=9e-5,
                 prior_update="separate",
                 prior_weight=1e-3,
+                batch_weight=1e-2,
                 library_kl_weight=0.1,
                 validation_fraction=0.0,
                 patience=None,

@@ -24,12 +24,17 @@ _LARGEST = 2**31 - 1
 
 
 class Batch(NamedTuple):
-    """Some cells, by their nonzero counts, cell after cell; ``start`` is where each one's begin, and their number."""
+    """Some cells, by their nonzero counts, cell after cell; ``start`` is where each one's begin, and their number.
+
+    ``batch_code`` is the experimental batch of each cell, None where the data names none. (Elsewhere in this package
+    a batch is a minibatch, unless it has a name, a code or a key.)
+    """
 
     nonzeros: Nonzeros
     start: Int[Tensor, " cells_plus_1"]
     total: Float[Tensor, " cells"]
     n_genes: int
+    batch_code: Int[Tensor, " cells"] | None = None
 
     @property
     def log_library(self) -> Float[Tensor, " cells"]:
@@ -61,15 +66,23 @@ class CountData:
     ----------
     counts : [cells, genes] matrix of whole numbers >= 0: any scipy sparse format or a NumPy array.
     genes : name of each column; None = "0", "1", ...
+    batch_names : names of the experimental batches; () = the cells are of one.
+    batch_codes : the place of each cell's batch in ``batch_names``, whole numbers [cells]; None without names.
     device : where the tensors live and batches are made.
 
     Raises
     ------
-    ScraeError : not a matrix, an empty one, values that are no counts, or genes that do not fit it.
+    ScraeError : not a matrix, an empty one, values that are no counts, or genes or batches that do not fit it.
     """
 
     def __init__(
-        self, counts: Any, genes: Sequence[str] | None = None, *, device: torch.device | str = "cpu"
+        self,
+        counts: Any,
+        genes: Sequence[str] | None = None,
+        *,
+        batch_names: Sequence[str] = (),
+        batch_codes: Any = None,
+        device: torch.device | str = "cpu",
     ) -> None:
         matrix = _as_csr(counts)
         self.genes = tuple(map(str, range(matrix.shape[1]) if genes is None else genes))
@@ -77,6 +90,9 @@ class CountData:
             raise ScraeError(
                 f"CountData: expected {matrix.shape[1]} gene names, one a column, found {len(self.genes)}"
             )
+        self.batch_names = tuple(batch_names)
+        codes = _checked_codes(batch_codes, len(self.batch_names), matrix.shape[0])
+        self.batch_codes = None if codes is None else torch.as_tensor(codes, device=device)
         largest = int(matrix.data.max(initial=0))
         dtype = next(d for d in (np.uint8, np.int16, np.int32) if largest <= np.iinfo(d).max)
         self.indptr = torch.as_tensor(matrix.indptr.astype(np.int64), device=device)
@@ -116,7 +132,8 @@ class CountData:
         position = torch.arange(0, len(rows) * self.n_genes, self.n_genes, device=cell.device)
         position = position.index_select(0, cell).add_(gene)
         nonzeros = Nonzeros(position, cell, gene, value.float(), self._log_factorial(value))
-        return Batch(nonzeros, start, self.totals[rows].float(), self.n_genes)
+        code = None if self.batch_codes is None else self.batch_codes[rows]
+        return Batch(nonzeros, start, self.totals[rows].float(), self.n_genes, code)
 
     def batches(
         self,
@@ -178,6 +195,22 @@ def _as_csr(counts: Any) -> sp.csr_matrix:
         matrix.eliminate_zeros()
     _check(matrix)
     return matrix
+
+
+def _checked_codes(codes: Any, n_batches: int, n_cells: int) -> np.ndarray | None:
+    if codes is None and not n_batches:
+        return None
+    found = np.asarray([] if codes is None else codes)
+    if (
+        found.shape != (n_cells,)
+        or found.dtype.kind not in "iu"
+        or not ((found >= 0) & (found < n_batches)).all()
+    ):
+        raise ScraeError(
+            f"CountData: expected the place of each of {n_cells} cells' batch among {n_batches} names, found "
+            f"{_describe(codes)}"
+        )
+    return found.astype(np.int64)
 
 
 def _describe(counts: Any) -> str:

@@ -19,7 +19,9 @@ Scalar = Float[Tensor, ""]
 Values = Float[Tensor, " cells"]
 
 
-def library_kl(mean: Values, log_var: Values, prior_mean: Scalar, prior_var: Scalar) -> Values:
+def library_kl(
+    mean: Values, log_var: Values, prior_mean: Scalar | Values, prior_var: Scalar | Values
+) -> Values:
     """KL( N(mean, exp(log_var)) || N(prior_mean, prior_var) ) of each cell's log library size (eq. 11)."""
     return 0.5 * (prior_var.log() - log_var + (log_var.exp() + (mean - prior_mean) ** 2) / prior_var - 1)
 
@@ -58,12 +60,15 @@ def gradient_penalty(
     z: Float[Tensor, "cells latent"],
     z_prior: Float[Tensor, "cells latent"],
     mix: Float[Tensor, "cells 1"],
+    one_hot: Float[Tensor, "cells batches"] | None = None,
 ) -> Scalar:
     """Mean squared distance from 1 of the critic's slope at points between codes and prior draws (eq. 12).
 
     Parameters
     ----------
     mix : α of each cell, uniform in [0, 1]; the point is α·z + (1 - α)·ẑ.
+    one_hot : the batch of each cell, where the critic is told of it; it stays the same between the two codes.
     """
-    slope: Tensor = torch.linalg.vector_norm(critic.input_gradient(torch.lerp(z_prior, z, mix)), dim=1)
+    gradient = critic.input_gradient(torch.lerp(z_prior, z, mix), one_hot)
+    slope: Tensor = torch.linalg.vector_norm(gradient, dim=1)
     return (slope - 1).square().mean()

@@ -45,7 +45,8 @@ class SCRAE(nn.Module):
     config : what the networks look like.
     gene_scale : [genes] standard deviation of each gene's log-normalised expression.
     target_total : scalar, the total that cells are normalised to: the median total of the training cells.
-    library_mean, library_var : scalars µG and σ²G, of the log library size of the training cells.
+    batch_names : names of the experimental batches that decoder and critic are told of; () = none.
+    library_mean, library_var : µG and σ²G, of the log library size of the training cells: scalars, or [batches].
     """
 
     gene_scale: Tensor
@@ -53,16 +54,20 @@ class SCRAE(nn.Module):
     library_mean: Tensor
     library_var: Tensor
 
-    def __init__(self, genes: Sequence[str], config: ModelConfig, *, seed: int = 0) -> None:
+    def __init__(
+        self, genes: Sequence[str], config: ModelConfig, *, batch_names: Sequence[str] = (), seed: int = 0
+    ) -> None:
         super().__init__()
-        self.genes, self.config = tuple(genes), config
+        self.genes, self.config, self.batch_names = tuple(genes), config, tuple(batch_names)
         rng = Generator().manual_seed(seed)
-        n_genes, c = len(self.genes), config
+        n_genes, n_batches, c = len(self.genes), len(self.batch_names), config
         self.encoder = Encoder(n_genes, c.n_latent, c.encoder_layers, c.leak, c.dropout, rng)
         self.decoder = Decoder(
-            n_genes, c.n_latent, c.decoder_layers, c.leak, c.dropout, c.likelihood == "zinb", rng
+            n_genes, c.n_latent, c.decoder_layers, c.leak, c.dropout, c.likelihood == "zinb", rng, n_batches
         )
-        self.critic = None if c.prior == "none" else Critic(c.n_latent, c.critic_layers, c.leak, rng)
+        self.critic = (
+            None if c.prior == "none" else Critic(c.n_latent, c.critic_layers, c.leak, rng, n_batches)
+        )
         self.latent_generator = (
             LatentGenerator(c.n_noise or c.n_latent, c.n_latent, c.generator_layers, c.leak, rng)
             if c.prior == "learned"
@@ -70,17 +75,24 @@ class SCRAE(nn.Module):
         )
         self.register_buffer("gene_scale", torch.ones(n_genes))
         self.register_buffer("target_total", torch.tensor(1.0))
-        self.register_buffer("library_mean", torch.tensor(0.0))
-        self.register_buffer("library_var", torch.tensor(1.0))
+        by_batch = (n_batches,) if n_batches else ()
+        self.register_buffer("library_mean", torch.zeros(by_batch))
+        self.register_buffer("library_var", torch.ones(by_batch))
 
     @classmethod
     def for_data(cls, data: CountData, config: ModelConfig, *, seed: int = 0) -> SCRAE:
-        """Return a fresh model for the genes of ``data``, on its device, with the statistics it needs of its cells."""
-        model = cls(data.genes, config, seed=seed).to(data.device)
+        """Return a fresh model for the genes and batches of ``data``, on its device, with the statistics it needs."""
+        model = cls(data.genes, config, batch_names=data.batch_names, seed=seed).to(data.device)
         log_library = data.totals.clamp(min=1).log()
         model.target_total.fill_(float(data.totals.median().clamp(min=1)))
-        model.library_mean.fill_(float(log_library.mean()))
-        model.library_var.fill_(max(float(log_library.var(correction=0)), 1e-4))
+        parts = [log_library]
+        if data.batch_codes is not None:
+            parts = [log_library[data.batch_codes == code] for code in range(len(data.batch_names))]
+            if empty := [name for name, part in zip(data.batch_names, parts, strict=True) if not len(part)]:
+                raise ScraeError(f"SCRAE.for_data: expected cells of every batch, found none of {empty[0]!r}")
+        for i, part in enumerate(parts):
+            model.library_mean.view(-1)[i] = float(part.mean())
+            model.library_var.view(-1)[i] = max(float(part.var(correction=0)), 1e-4)
         mean, scale = _expression_moments(model, data)
         model.gene_scale.copy_(scale)
         _centre_first_layer(model.encoder, mean / scale)
@@ -117,16 +129,39 @@ class SCRAE(nn.Module):
         generator : in training mode, draws s ~ N(µs, σs) and dropout. In evaluation mode s = µs.
         """
         encoded = self.encoder(self.encoder_input(seen or batch), generator)
-        share_logits, zi_logits = self.decoder(encoded.z, generator)
+        share_logits, zi_logits = self.decoder(encoded.z, generator, self.one_hot(batch))
         log_library, kl = self._library(encoded, batch, generator)
         nll = count_nll(share_logits, log_library, self.decoder.log_theta, zi_logits, batch.nonzeros)
         return AutoencoderLosses(nll, kl, encoded.z)
 
+    def one_hot(self, batch: Batch) -> Float[Tensor, "cells batches"] | None:
+        """Return the batch of each cell as a row with a single one; None where the model has no batches.
+
+        Raises
+        ------
+        ScraeError : the model has batches, and the data names none.
+        """
+        if not self.batch_names:
+            return None
+        if batch.batch_code is None:
+            raise ScraeError(
+                "SCRAE: expected the batch of each cell, since the model was trained with batches, found none; "
+                "give CountData batch_names and batch_codes"
+            )
+        return torch.eye(len(self.batch_names), device=batch.total.device)[batch.batch_code]
+
+    def library_prior(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return µG and σ²G of the log library size: scalars, or those of each cell's batch, [cells]."""
+        if not self.batch_names:
+            return self.library_mean, self.library_var
+        return self.library_mean[batch.batch_code], self.library_var[batch.batch_code]
+
     def _library(self, encoded: Encoded, batch: Batch, generator: Generator | None) -> tuple[Tensor, Tensor]:
         if self.config.library == "observed":
             return batch.log_library, torch.zeros_like(batch.total)
-        mean, log_var = encoded.library_mean + self.library_mean, encoded.library_log_var
-        kl = library_kl(mean, log_var, self.library_mean, self.library_var)
+        prior_mean, prior_var = self.library_prior(batch)
+        mean, log_var = encoded.library_mean + prior_mean, encoded.library_log_var
+        kl = library_kl(mean, log_var, prior_mean, prior_var)
         if not self.training:
             return mean, kl
         noise = torch.empty_like(mean).normal_(generator=generator)

@@ -142,7 +142,10 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Code to logits of the shares of the genes (eq. 8) and zero inflation (eq. 10), and dispersion by gene (eq. 9)."""
+    """Code to logits of the shares of the genes (eq. 8) and zero inflation (eq. 10), and dispersion by gene (eq. 9).
+
+    With ``n_batches`` it is told each cell's batch as well, as a one-hot row beside the code.
+    """
 
     def __init__(
         self,
@@ -153,18 +156,22 @@ class Decoder(nn.Module):
         dropout: float,
         zero_inflated: bool,
         generator: Generator,
+        n_batches: int = 0,
     ) -> None:
         super().__init__()
-        self.body = MLP(n_latent, layers, leak, dropout, generator)
+        self.body = MLP(n_latent + n_batches, layers, leak, dropout, generator)
         self.share = Linear(self.body.n_out, n_genes, generator)
         self.zero = Linear(self.body.n_out, n_genes, generator) if zero_inflated else None
         self.log_theta = nn.Parameter(torch.randn(n_genes, generator=generator))
 
     def forward(
-        self, z: Float[Tensor, "cells latent"], generator: Generator | None = None
+        self,
+        z: Float[Tensor, "cells latent"],
+        generator: Generator | None = None,
+        one_hot: Float[Tensor, "cells batches"] | None = None,
     ) -> tuple[Float[Tensor, "cells genes"], Float[Tensor, "cells genes"] | None]:
         """Return logits of the shares (their softmax over genes) and of zero inflation (None for ``nb``)."""
-        h = self.body(z, generator)
+        h = self.body(_beside(z, one_hot), generator)
         return self.share(h), None if self.zero is None else self.zero(h)
 
 
@@ -185,25 +192,35 @@ class LatentGenerator(nn.Module):
 
 
 class Critic(nn.Module):
-    """Code to one number. No batch normalisation: the gradient penalty is per cell."""
+    """Code to one number. No batch normalisation: the gradient penalty is per cell.
 
-    def __init__(self, n_latent: int, layers: Sequence[int], leak: float, generator: Generator) -> None:
+    With ``n_batches`` it is told each cell's batch as well, as a one-hot row beside the code, and so compares codes
+    with the prior batch by batch.
+    """
+
+    def __init__(
+        self, n_latent: int, layers: Sequence[int], leak: float, generator: Generator, n_batches: int = 0
+    ) -> None:
         super().__init__()
-        self.body = MLP(n_latent, layers, leak, 0.0, generator)
+        self.body = MLP(n_latent + n_batches, layers, leak, 0.0, generator)
         self.value = Linear(self.body.n_out, 1, generator)
 
-    def forward(self, z: Float[Tensor, "cells latent"]) -> Float[Tensor, " cells"]:
+    def forward(
+        self, z: Float[Tensor, "cells latent"], one_hot: Float[Tensor, "cells batches"] | None = None
+    ) -> Float[Tensor, " cells"]:
         """Judge codes."""
-        result: Tensor = self.value(self.body(z)).squeeze(1)
+        result: Tensor = self.value(self.body(_beside(z, one_hot))).squeeze(1)
         return result
 
-    def input_gradient(self, z: Float[Tensor, "cells latent"]) -> Float[Tensor, "cells latent"]:
+    def input_gradient(
+        self, z: Float[Tensor, "cells latent"], one_hot: Float[Tensor, "cells batches"] | None = None
+    ) -> Float[Tensor, "cells latent"]:
         """Return the gradient of the critic's value with respect to each code, itself differentiable.
 
         A leaky ReLU network is piecewise linear, so the gradient is a product of its weights and of the slopes
         that each cell's activations choose; written out, it needs no second backward pass.
         """
-        slopes, h = [], z
+        slopes, h = [], _beside(z, one_hot)
         with torch.no_grad():
             for layer in self.body.layers:
                 h = layer(h)
@@ -212,4 +229,8 @@ class Critic(nn.Module):
         gradient = self.value.weight.t().expand(len(z), -1)  # [cells, hidden]
         for weight, slope in zip(reversed(self.body.weights()), reversed(slopes), strict=True):
             gradient = (gradient * slope) @ weight.t()
-        return gradient
+        return gradient[:, : z.shape[1]]  # not with respect to the batch
+
+
+def _beside(z: Tensor, one_hot: Tensor | None) -> Tensor:
+    return z if one_hot is None else torch.cat([z, one_hot], dim=1)

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -21,6 +22,7 @@ from . import io, pl, pp, report, tl
 from .checkpoint import save
 from .config import PreprocessConfig, Settings, to_dict
 from .errors import ScraeError, ScraeWarning
+from .io.columns import check_keys
 from .model import SCRAE
 from .plan import MemoryPlan, plan_memory
 from .source import source_of_anndata, source_of_files
@@ -75,6 +77,7 @@ def analyse(
     settings: Settings,
     *,
     label_key: str | None = None,
+    batch_key: str | None = None,
     also_2d: bool = False,
     check_seeds: int = 0,
     device: str = "cpu",
@@ -88,6 +91,8 @@ def analyse(
     ----------
     adata : as ``io.read`` or ``io.open_backed`` gives it.
     label_key : column of obs to score the clusters against; None = no scores.
+    batch_key : column of obs with the experimental batch, which the codes are to forget (:func:`scrae.tl.train`);
+        None = nothing is corrected.
     also_2d : train a second model with two latent dimensions into ``obsm["X_scrae_2d"]``.
     check_seeds : train so many models more, with the next seeds, and compare their clusters (:func:`tl.agreement`).
     checkpoint : where the training is kept while it runs (that of the second model beside it); None = nowhere.
@@ -99,22 +104,16 @@ def analyse(
     """
     clock = _Clock(progress or Silent())
     seed = settings.train.seed
+    train = partial(tl.train, adata, batch_key=batch_key, device=device)
     with clock.stage("preprocess"):
         preprocess(adata, settings.preprocess, scratch=scratch)
     with clock.stage("train"):
-        model = tl.train(
-            adata,
-            settings.model,
-            settings.train,
-            device=device,
-            checkpoint=checkpoint,
-            on_epoch=clock.progress.epoch,
-        )
+        model = train(settings.model, settings.train, checkpoint=checkpoint, on_epoch=clock.progress.epoch)
     if also_2d:
         with clock.stage("train in two dimensions"):
             flat = replace(settings.model, n_latent=2, n_noise=None)
             beside = checkpoint and replace(checkpoint, path=checkpoint.path.with_stem("training_2d"))
-            tl.train(adata, flat, settings.train, device=device, key_added="X_scrae_2d", checkpoint=beside)
+            train(flat, settings.train, key_added="X_scrae_2d", checkpoint=beside)
     with clock.stage("cluster"):
         graph, how = tl.neighbours(adata, seed=seed), settings.cluster
         tl.cluster(
@@ -128,8 +127,15 @@ def analyse(
         tl.stability(adata, graph=graph, seed=seed)
     if check_seeds:
         with clock.stage("train with other seeds"):
-            heard, models = clock.progress.epoch, (settings.model, settings.train)
-            codes = tl.train_again(adata, *models, times=check_seeds, device=device, on_epoch=heard)
+            codes = tl.train_again(
+                adata,
+                settings.model,
+                settings.train,
+                times=check_seeds,
+                batch_key=batch_key,
+                device=device,
+                on_epoch=clock.progress.epoch,
+            )
             tl.agreement(adata, codes)
     if label_key is not None:
         tl.score(adata, label_key)
@@ -144,6 +150,7 @@ def run(
     settings: Settings | None = None,
     *,
     label_key: str | None = None,
+    batch_key: str | None = None,
     layer: str | None = None,
     transpose: bool = False,
     backed: bool | None = None,
@@ -163,6 +170,8 @@ def run(
         changed in place.
     settings : None = the defaults; see ``scrae.preset``.
     label_key : column of obs to score against; None = no scores.
+    batch_key : column of obs with the experimental batch, e.g. ``sample`` for several inputs; None = nothing is
+        corrected.
     check_seeds : train so many models more, with the next seeds, and compare their clusters.
     layer : where the counts are; None = they are looked for.
     transpose : for csv and tsv, the rows are genes and the columns cells.
@@ -201,12 +210,13 @@ def run(
                 scratch = folder if plan.on_disk else None
                 source = source_of_files(paths)
             source |= {"n_cells": adata.n_obs, "n_genes": adata.n_vars}
-            _check_label_key(adata, label_key)
+            check_keys(adata, label_key, batch_key)
             seconds = {"read": time.perf_counter() - start}
             model, stages = analyse(
                 adata,
                 settings,
                 label_key=label_key,
+                batch_key=batch_key,
                 also_2d=also_2d,
                 check_seeds=check_seeds,
                 device=device,
@@ -315,24 +325,12 @@ def _record(
         "best_epoch": int(facts["train"]["best_epoch"]),
         "stopped_because": facts["train"]["stopped_because"],
         "label_key": label_key,
+        "batch_key": facts["train"]["batch_key"] or None,
         "scores": scores,
         "seconds": seconds,
         "peak_memory_mb": None,
         "versions": facts["versions"],
     }
-
-
-def _check_label_key(adata: AnnData, label_key: str | None) -> None:
-    """Refuse a wrong name before the work, not after it."""
-    if label_key is not None and label_key not in adata.obs:
-        import difflib
-
-        near = difflib.get_close_matches(label_key, adata.obs.columns, n=1, cutoff=0.4)
-        hint = f"; did you mean --label-key {near[0]}?" if near else ""
-        there = ", ".join(adata.obs.columns) or "no columns at all"
-        raise ScraeError(
-            f"--label-key: expected a column of obs, found no {label_key!r}; there is {there}{hint}"
-        )
 
 
 def _pass_on(adata: AnnData, caught: Sequence[warnings.WarningMessage]) -> None:

@@ -103,9 +103,13 @@ class Keeper:
 
 
 def fingerprint(data: CountData) -> str:
-    """Return the SHA-256 of the genes and counts."""
+    """Return the SHA-256 of the genes and counts, and of the batches where there are some."""
     digest = hashlib.sha256(json.dumps([len(data), *data.genes]).encode())
-    for part in (data.indptr, data.indices, data.values):
+    parts = [data.indptr, data.indices, data.values]
+    if data.batch_codes is not None:
+        digest.update(json.dumps(data.batch_names).encode())
+        parts.append(data.batch_codes)
+    for part in parts:
         digest.update(str(part.dtype).encode())
         digest.update(part.cpu().numpy().tobytes())
     return digest.hexdigest()
@@ -165,7 +169,7 @@ def _check_same(path: Path, facts: dict[str, Any], about: dict[str, Any]) -> Non
             f"resume: the training began on {show(facts['device'])}, found {about['device']!r}; {advice}"
         )
     if facts["data"] != about["data"]:
-        raise ScraeError(f"resume: the training began with other counts or genes; {advice}")
+        raise ScraeError(f"resume: the training began with other counts, genes or batches; {advice}")
 
 
 def _check_whole(tensors: dict[str, torch.Tensor], facts: dict[str, Any], state: TrainingState) -> None:

@@ -42,7 +42,7 @@ class Optimizers(NamedTuple):
 
         return cls(
             AdamW(autoencoder, rate, weight_decay=config.weight_decay, fused=True),
-            adversarial(model.encoder if separate else None, rate * config.prior_weight),
+            adversarial(model.encoder if separate else None, rate * _prior_weight(model, config)),
             adversarial(model.latent_generator, slow),
             adversarial(model.critic, slow),
         )
@@ -75,7 +75,7 @@ def training_step(
     generator : draws library sizes, noise, mixing weights and dropout, on the model's device.
     update_prior : whether generator and encoder learn from the critic in this iteration (every ``n_critic``-th).
     """
-    divergence = model.config.divergence
+    divergence, one_hot = model.config.divergence, model.one_hot(batch)
     seen = batch.thinned(generator) if config.thinning else batch
     losses = model.autoencoder_losses(batch, generator, seen=seen)
     reconstruction, library = losses.reconstruction.mean(), losses.library.mean()
@@ -88,37 +88,48 @@ def training_step(
     adversarial = generated = unused
     joint = update_prior and config.prior_update == "joint"
     if joint:  # one encoder pass: λ·L_Enc joins L_AE
-        adversarial = encoder_loss(divergence, model.critic(losses.z))
-        total = total + config.prior_weight * adversarial
+        adversarial = encoder_loss(divergence, model.critic(losses.z, one_hot))
+        total = total + _prior_weight(model, config) * adversarial
     _descend(optimizers.autoencoder, total)
     z = losses.z.detach()
     if update_prior and optimizers.generator is not None:
-        generated = generator_loss(divergence, model.critic(model.sample_prior(len(z), generator)))
+        drawn = model.sample_prior(len(z), generator)
+        generated = generator_loss(divergence, model.critic(drawn, one_hot))
         _descend(optimizers.generator, generated)
     if config.prior_update == "separate":  # fresh passes, after the autoencoder's step
         if update_prior and optimizers.encoder is not None:
-            adversarial = encoder_loss(
-                divergence, model.critic(model.encoder(model.encoder_input(seen), generator).z)
-            )
+            z = model.encoder(model.encoder_input(seen), generator).z
+            adversarial = encoder_loss(divergence, model.critic(z, one_hot))
             _descend(optimizers.encoder, adversarial)
         with torch.no_grad():
             z = model.encoder(model.encoder_input(seen), generator).z
-    critic, penalty = _critic_step(model, z, optimizers, config, generator)
+    critic, penalty = _critic_step(model, z, one_hot, optimizers, config, generator)
     parts = (reconstruction, library, critic, penalty, generated, adversarial)
     return StepLosses(*(part.detach() for part in parts))
 
 
+def _prior_weight(model: SCRAE, config: TrainConfig) -> float:
+    """Return λ."""
+    return config.batch_weight if model.batch_names else config.prior_weight
+
+
 def _critic_step(
-    model: SCRAE, z: Tensor, optimizers: Optimizers, config: TrainConfig, generator: Generator
+    model: SCRAE,
+    z: Tensor,
+    one_hot: Tensor | None,
+    optimizers: Optimizers,
+    config: TrainConfig,
+    generator: Generator,
 ) -> tuple[Tensor, Tensor]:
     assert model.critic is not None
     assert optimizers.critic is not None
     with torch.no_grad():
         z_prior = model.sample_prior(len(z), generator)
     mix = torch.empty(len(z), 1, device=z.device).uniform_(generator=generator)
-    real, fake = model.critic(torch.cat([z, z_prior])).chunk(2)
+    twice = None if one_hot is None else one_hot.repeat(2, 1)
+    real, fake = model.critic(torch.cat([z, z_prior]), twice).chunk(2)
     loss = critic_loss(model.config.divergence, real, fake)
-    penalty = gradient_penalty(model.critic, z, z_prior, mix)
+    penalty = gradient_penalty(model.critic, z, z_prior, mix, one_hot)
     _descend(optimizers.critic, loss + config.gradient_penalty_weight * penalty)
     return loss, penalty
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from .checks import show
 from .config import Schedule, TrainConfig
 from .counts import CountData
 from .errors import ScraeError, ScraeWarning
@@ -67,8 +68,8 @@ def fit(
 
     Raises
     ------
-    ScraeError : genes that are not the model's, too few cells, a loss that is not finite in the first epoch, or a
-        checkpoint that is damaged or belongs to other data or settings.
+    ScraeError : genes or batches that are not the model's, too few cells, a loss that is not finite in the first
+        epoch, or a checkpoint that is damaged or belongs to other data or settings.
 
     Warns
     -----
@@ -77,6 +78,10 @@ def fit(
     if data.genes != model.genes:
         raise ScraeError(
             f"fit: expected the model's {len(model.genes)} genes in its order, found {data.n_genes} others"
+        )
+    if data.batch_names != model.batch_names:
+        raise ScraeError(
+            f"fit: expected the model's batches {show(model.batch_names)}, found {show(data.batch_names)}"
         )
     state = TrainingState(model, config)
     train, held_out = _split(len(data), config.validation_fraction, state.order)

@@ -64,22 +64,35 @@ def train(model: SCRAE, batches: Sequence[Batch], config: TrainConfig, rng: Gene
     for i, batch in enumerate(batches, start=1):
         due = i % config.n_critic == 0
         x = model.inputs(batch.thinned(rng) if config.thinning else batch)
+        rows = one_hot(model, batch)
         z, loss = autoencoder_loss(model, x, batch, config, rng)
         if critic is None:
             ae.descend(loss)
             continue
         if due and not separate:
-            loss = loss + weight * encoder_loss(model, z)
+            loss = loss + weight * encoder_loss(model, z, rows)
         ae.descend(loss)
         z = z.detach()
         if due and generator is not None:
-            gen.descend(generator_loss(model, draw(model, len(z), rng)))
+            gen.descend(generator_loss(model, draw(model, len(z), rng), rows))
         if separate:
             if due:
-                enc.descend(encoder_loss(model, model.encoder(x).z))
+                enc.descend(encoder_loss(model, model.encoder(x).z, rows))
             z = model.encoder(x).z.detach()
-        crit.descend(critic_loss(model, z, config, rng))
+        crit.descend(critic_loss(model, z, rows, config, rng))
     return model.eval()
+
+
+def one_hot(model: SCRAE, batch: Batch) -> Tensor:
+    """A column for each experimental batch; no column without them."""
+    names = len(model.batch_names)
+    if not names:
+        return torch.zeros(len(batch.total), 0)
+    return functional.one_hot(batch.batch_code, names).to(torch.get_default_dtype())
+
+
+def judge(model: SCRAE, z: Tensor, rows: Tensor) -> Tensor:
+    return model.critic(torch.cat([z, rows], dim=1))
 
 
 def draw(model: SCRAE, n: int, rng: Generator) -> Tensor:
@@ -97,12 +110,15 @@ def autoencoder_loss(
     if model.config.library == "observed":
         log_library = counts.sum(dim=1).clamp(min=1).log()
     else:
-        mean, sd = mean + model.library_mean, (log_var / 2).exp()
+        centre, spread = model.library_mean, model.library_var.sqrt()
+        if model.batch_names:  # those of each cell's batch
+            centre, spread = centre[batch.batch_code], spread[batch.batch_code]
+        mean, sd = mean + centre, (log_var / 2).exp()
         log_library = mean + sd * torch.empty(len(mean)).normal_(generator=rng)
         ours = torch.distributions.Normal(mean, sd)
-        prior = torch.distributions.Normal(model.library_mean, model.library_var.sqrt())
+        prior = torch.distributions.Normal(centre, spread)
         kl = torch.distributions.kl_divergence(ours, prior).mean()
-    h = model.decoder.body(z)
+    h = model.decoder.body(torch.cat([z, one_hot(model, batch)], dim=1))
     mu = log_library.to(h.dtype).exp()[:, None] * torch.softmax(model.decoder.share(h), dim=1)
     theta = model.decoder.log_theta.exp()
     if model.config.likelihood == "nb":
@@ -112,13 +128,13 @@ def autoencoder_loss(
     return z, -log_prob.sum(dim=1).mean() + config.library_kl_weight * kl
 
 
-def encoder_loss(model: SCRAE, z: Tensor) -> Tensor:
-    value = model.critic(z)
+def encoder_loss(model: SCRAE, z: Tensor, rows: Tensor) -> Tensor:
+    value = judge(model, z, rows)
     return functional.softplus(value).mean() if model.config.divergence == "jensen-shannon" else value.mean()
 
 
-def generator_loss(model: SCRAE, z_prior: Tensor) -> Tensor:
-    value = model.critic(z_prior)
+def generator_loss(model: SCRAE, z_prior: Tensor, rows: Tensor) -> Tensor:
+    value = judge(model, z_prior, rows)
     return {
         "wasserstein": -value,
         "jensen-shannon": functional.softplus(-value),
@@ -126,16 +142,16 @@ def generator_loss(model: SCRAE, z_prior: Tensor) -> Tensor:
     }[model.config.divergence].mean()
 
 
-def critic_loss(model: SCRAE, z: Tensor, config: TrainConfig, rng: Generator) -> Tensor:
+def critic_loss(model: SCRAE, z: Tensor, rows: Tensor, config: TrainConfig, rng: Generator) -> Tensor:
     """Eq. 12, its gradient penalty by double backward."""
     z_prior = draw(model, len(z), rng).detach()
     mix = torch.empty(len(z), 1).uniform_(generator=rng)
-    real, fake = model.critic(z), model.critic(z_prior)
+    real, fake = judge(model, z, rows), judge(model, z_prior, rows)
     loss = {
         "wasserstein": fake - real,
         "jensen-shannon": functional.softplus(-real) + functional.softplus(fake),
         "kullback-leibler": (fake - 1).exp() - real,
     }[model.config.divergence].mean()
     between = (mix * z + (1 - mix) * z_prior).requires_grad_()
-    (slope,) = torch.autograd.grad(model.critic(between).sum(), between, create_graph=True)
+    (slope,) = torch.autograd.grad(judge(model, between, rows).sum(), between, create_graph=True)
     return loss + config.gradient_penalty_weight * ((slope.norm(dim=1) - 1) ** 2).mean()

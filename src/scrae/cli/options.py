@@ -20,6 +20,9 @@ Prepared = Annotated[Path, typer.Argument(help="h5ad that an earlier step wrote.
 OutputFolder = Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")]
 OutputH5ad = Annotated[Path, typer.Option("-o", "--output", help="h5ad to write.")]
 LabelKey = Annotated[str | None, typer.Option(help="Column of obs to score the clusters against.")]
+BatchKey = Annotated[
+    str | None, typer.Option(help="Column of obs with the batch that the codes are to forget, e.g. sample.")
+]
 Clusters = Annotated[str, typer.Option(help="Number of clusters, or auto.", metavar="auto|K")]
 ClusterMethod = Annotated[
     str | None,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scrae.cli.options import (
+    BatchKey,
     ClusterMethod,
     Clusters,
     Device,
@@ -135,6 +136,7 @@ def genes(
 def train(
     file: Prepared,
     output: Annotated[Path, typer.Option("-o", "--output", help="Model folder to write.")],
+    batch_key: BatchKey = None,
     n_latent: Latent = None,
     preset: Preset = "default",
     max_epochs: Epochs = None,
@@ -165,6 +167,7 @@ def train(
                 adata,
                 settings.model,
                 settings.train,
+                batch_key=batch_key,
                 device=resolve_device(device),
                 checkpoint=checkpoint,
                 on_epoch=progress.epoch,

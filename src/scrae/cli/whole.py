@@ -11,6 +11,7 @@ import typer
 
 from scrae.cli.options import (
     Backed,
+    BatchKey,
     CheckSeeds,
     ClusterMethod,
     Clusters,
@@ -78,6 +79,7 @@ def run(
     inputs: Annotated[list[Path], typer.Argument(help="One file or folder; several are several samples.")],
     output: OutputFolder,
     label_key: LabelKey = None,
+    batch_key: BatchKey = None,
     n_clusters: Clusters = "auto",
     cluster_method: ClusterMethod = None,
     resolution: Resolution = None,
@@ -126,6 +128,7 @@ def run(
             output,
             settings,
             label_key=label_key,
+            batch_key=batch_key,
             layer=layer,
             transpose=transpose,
             backed=backed,

@@ -86,9 +86,9 @@ def scatter_view(run: Run, markers: Mapping[str, pd.DataFrame]) -> dict[str, Any
     groups = {"scrae": "Cluster"} if run.has_clusters else {}
     if run.label_key is not None:
         groups[run.label_key] = f"Label ({run.label_key})"
-    batch_key = run.setting("preprocess", "batch_key") or run.setting("model", "batch_key")
+    batch_key = run.record.get("batch_key")
     for key, title in ((batch_key, f"Batch ({batch_key})"), ("sample", "Sample")):
-        if key in run.adata.obs:
+        if isinstance(key, str) and key in run.adata.obs:
             groups.setdefault(key, title)
     data = scatter_data(run.adata, groups, pick(dict(markers), N_COLOR_GENES))
     if not data["bases"]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from scrae.counts import Batch
 from scrae.errors import ScraeError
+from scrae.io.names import some
 from scrae.model import SCRAE
 from scrae.tl._train import count_data
 
@@ -28,6 +29,8 @@ def denoise(
     *,
     library: float | Literal["median"] | None = "median",
     genes: Sequence[str] | None = None,
+    batch: str | None = None,
+    batch_key: str | None = None,
 ) -> AnnData:
     """Return the decoder's mean counts of cells, all as if sequenced equally deep.
 
@@ -41,6 +44,8 @@ def denoise(
         the model's training cells, the same for any cells that are passed. None = each cell's own: its total, or
         what the encoder makes of it where the model infers it.
     genes : which of the modelled genes to return, in this order; None = all.
+    batch, batch_key : for a model with batches, one of both: the batch that all cells are decoded as if from, so that
+        they can be compared; or the column of obs with each cell's own.
 
     Returns
     -------
@@ -50,22 +55,33 @@ def denoise(
 
     Raises
     ------
-    ScraeError : as :func:`count_data`, a gene that is not modelled, or a library that is not positive.
+    ScraeError : as :func:`count_data`, a gene that is not modelled, a library that is not positive, or a batch that
+        the model does not know.
     """
     at = _places(model, genes)
     if not (
         library is None or library == "median" or (not isinstance(library, str) and 0 < library < np.inf)
     ):
         raise ScraeError(f"denoise: expected 'median', None or a positive library, found {library!r}")
-    data = count_data(adata, genes=model.genes, device=model.library_mean.device)
+    code = _code_of(model, batch, batch_key, "denoise")
+    data = count_data(
+        adata,
+        genes=model.genes,
+        batch_key=batch_key,
+        batch_names=model.batch_names,
+        device=model.library_mean.device,
+    )
     total = float(model.target_total) if library == "median" else library
     x = np.empty((len(data), len(at)), dtype=np.float32)
     start = 0
-    for means in _means(model, data.batches(_BLOCK), total):
+    for means in _means(model, data.batches(_BLOCK), total, code):
         x[start : start + len(means)] = means[:, at].cpu().numpy()
         start += len(means)
     whose = "its own counts" if total is None else f"{total:g} counts"
-    sentence = f"X holds the decoder's mean counts for a library of {whose} a cell. They are no raw counts."
+    where = "" if batch is None else f", as if all were of batch {batch!r}"
+    sentence = (
+        f"X holds the decoder's mean counts for a library of {whose} a cell{where}. They are no raw counts."
+    )
     return AnnData(
         x,
         obs=adata.obs.copy(),
@@ -75,7 +91,7 @@ def denoise(
     )
 
 
-def generate(model: SCRAE, n_cells: int, *, seed: int = 0) -> AnnData:
+def generate(model: SCRAE, n_cells: int, *, batch: str | None = None, seed: int = 0) -> AnnData:
     """Draw new cells from the model.
 
     Codes come from the prior, ẑ = G(n) with n ~ N(0, I) (the identity for ``prior="normal"``); log library sizes
@@ -87,6 +103,7 @@ def generate(model: SCRAE, n_cells: int, *, seed: int = 0) -> AnnData:
     Parameters
     ----------
     n_cells : how many.
+    batch : for a model with batches, the one that the cells are drawn from, with its library sizes.
     seed : on CPU the same seed gives the same cells.
 
     Returns
@@ -97,7 +114,7 @@ def generate(model: SCRAE, n_cells: int, *, seed: int = 0) -> AnnData:
 
     Raises
     ------
-    ScraeError : a model without a prior, or fewer than one cell.
+    ScraeError : a model without a prior, fewer than one cell, or a batch that the model does not know.
     """
     if n_cells < 1:
         raise ScraeError(f"generate: expected at least 1 cell, found {n_cells}")
@@ -106,6 +123,7 @@ def generate(model: SCRAE, n_cells: int, *, seed: int = 0) -> AnnData:
             "generate: expected a model with a prior to draw codes from, found prior='none', a plain autoencoder; "
             "train one with prior='learned'"
         )
+    code = _code_of(model, batch, None, "generate")
     device = model.library_mean.device
     noise = torch.Generator(device).manual_seed(seed)
     rng = np.random.default_rng(seed)
@@ -116,7 +134,7 @@ def generate(model: SCRAE, n_cells: int, *, seed: int = 0) -> AnnData:
         for start in range(0, n_cells, _BLOCK):
             z = model.sample_prior(min(_BLOCK, n_cells - start), noise)
             codes.append(z.cpu().numpy())
-            counts.append(_draw_counts(model, z, rng))
+            counts.append(_draw_counts(model, z, code, rng))
     model.train(was_training)
     x = sparse.csr_matrix(sparse.vstack(counts, format="csr"))
     adata = AnnData(
@@ -144,30 +162,57 @@ def _places(model: SCRAE, genes: Sequence[str] | None) -> Tensor:
     return torch.as_tensor(at)
 
 
-def _means(model: SCRAE, batches: Iterator[Batch], total: float | None) -> Iterator[Tensor]:
-    """Yield µ of each batch, float32 [cells, genes]; ``total`` None = the cells' own library."""
+def _code_of(model: SCRAE, batch: str | None, batch_key: str | None, what: str) -> int | None:
+    """Return the place of the one batch to decode as if from; None where cells have their own, or there are none."""
+    names = model.batch_names
+    if not names and (batch is not None or batch_key is not None):
+        raise ScraeError(
+            f"{what}: expected no batch for a model that was trained without batch_key, found {batch or batch_key!r}"
+        )
+    if not names or (batch is None and batch_key is not None):
+        return None
+    if batch not in names or batch_key is not None:
+        ways = "batch or batch_key" if what == "denoise" else "batch"
+        found = "both" if batch_key is not None else repr(batch)
+        raise ScraeError(
+            f"{what}: expected {ways}, the model's batches being {some(names, 8)}, found {found}"
+        )
+    return names.index(batch)
+
+
+def _means(model: SCRAE, batches: Iterator[Batch], total: float | None, code: int | None) -> Iterator[Tensor]:
+    """Yield µ of each batch, float32 [cells, genes].
+
+    Parameters
+    ----------
+    total : None = the cells' own library.
+    code : the batch that all cells are decoded as if from; None = their own.
+    """
     was_training = model.training
     model.eval()
     with torch.inference_mode():
         for batch in batches:
+            if code is not None:
+                batch = batch._replace(batch_code=torch.full_like(batch.start[1:], code))
             encoded = model.encoder(model.encoder_input(batch))
-            share = torch.softmax(model.decoder(encoded.z)[0], dim=1)
+            share = torch.softmax(model.decoder(encoded.z, one_hot=model.one_hot(batch))[0], dim=1)
             if total is not None:
                 yield share * total
             elif model.config.library == "observed":
                 yield share * batch.log_library.exp()[:, None]
             else:
-                yield share * (encoded.library_mean + model.library_mean).exp()[:, None]
+                yield share * (encoded.library_mean + model.library_prior(batch)[0]).exp()[:, None]
     model.train(was_training)
 
 
-def _draw_counts(model: SCRAE, z: Tensor, rng: np.random.Generator) -> Any:
-    """Return counts of cells with the given codes, csr_matrix int32 [cells, genes]."""
-    share_logits, zi_logits = model.decoder(z)
+def _draw_counts(model: SCRAE, z: Tensor, code: int | None, rng: np.random.Generator) -> Any:
+    """Return counts of cells with the given codes, of one batch, csr_matrix int32 [cells, genes]."""
+    one_hot = None if code is None else torch.eye(len(model.batch_names), device=z.device)[[code] * len(z)]
+    share_logits, zi_logits = model.decoder(z, one_hot=one_hot)
     share = torch.softmax(share_logits.double(), dim=1).cpu().numpy()
     theta = model.decoder.log_theta.double().exp().cpu().numpy()
-    spread = float(model.library_var) ** 0.5
-    library = np.exp(rng.normal(float(model.library_mean), spread, size=(len(z), 1)))
+    mean, var = (float(value.view(-1)[code or 0]) for value in (model.library_mean, model.library_var))
+    library = np.exp(rng.normal(mean, var**0.5, size=(len(z), 1)))
     rate = rng.gamma(theta, share * library / theta)
     counts = rng.poisson(rate).astype(np.int32)
     if zi_logits is not None:

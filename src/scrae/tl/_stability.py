@@ -112,6 +112,7 @@ def train_again(
     train_config: TrainConfig | None = None,
     *,
     times: int,
+    batch_key: str | None = None,
     device: torch.device | str = "cpu",
     on_epoch: Callable[[Epoch, int], None] | None = None,
 ) -> dict[int, np.ndarray]:
@@ -119,7 +120,7 @@ def train_again(
 
     Parameters
     ----------
-    model_config, train_config : of the first model, see :func:`train`.
+    model_config, train_config, batch_key : of the first model, see :func:`train`.
 
     Returns
     -------
@@ -134,7 +135,15 @@ def train_again(
     for step in range(1, times + 1):
         seed = (train_config.seed + step) % _SEEDS
         config = replace(train_config, seed=seed)
-        train(adata, model_config, config, device=device, key_added=_AGAIN, on_epoch=on_epoch)
+        train(
+            adata,
+            model_config,
+            config,
+            batch_key=batch_key,
+            device=device,
+            key_added=_AGAIN,
+            on_epoch=on_epoch,
+        )
         codes[seed] = adata.obsm.pop(_AGAIN)
     return codes
 

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 from anndata import AnnData
+from numpy.typing import NDArray
 from scipy import sparse
 
 from scrae.config import ModelConfig, TrainConfig, to_dict
 from scrae.counts import CountData
 from scrae.errors import ScraeError, ScraeWarning
 from scrae.io import note
+from scrae.io.columns import batch_codes, batches_of
 from scrae.model import SCRAE
 from scrae.train import Checkpoint, Epoch, fit
 
@@ -25,6 +27,8 @@ def count_data(
     adata: AnnData,
     *,
     genes: Sequence[str] | None = None,
+    batch_key: str | None = None,
+    batch_names: Sequence[str] | None = None,
     min_overlap: float = 0.5,
     device: torch.device | str = "cpu",
 ) -> CountData:
@@ -34,17 +38,21 @@ def count_data(
     ----------
     genes : names to align to, e.g. ``model.genes``: other order and further genes do not matter, missing ones
         count as zero, with a warning. None = the genes of ``var["scrae_selected"]``.
+    batch_key : column of obs with the experimental batch of each cell; None = the cells are of one.
+    batch_names : names to align to, e.g. ``model.batch_names``; None = those of the column.
     min_overlap : the least share of ``genes`` that must be there.
 
     Raises
     ------
-    ScraeError : no counts, no selected genes, doubled names, or too small an overlap.
+    ScraeError : no counts, no selected genes, doubled names, or too small an overlap; no such column, cells without
+        a batch, or a batch that is not among ``batch_names``.
     """
     if "counts" not in adata.layers:
         raise ScraeError(
             'count_data: expected raw counts in layers["counts"], found none; use scrae.io.use_counts(adata)'
         )
     counts = sparse.csr_matrix(adata.layers["counts"])
+    names, codes = _batches(adata, batch_key, batch_names)
     if genes is None:
         if "scrae_selected" not in adata.var:
             raise ScraeError(
@@ -52,7 +60,8 @@ def count_data(
             )
         chosen = np.asarray(adata.var["scrae_selected"], dtype=bool)
         ours = counts if chosen.all() else counts[:, chosen]
-        return CountData(ours, list(adata.var_names[chosen]), device=device)
+        names_of_genes = list(adata.var_names[chosen])
+        return CountData(ours, names_of_genes, batch_names=names, batch_codes=codes, device=device)
     if not adata.var_names.is_unique:
         raise ScraeError(
             "count_data: expected unique gene names to align by, found doubles; use var_names_make_unique()"
@@ -75,7 +84,18 @@ def count_data(
     present = sparse.diags_array((at >= 0).astype(picked.dtype), dtype=picked.dtype)
     aligned = sparse.csr_matrix(picked @ present)
     aligned.eliminate_zeros()
-    return CountData(aligned, genes, device=device)
+    return CountData(aligned, genes, batch_names=names, batch_codes=codes, device=device)
+
+
+def _batches(
+    adata: AnnData, key: str | None, known: Sequence[str] | None
+) -> tuple[tuple[str, ...], NDArray[np.int64] | None]:
+    """Return the batches' names, and the place of each cell's among them."""
+    if key is None:
+        return (), None
+    batches = batches_of(adata, key)
+    names = tuple(batches.categories if known is None else known)
+    return names, batch_codes(batches, names, key)
 
 
 def train(
@@ -83,6 +103,7 @@ def train(
     model_config: ModelConfig | None = None,
     train_config: TrainConfig | None = None,
     *,
+    batch_key: str | None = None,
     device: torch.device | str = "cpu",
     key_added: str = "X_scrae",
     checkpoint: Checkpoint | None = None,
@@ -93,6 +114,9 @@ def train(
     Parameters
     ----------
     model_config, train_config : None = the defaults.
+    batch_key : column of obs with the experimental batch of each cell, at least two. The decoder and the library size's
+        prior are then given the batch, and the codes are to be spread in each batch as in the others, so that they
+        forget it (docs/batches.md). None = nothing is corrected.
     checkpoint : where the training is kept while it runs, and whether it goes on from there; None = nowhere.
     on_epoch : called after every epoch, with it and the most epochs there can be, for progress.
 
@@ -107,10 +131,15 @@ def train(
 
     Raises
     ------
-    ScraeError : as :func:`count_data` and :func:`scrae.fit`.
+    ScraeError : as :func:`count_data` and :func:`scrae.fit`; or a single batch.
     """
     model_config, train_config = model_config or ModelConfig(), train_config or TrainConfig()
-    data = count_data(adata, device=device)
+    data = count_data(adata, batch_key=batch_key, device=device)
+    if len(data.batch_names) == 1:
+        raise ScraeError(
+            f"batch_key: expected at least two batches in obs[{batch_key!r}], found {data.batch_names[0]!r} alone; "
+            "leave batch_key out"
+        )
     empty = int((data.totals == 0).sum())
     if empty:
         note(
@@ -128,6 +157,7 @@ def train(
             "best_epoch": result.best_epoch,
             "stopped_because": result.stopped_because,
             "fault": result.fault or "",
+            "batch_key": batch_key or "",
         }
         slots["train"] = _plain(to_dict(train_config)) | facts
         slots["history"] = result.history
