@@ -153,12 +153,12 @@ def _embed(method: str, counts: AnnData, seed: int, config: dict[str, Any]) -> E
     name = method.removesuffix("-batch")
     key = None if name == method else "batch"
     if name == "scrae":
-        return own.embed(counts, seed=seed, config=config, device="cpu", batch_key=key)
+        return own.embed(counts, n_clusters=0, seed=seed, config=config, device="cpu", batch_key=key)
     if name == "scvi":
         from benchmarks.embeddings import scvi
 
-        return scvi(counts, seed=seed, config=config, device="cpu", batch_key=key)
-    return EMBEDDINGS[name].embed(counts, seed=seed, config=config, device="cpu")
+        return scvi(counts, n_clusters=0, seed=seed, config=config, device="cpu", batch_key=key)
+    return EMBEDDINGS[name].embed(counts, n_clusters=0, seed=seed, config=config, device="cpu")
 
 
 def _score(data: DataSet, codes: NDArray[np.float32], seed: int, batch_key: str) -> dict[str, float]:

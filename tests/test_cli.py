@@ -135,6 +135,13 @@ def test_new_cells_in_another_gene_order_get_the_same_codes(result: Path, raw: P
     assert np.array_equal(read_h5ad(tmp_path / "e.h5ad").obsm["X_scrae"], whole.obsm["X_scrae"])
 
 
+def test_train_is_told_of_the_batches(result: Path, tmp_path: Path) -> None:
+    options = ("--batch-key", "cell_type", "--max-epochs", 1)
+    done = scrae("train", result / "result.h5ad", "-o", tmp_path / "model", *options)
+    assert done.returncode == 0, done.stderr
+    assert len(load(tmp_path / "model").batch_names) == 3
+
+
 def test_genes_writes_a_table(raw: Path, tmp_path: Path) -> None:
     done = scrae("genes", raw, "-o", tmp_path / "genes.csv", "--method", "m3drop", "--n-top-genes", 7)
     assert done.returncode == 0, done.stderr
@@ -199,6 +206,10 @@ def test_info_says_what_to_run(raw: Path) -> None:
         (
             ("--label-key", "celltype"),
             "found no 'celltype'; there is cell_type; did you mean --label-key cell_type?",
+        ),
+        (
+            ("--batch-key", "celltype"),
+            "batch_key: expected a column of obs, found no 'celltype'; there is 'cell_type'; did you mean 'cell_type'?",
         ),
         (("--n-clusters", "many"), "--n-clusters: expected auto or a positive whole number, found 'many'"),
         (("--preset", "papr"), "preset: expected 'default' or 'paper', found 'papr'"),

@@ -127,3 +127,13 @@ def test_devices() -> None:
     assert resolve_device("auto") in ("cpu", "cuda")
     with pytest.raises(ScraeError, match="expected auto, cpu, cuda or mps, found 'gpu'"):
         resolve_device("gpu")
+
+
+def test_run_tells_the_model_of_the_batches_and_writes_it_down(tmp_path: Path) -> None:
+    adata = cells(60, [f"g{i}" for i in range(24)])
+    scrae.io.use_counts(adata)
+    scrae.run(adata, tmp_path / "out", SMALL, batch_key="half")
+    assert scrae.load(tmp_path / "out" / "model").batch_names == ("even", "odd")
+    record = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
+    assert (record["batch_key"], record["label_key"]) == ("half", None)
+    assert "Batch (half)" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")

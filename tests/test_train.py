@@ -60,6 +60,7 @@ def train_config(**changes: Any) -> TrainConfig:
         "schedule": "constant",
         "weight_decay": 0.0,
         "prior_weight": 1.0,
+        "batch_weight": 2.5,
         "prior_update": "joint",
         "n_critic": 2,
         "gradient_penalty_weight": 10.0,

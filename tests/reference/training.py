@@ -50,7 +50,8 @@ def train(model: SCRAE, batches: Sequence[Batch], config: TrainConfig, rng: Gene
     """Return a trained copy of ``model``, after one iteration a batch."""
     model = copy.deepcopy(model).train()
     critic, generator = model.critic, model.latent_generator
-    separate, weight = config.prior_update == "separate", config.prior_weight
+    separate = config.prior_update == "separate"
+    weight = config.batch_weight if model.batch_names else config.prior_weight
     wgan = (0.0, 0.9)
     ae = Adam(
         [*model.encoder.parameters(), *model.decoder.parameters()],
