@@ -194,12 +194,6 @@ def test_plot_and_report_can_be_made_again(result: Path, tmp_path: Path) -> None
     assert (tmp_path / "figures" / "umap_labels.svg").exists()
 
 
-def test_info_says_what_to_run(raw: Path) -> None:
-    done = scrae("info", raw)
-    assert "90 cells x 60 genes" in done.stdout
-    assert f"scrae run {raw} -o out --label-key cell_type" in done.stdout
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -212,7 +206,12 @@ def test_info_says_what_to_run(raw: Path) -> None:
             "batch_key: expected a column of obs, found no 'celltype'; there is 'cell_type'; did you mean 'cell_type'?",
         ),
         (("--n-clusters", "many"), "--n-clusters: expected auto or a positive whole number, found 'many'"),
-        (("--preset", "papr"), "preset: expected 'default' or 'paper', found 'papr'"),
+        (
+            ("--preset", "papr"),
+            "preset: expected 'default' or 'paper', found 'papr'; did you mean 'paper'?",
+        ),
+        (("--gene-selection", "m3dorp"), "'scmarker', found 'm3dorp'; did you mean 'm3drop'?"),
+        (("--cluster-method", "laiden"), "found 'laiden'; did you mean 'leiden'?"),
         (("--n-latent", "0"), "ModelConfig.n_latent: expected 1 to 65536, found 0"),
         (("--gene-selection", "best"), "PreprocessConfig.gene_selection: expected one of 'seurat_v3'"),
         (("--device", "tpu"), "device: expected auto, cpu, cuda or mps, found 'tpu'"),
@@ -303,9 +302,43 @@ def test_version() -> None:
     assert scrae("--version").stdout.strip() == __version__
 
 
-def test_usage_errors_end_with_two() -> None:
+def test_usage_errors_end_with_two_and_a_suggestion() -> None:
     assert scrae("run").returncode == 2
     assert scrae("fly").returncode == 2
+    done = scrae("run", "cells.h5ad", "-o", "out", "--labelkey", "x")
+    assert done.returncode == 2
+    assert "--label-key" in done.stderr
+
+
+def test_the_batch_key_of_genes_is_suggested(raw: Path, tmp_path: Path) -> None:
+    done = scrae("genes", raw, "-o", tmp_path / "g.csv", "--batch-key", "Celltype")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "scrae: There is no column 'Celltype' in obs for batch_key; there is 'cell_type', 'scrae_n_counts', "
+        "'scrae_n_genes', 'scrae_mito' and 1 more; did you mean 'cell_type'?\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("scrae ru", "run"),
+        ("scrae run {raw} -o out --label-key cell", "cell_type"),
+        ("scrae score {raw} --label-key ", "cell_type"),
+        ("scrae run {raw} --gene-selection nbumi_", "nbumi_high_variance"),
+        ("scrae run {raw} --cluster-method lei", "leiden"),
+        ("scrae run {raw} --preset p", "paper"),
+        ("scrae run {raw} --device cu", "cuda"),
+        ("scrae run missing.h5ad --label-key ", ""),
+        ("scrae run --label-key ", ""),
+    ],
+)
+def test_the_shell_completes(raw: Path, monkeypatch: pytest.MonkeyPatch, typed: str, expected: str) -> None:
+    words = typed.format(raw=raw)
+    monkeypatch.setenv("_SCRAE_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
+    assert scrae().stdout.split() == expected.split()
 
 
 def test_the_program_reports_its_status_to_the_shell(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def test_the_paper_s_settings_are_those_published():
 def test_another_preset_is_refused():
     with pytest.raises(ScraeError) as error:
         preset("Paper")
-    assert str(error.value) == "preset: expected 'default' or 'paper', found 'Paper'"
+    assert str(error.value) == "preset: expected 'default' or 'paper', found 'Paper'; did you mean 'paper'?"
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_another_preset_is_refused():
         (
             ModelConfig,
             {"likelihood": "ZINB"},
-            "ModelConfig.likelihood: expected one of 'zinb', 'nb', found 'ZINB'",
+            "ModelConfig.likelihood: expected one of 'zinb', 'nb', found 'ZINB'; did you mean 'zinb'?",
         ),
         (
             ModelConfig,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import types
 import typing
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from .errors import ScraeError
 
-__all__ = ["at_least", "between", "check_types", "show"]
+__all__ = ["at_least", "between", "check_types", "did_you_mean", "show"]
 
 
 def check_types(config: Any) -> None:
@@ -19,6 +21,7 @@ def check_types(config: Any) -> None:
         if not _fits(value, hint):
             raise ScraeError(
                 f"{type(config).__name__}.{name}: expected {_describe(hint)}, found {show(value)}"
+                f"{did_you_mean(value, typing.get_args(hint))}"
             )
 
 
@@ -56,6 +59,16 @@ def show(value: Any) -> str:
     """Return a value for a message, cut where it is long."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def did_you_mean(name: object, there: Iterable[object]) -> str:
+    """Return the end of a message that suggests the nearest name of those that are there; empty where none is near.
+
+    Case does not count: ``Cell_Type`` is nearest to ``cell_type``.
+    """
+    names = {str(other).lower(): str(other) for other in there if isinstance(other, str)}
+    near = difflib.get_close_matches(str(name).lower(), names, n=1, cutoff=0.5)
+    return f"; did you mean {names[near[0]]!r}?" if near else ""
 
 
 def at_least(config: Any, **minima: float) -> None:

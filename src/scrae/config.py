@@ -9,7 +9,7 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from .checks import at_least, between, check_types, show
+from .checks import at_least, between, check_types, did_you_mean, show
 from .errors import ScraeError
 
 __all__ = [
@@ -281,7 +281,8 @@ def preset(name: str) -> Settings:
             ),
             cluster=ClusterConfig(method="kmeans"),
         )
-    raise ScraeError(f"preset: expected 'default' or 'paper', found {name!r}")
+    near = did_you_mean(name, ("default", "paper"))
+    raise ScraeError(f"preset: expected 'default' or 'paper', found {name!r}{near}")
 
 
 def to_dict(config: Any) -> dict[str, Any]:

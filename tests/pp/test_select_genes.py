@@ -236,6 +236,11 @@ def test_cell_ranger_where_too_many_genes_are_alike():
     ("options", "message"),
     [
         ({"method": "hvg"}, "There is no gene selection 'hvg'; choose one of seurat_v3, seurat, "),
+        (
+            {"method": "M3Drop"},
+            "There is no gene selection 'M3Drop'; choose one of seurat_v3, seurat, cell_ranger, pearson_residuals, "
+            "deviance, m3drop, nbumi, nbumi_high_variance, scmarker; did you mean 'm3drop'?",
+        ),
         ({"n_top_genes": 0}, "n_top_genes must be 1 or more, found 0"),
         ({"n_top_genes": None}, "seurat_v3 has no threshold of its own; give n_top_genes"),
         (

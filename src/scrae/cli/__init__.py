@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from scrae.cli import steps, whole
+from scrae.cli.info import info
 from scrae.errors import ScraeError
 
 __all__ = ["app", "main"]
@@ -56,7 +57,7 @@ for command in (
     steps.score,
     steps.plot,
     steps.report,
-    steps.info,
+    info,
 ):
     app.command()(command)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
+from scrae import config
 from scrae.errors import ScraeError
 
 if TYPE_CHECKING:
@@ -15,18 +17,63 @@ if TYPE_CHECKING:
 
     from scrae.config import Settings
 
+
+def _beginning(incomplete: str, names: Iterable[str]) -> list[str]:
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def _complete_gene_selection(incomplete: str) -> list[str]:
+    return _beginning(incomplete, get_args(config.GeneSelection))
+
+
+def _complete_cluster_method(incomplete: str) -> list[str]:
+    return _beginning(incomplete, get_args(config.ClusterMethod))
+
+
+def _complete_preset(incomplete: str) -> list[str]:
+    return _beginning(incomplete, ("default", "paper"))
+
+
+def _complete_device(incomplete: str) -> list[str]:
+    return _beginning(incomplete, ("auto", "cpu", "cuda", "mps"))
+
+
+def complete_column(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Complete a column of obs of the h5ad that stands in the command line before."""
+    named = ctx.params.get("file") or (ctx.params.get("inputs") or [None])[0]
+    if named is None:
+        return []
+    import h5py
+
+    try:
+        with h5py.File(named) as file:
+            return _beginning(incomplete, [str(name) for name in file["obs"].attrs["column-order"]])
+    except (OSError, KeyError):
+        return []
+
+
 Input = Annotated[Path, typer.Argument(help="h5ad, 10x h5, 10x mtx folder, loom, zarr, csv or tsv (.gz).")]
 Prepared = Annotated[Path, typer.Argument(help="h5ad that an earlier step wrote.")]
 OutputFolder = Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")]
 OutputH5ad = Annotated[Path, typer.Option("-o", "--output", help="h5ad to write.")]
-LabelKey = Annotated[str | None, typer.Option(help="Column of obs to score the clusters against.")]
+LabelKey = Annotated[
+    str | None,
+    typer.Option(help="Column of obs to score the clusters against.", autocompletion=complete_column),
+]
 BatchKey = Annotated[
-    str | None, typer.Option(help="Column of obs with the batch that the codes are to forget, e.g. sample.")
+    str | None,
+    typer.Option(
+        help="Column of obs with the batch that the codes are to forget, e.g. sample.",
+        autocompletion=complete_column,
+    ),
 ]
 Clusters = Annotated[str, typer.Option(help="Number of clusters, or auto.", metavar="auto|K")]
 ClusterMethod = Annotated[
     str | None,
-    typer.Option(help="smoothed (K-means on codes averaged over neighbours), leiden, kmeans or gmm."),
+    typer.Option(
+        help="smoothed (K-means on codes averaged over neighbours), leiden, kmeans or gmm.",
+        autocompletion=_complete_cluster_method,
+    ),
 ]
 CheckSeeds = Annotated[
     int,
@@ -40,6 +87,7 @@ Method = Annotated[
         "--method",
         help="seurat_v3, seurat, cell_ranger, pearson_residuals, deviance, m3drop, nbumi, nbumi_high_variance or "
         "scmarker.",
+        autocompletion=_complete_gene_selection,
     ),
 ]
 TopGenes = Annotated[int | None, typer.Option(help="How many genes to model.")]
@@ -60,10 +108,15 @@ Backed = Annotated[
     ),
 ]
 Transpose = Annotated[bool, typer.Option("--transpose", help="Of a csv or tsv: rows are genes.")]
-Preset = Annotated[str, typer.Option(help="default, or paper: the published architecture and rates.")]
+Preset = Annotated[
+    str,
+    typer.Option(
+        help="default, or paper: the published architecture and rates.", autocompletion=_complete_preset
+    ),
+]
 Epochs = Annotated[int | None, typer.Option(help="Most passes over the cells.")]
 Seed = Annotated[int, typer.Option(help="Of everything random.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", autocompletion=_complete_device)]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")]
 ModelFolder = Annotated[Path, typer.Option("--model", help="Model folder, or the folder of a run.")]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,6 +32,7 @@ from scrae.cli.options import (
     Seed,
     TopGenes,
     Transpose,
+    complete_column,
     number_of_clusters,
     preprocess_options,
     refuse_fault,
@@ -90,7 +90,10 @@ def genes(
     n_top_genes: TopGenes = None,
     fdr: Annotated[float | None, typer.Option(help="The method's own threshold instead of a number.")] = None,
     batch_key: Annotated[
-        str | None, typer.Option(help="Column of obs: genes are ranked within its batches.")
+        str | None,
+        typer.Option(
+            help="Column of obs: genes are ranked within its batches.", autocompletion=complete_column
+        ),
     ] = None,
     min_cells: MinCells = 10,
     layer: Layer = None,
@@ -225,7 +228,12 @@ def cluster(
     typer.echo(f"{adata.uns['scrae']['clusters']['n_clusters']} clusters.")
 
 
-def score(file: Prepared, label_key: Annotated[str, typer.Option(help="Column of obs with labels.")]) -> None:
+def score(
+    file: Prepared,
+    label_key: Annotated[
+        str, typer.Option(help="Column of obs with labels.", autocompletion=complete_column)
+    ],
+) -> None:
     """Score the clusters of an h5ad against labels."""
     from scrae import io, tl
 
@@ -253,25 +261,6 @@ def report(folder: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> 
 
     io.try_hdf5(folder / "result.h5ad")
     typer.echo(build(folder))
-
-
-def info(file: Input, transpose: Transpose = False) -> None:
-    """Say what is in a file, and what to run on it."""
-    from scrae import io
-
-    io.try_hdf5(file)
-    adata = io.read(file, min_counts=0, transpose=transpose)
-    counts = adata.layers["counts"]
-    typer.echo(
-        f"{file}: {adata.n_obs} cells x {adata.n_vars} genes, {counts.nnz / (adata.n_obs * adata.n_vars):.1%} nonzero"
-    )
-    say_notes(adata)
-    for name, column in adata.obs.items():
-        values = column.nunique()
-        typer.echo(f"  obs {name!r}: {values} different values, e.g. {column.iloc[0]}")
-    label = next((n for n, c in adata.obs.items() if 1 < c.nunique() <= 100), None)
-    hint = f" --label-key {shlex.quote(str(label))}" if label else ""
-    typer.echo(f"\nTry: scrae run {shlex.quote(str(file))} -o out{hint}")
 
 
 def _refuse_transpose(transpose: bool) -> None:

@@ -7,9 +7,15 @@ from numpy.typing import NDArray
 
 from scrae.errors import ScraeError
 
-__all__ = ["left_out", "with_cell"]
+__all__ = ["left_out", "mostly_empty", "with_cell"]
 
 _NEARLY_EMPTY = 10  # counts; an empty droplet holds a few molecules of the soup, a cell some hundreds
+
+
+def mostly_empty(totals: NDArray[np.int64]) -> bool:
+    """Whether the totals [cells] are those of an unfiltered 10x matrix: most next to nothing, some far above."""
+    nearly_empty = int((totals < _NEARLY_EMPTY).sum())
+    return nearly_empty > 0.5 * totals.size and bool(totals.max() >= 100 * max(1.0, float(np.median(totals))))
 
 
 def with_cell(totals: NDArray[np.int64], min_counts: int | None) -> NDArray[np.bool_]:
@@ -21,10 +27,9 @@ def with_cell(totals: NDArray[np.int64], min_counts: int | None) -> NDArray[np.b
         None does; or, without a threshold, most are nearly empty, as in an unfiltered 10x matrix.
     """
     if min_counts is None:
-        nearly_empty = int((totals < _NEARLY_EMPTY).sum())
-        if nearly_empty > 0.5 * totals.size and totals.max() >= 100 * max(1.0, float(np.median(totals))):
+        if mostly_empty(totals):
             raise ScraeError(
-                f"{nearly_empty} of {totals.size} barcodes have fewer than {_NEARLY_EMPTY} counts, as in "
+                f"{(totals < _NEARLY_EMPTY).sum()} of {totals.size} barcodes have fewer than {_NEARLY_EMPTY} counts, as in "
                 "an unfiltered 10x matrix; give the filtered matrix, or a threshold: min_counts=500 "
                 "(--min-counts 500)."
             )

@@ -11,6 +11,7 @@ import pandas as pd
 from anndata import AnnData, ImplicitModificationWarning
 from scipy import sparse
 
+from scrae.checks import did_you_mean
 from scrae.errors import ScraeError, ScraeWarning
 from scrae.io.check import check_counts
 from scrae.io.names import clean_names, note, some
@@ -125,7 +126,10 @@ def _places(adata: AnnData) -> dict[str, str]:
 def _check(adata: AnnData, place: str) -> Found:
     places = _places(adata)
     if place not in places:
-        raise ScraeError(f"There is no layer {place!r}; there is {some(places, 8) or 'no matrix at all'}.")
+        raise ScraeError(
+            f"There is no layer {place!r}; there is {some(places, 8) or 'no matrix at all'}"
+            f"{did_you_mean(place, places) or '.'}"
+        )
     genes = adata.var_names
     if place in adata.layers:
         matrix: Any = adata.layers[place]

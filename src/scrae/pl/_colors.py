@@ -9,6 +9,7 @@ import pandas as pd
 from anndata import AnnData
 from matplotlib.colors import is_color_like, to_hex
 
+from scrae.checks import did_you_mean
 from scrae.errors import ScraeError
 
 __all__ = ["MISSING", "PALETTE", "category_colors", "category_column", "is_category"]
@@ -45,7 +46,9 @@ def category_column(adata: AnnData, key: str) -> pd.Categorical:
     """Return ``adata.obs[key]`` as a categorical with text names; cells without a value have code -1."""
     if key not in adata.obs:
         known = ", ".join(map(str, adata.obs.columns)) or "none"
-        raise ScraeError(f"expected a column of obs, found no {key!r}; the columns are: {known}")
+        raise ScraeError(
+            f"expected a column of obs, found no {key!r}; the columns are: {known}{did_you_mean(key, adata.obs)}"
+        )
     column = adata.obs[key]
     if isinstance(column.dtype, pd.CategoricalDtype):
         return pd.Categorical(column.cat.rename_categories([str(name) for name in column.cat.categories]))

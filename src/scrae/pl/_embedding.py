@@ -13,6 +13,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from scrae.checks import did_you_mean
 from scrae.errors import ScraeError
 from scrae.pl._colors import MISSING, category_colors, category_column, is_category
 from scrae.pl._draw import INK, literal, new_axes, shorten
@@ -85,7 +86,9 @@ def embedding(adata: AnnData, basis: str, *, color: str, ax: Axes | None = None)
 def _coordinates(adata: AnnData, basis: str) -> NDArray[np.float64]:
     if basis not in adata.obsm:
         known = ", ".join(adata.obsm) or "none"
-        raise ScraeError(f"expected an embedding in obsm, found no {basis!r}; there are: {known}")
+        raise ScraeError(
+            f"expected an embedding in obsm, found no {basis!r}; there are: {known}{did_you_mean(basis, adata.obsm)}"
+        )
     xy = np.asarray(adata.obsm[basis], dtype=np.float64)
     if xy.ndim != 2 or xy.shape[1] < 2:
         raise ScraeError(f"expected obsm[{basis!r}] of shape [cells, 2], found {list(xy.shape)}")

@@ -6,6 +6,7 @@ from typing import get_args
 
 from anndata import AnnData
 
+from scrae.checks import did_you_mean
 from scrae.config import GeneSelection
 from scrae.errors import ScraeError
 from scrae.io.names import some
@@ -20,7 +21,10 @@ IN_MEMORY = ("pearson_residuals", "scmarker")
 
 def check_options(method: str, n_top_genes: int | None, fdr: float | None, batch_key: str | None) -> None:
     if method not in METHODS:
-        raise ScraeError(f"There is no gene selection {method!r}; choose one of {', '.join(METHODS)}.")
+        raise ScraeError(
+            f"There is no gene selection {method!r}; choose one of {', '.join(METHODS)}"
+            f"{did_you_mean(method, METHODS) or '.'}"
+        )
     if fdr is not None and method not in _WITH_TEST:
         raise ScraeError(
             f"{method} has no test, so fdr says nothing; give n_top_genes, or use m3drop or nbumi."
@@ -40,7 +44,8 @@ def check_batches(adata: AnnData, batch_key: str | None) -> None:
         return
     if batch_key not in adata.obs:
         raise ScraeError(
-            f"There is no column {batch_key!r} in obs for batch_key; there is {some(adata.obs, 8)}."
+            f"There is no column {batch_key!r} in obs for batch_key; there is {some(adata.obs, 8) or 'none'}"
+            f"{did_you_mean(batch_key, adata.obs) or '.'}"
         )
     if adata.obs[batch_key].isna().any():
         raise ScraeError(f"obs[{batch_key!r}] has missing values; give every cell a batch.")

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scrae.checks import did_you_mean
 from scrae.clustering import by_size, choose_n_clusters, gmm, kmeans
 from scrae.config import ClusterConfig, ClusterMethod
 from scrae.errors import ScraeError
@@ -120,6 +121,7 @@ def score(adata: AnnData, label_key: str, *, cluster_key: str = "scrae") -> dict
         if key not in adata.obs:
             raise ScraeError(
                 f"score: expected a column {key!r} in obs, found {', '.join(adata.obs.columns) or 'none'}"
+                f"{did_you_mean(key, adata.obs)}"
             )
     known = adata.obs[label_key].notna().to_numpy()
     if not known.any():

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scrae.checks import did_you_mean
 from scrae.errors import ScraeError
 from scrae.io import note
 from scrae.model import SCRAE
@@ -96,7 +97,9 @@ def _clusters(reference: AnnData, key: str) -> pd.Categorical:
     if key not in reference.obs:
         raise ScraeError(
             f"map: expected a column {key!r} in the reference's obs, found "
-            f"{', '.join(reference.obs.columns) or 'none'}; use scrae.tl.cluster(reference)"
+            f"{', '.join(reference.obs.columns) or 'none'}; "
+            "use scrae.tl.cluster(reference), or name a column as cluster_key"
+            f"{did_you_mean(key, reference.obs)}"
         )
     clusters = pd.Categorical(reference.obs[key])
     if not len(clusters.categories):
