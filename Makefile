@@ -8,12 +8,20 @@ BROWSER ?= $(shell command -v chromium || command -v chromium-browser || command
 # Threads that spin while they wait crawl on a shared machine.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test lint types unit wheel install clean test-browser test-long test-matrix
+.PHONY: demo test docs lint types unit wheel install clean test-browser test-long test-matrix
 
 demo: install
 	$(BIN)/scrae demo -o demo
 
 test: lint types unit wheel
+
+# The site, in build/docs/index.html: the tutorial is run, and a warning is an error.
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -b html -W --keep-going docs build/docs
+
+$(VENV)/.docs: $(VENV)/.installed docs/constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --constraint docs/constraints.txt --editable '.[docs]'
+	touch $@
 
 install: $(VENV)/.installed
 
@@ -25,8 +33,8 @@ $(VENV)/.installed: pyproject.toml $(CONSTRAINTS)
 	touch $@
 
 lint: install
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks docs
+	$(BIN)/ruff format --check src tests benchmarks docs
 
 types: install
 	$(BIN)/mypy

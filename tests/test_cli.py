@@ -315,30 +315,44 @@ def test_the_batch_key_of_genes_is_suggested(raw: Path, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr == (
         "scrae: There is no column 'Celltype' in obs for batch_key; there is 'cell_type', 'scrae_n_counts', "
-        "'scrae_n_genes', 'scrae_mito' and 1 more; did you mean 'cell_type'?\n"
+        "'scrae_n_genes', 'scrae_mito', 'scrae_size_factor'; did you mean 'cell_type'?\n"
     )
 
 
-@pytest.mark.parametrize(
-    ("typed", "expected"),
-    [
-        ("scrae ru", "run"),
-        ("scrae run {raw} -o out --label-key cell", "cell_type"),
-        ("scrae score {raw} --label-key ", "cell_type"),
-        ("scrae run {raw} --gene-selection nbumi_", "nbumi_high_variance"),
-        ("scrae run {raw} --cluster-method lei", "leiden"),
-        ("scrae run {raw} --preset p", "paper"),
-        ("scrae run {raw} --device cu", "cuda"),
-        ("scrae run missing.h5ad --label-key ", ""),
-        ("scrae run --label-key ", ""),
-    ],
-)
-def test_the_shell_completes(raw: Path, monkeypatch: pytest.MonkeyPatch, typed: str, expected: str) -> None:
-    words = typed.format(raw=raw)
-    monkeypatch.setenv("_SCRAE_COMPLETE", "complete_bash")
-    monkeypatch.setenv("COMP_WORDS", words)
-    monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
-    assert scrae().stdout.split() == expected.split()
+COMPLETED = {
+    "scrae ru": ["run"],
+    "scrae run {raw} -o out --label-key cell": ["cell_type"],
+    "scrae score {raw} --label-key ": ["cell_type"],
+    "scrae run {raw} --gene-selection nbumi_": ["nbumi_high_variance"],
+    "scrae run {raw} --cluster-method lei": ["leiden"],
+    "scrae run {raw} --preset p": ["paper"],
+    "scrae run {raw} --device cu": ["cuda"],
+    "scrae run missing.h5ad --label-key ": [],
+    "scrae run --label-key ": [],
+}
+COMPLETE = """
+import json, os, sys
+from contextlib import redirect_stdout, suppress
+from io import StringIO
+from scrae.cli import app
+for typed in json.loads(sys.argv[1]):
+    os.environ |= {"COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    with redirect_stdout(StringIO()) as shown, suppress(SystemExit):
+        app(prog_name="scrae")
+    print(json.dumps(shown.getvalue().split()))
+"""
+
+
+def test_the_shell_completes(raw: Path) -> None:
+    typed = [words.format(raw=raw) for words in COMPLETED]
+    done = subprocess.run(
+        [sys.executable, "-c", COMPLETE, json.dumps(typed)],
+        env=os.environ | {"_SCRAE_COMPLETE": "complete_bash"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [json.loads(line) for line in done.stdout.splitlines()] == list(COMPLETED.values())
 
 
 def test_the_program_reports_its_status_to_the_shell(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is loaded, which is later
     try:
         with _tidy_stops():
-            app()
+            app(prog_name="scrae")
     except ScraeError as error:
         if "--debug" in sys.argv:
             raise

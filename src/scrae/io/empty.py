@@ -29,8 +29,8 @@ def with_cell(totals: NDArray[np.int64], min_counts: int | None) -> NDArray[np.b
     if min_counts is None:
         if mostly_empty(totals):
             raise ScraeError(
-                f"{(totals < _NEARLY_EMPTY).sum()} of {totals.size} barcodes have fewer than {_NEARLY_EMPTY} counts, as in "
-                "an unfiltered 10x matrix; give the filtered matrix, or a threshold: min_counts=500 "
+                f"{(totals < _NEARLY_EMPTY).sum()} of {totals.size} barcodes have fewer than {_NEARLY_EMPTY} counts, "
+                "as in an unfiltered 10x matrix; give the filtered matrix, or a threshold: min_counts=500 "
                 "(--min-counts 500)."
             )
         return np.ones(totals.size, dtype=np.bool_)
