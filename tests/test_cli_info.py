@@ -27,6 +27,12 @@ def info(*arguments: object) -> list[str]:
     return done.output.splitlines()
 
 
+@pytest.fixture(autouse=True)
+def _no_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These files are sound; the trial in a process of its own has tests of its own."""
+    monkeypatch.setattr("scrae.io.try_hdf5", lambda *files: None)
+
+
 @pytest.fixture
 def cells() -> AnnData:
     """Forty cells: four with 5, the others with 3 counts in a gene; MT-1 has 2 in the last ten."""

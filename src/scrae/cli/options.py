@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
@@ -40,16 +41,12 @@ def _complete_device(incomplete: str) -> list[str]:
 
 def complete_column(ctx: typer.Context, incomplete: str) -> list[str]:
     """Complete a column of obs of the h5ad that stands in the command line before."""
-    named = ctx.params.get("file") or (ctx.params.get("inputs") or [None])[0]
-    if named is None:
-        return []
     import h5py
 
-    try:
-        with h5py.File(named) as file:
+    for word in ctx.args:  # an option without its value ends the parsing; what is no option stands here then
+        with suppress(OSError, KeyError), h5py.File(word) as file:
             return _beginning(incomplete, [str(name) for name in file["obs"].attrs["column-order"]])
-    except (OSError, KeyError):
-        return []
+    return []
 
 
 Input = Annotated[Path, typer.Argument(help="h5ad, 10x h5, 10x mtx folder, loom, zarr, csv or tsv (.gz).")]
