@@ -199,7 +199,7 @@ def test_plot_and_report_can_be_made_again(result: Path, tmp_path: Path) -> None
     [
         (
             ("--label-key", "celltype"),
-            "found no 'celltype'; there is cell_type; did you mean --label-key cell_type?",
+            "found no 'celltype'; there is cell_type; did you mean 'cell_type'?",
         ),
         (
             ("--batch-key", "celltype"),

@@ -143,7 +143,7 @@ def test_commands_within_sentences_exist(page: Path, tmp_path: Path) -> None:
     for text in inline_commands(page):
         script = re.sub(r"[<>]", "", text)
         for words in commands_of(script, tmp_path):
-            assert parsed(words), f"{name(page)}: `{text}`"
+            assert parsed(words, mentioned=True), f"{name(page)}: `{text}`"
 
 
 def run(words: list[str], block: Block) -> None:
@@ -162,11 +162,11 @@ def run(words: list[str], block: Block) -> None:
     assert not status, where
 
 
-def parsed(words: list[str]) -> bool:
-    """Whether a command exists with these options."""
+def parsed(words: list[str], *, mentioned: bool = False) -> bool:
+    """Whether a command exists with these options; one that is only mentioned may lack what it needs."""
     program, *arguments = words
     if program == "scrae":
-        return parsed_by(typer.main.get_command(app), arguments)
+        return parsed_by(typer.main.get_command(app), arguments, mentioned=mentioned)
     if program == "make":
         return all(f"\n{target}:" in (ROOT / "Makefile").read_text() for target in arguments)
     if program == "pip":
@@ -174,7 +174,7 @@ def parsed(words: list[str]) -> bool:
     if arguments[0] == "-m" and arguments[1] == "benchmarks":
         from benchmarks.cli import app as benchmarks
 
-        return parsed_by(typer.main.get_command(benchmarks), arguments[2:])
+        return parsed_by(typer.main.get_command(benchmarks), arguments[2:], mentioned=mentioned)
     if arguments[0] == "-m" and arguments[1].startswith("benchmarks."):
         return hasattr(importlib.import_module(arguments[1]), "main")
     if arguments[0].endswith(".py"):
@@ -182,14 +182,19 @@ def parsed(words: list[str]) -> bool:
     return arguments[0] == "-m" and arguments[1] in ("pip", "pytest", "venv")
 
 
-def parsed_by(command: Any, arguments: list[str]) -> bool:
+def parsed_by(command: Any, arguments: list[str], *, mentioned: bool) -> bool:
     """Whether Typer takes the arguments; what is shown in capitals stands for a value."""
+    if not arguments:
+        return mentioned
     if not hasattr(command, "commands"):
+        if mentioned:
+            options = {word for option in command.params for word in (*option.opts, *option.secondary_opts)}
+            return all(word in options for word in arguments if word.startswith("-"))
         return bool(command.make_context("scrae", list(arguments)))
     first, *rest = arguments
     if first.startswith("-"):
-        return any(first in option.opts for option in command.params)
-    return first in command.commands and parsed_by(command.commands[first], rest)
+        return first == "--help" or any(first in option.opts for option in command.params)
+    return first in command.commands and parsed_by(command.commands[first], rest, mentioned=mentioned)
 
 
 def test_a_wrong_command_does_not_pass() -> None:
@@ -197,6 +202,9 @@ def test_a_wrong_command_does_not_pass() -> None:
         with pytest.raises(UsageError):
             parsed(words)
     assert not parsed(["scrae", "fly"])
+    assert parsed(["scrae", "run", "--resume"], mentioned=True)
+    assert not parsed(["scrae", "run", "--resumed"], mentioned=True)
+    assert not parsed(["scrae", "fly"], mentioned=True)
     assert not parsed(["scrae", "--fly"])
     assert not parsed(["make", "coffee"])
     assert not parsed(["python", "tests/long/nothing.py"])

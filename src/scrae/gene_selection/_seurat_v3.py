@@ -121,8 +121,8 @@ def _standardised(
         for into, power in zip(above, (value**0, value, value**2), strict=True):
             into += np.bincount(gene, weights=power, minlength=n_genes)
     number, high_sum, high_squares = above[:, sums.kept]
-    total = sums.sums[0] - high_sum + number * limit
-    squares = sums.sums[1] - high_squares + number * limit**2
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):  # where the curve is no number
+        total = sums.sums[0] - high_sum + number * limit
+        squares = sums.sums[1] - high_squares + number * limit**2
         value = (n * mean**2 + squares - 2 * total * mean) / ((n - 1) * deviation**2)
     return np.asarray(value)

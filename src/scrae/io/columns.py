@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
+from scrae.checks import did_you_mean
 from scrae.errors import ScraeError
 from scrae.io.names import some
 
@@ -23,11 +22,10 @@ def check_keys(adata: AnnData, label_key: str | None, batch_key: str | None) -> 
     ScraeError : no such column, or a cell without a batch.
     """
     if label_key is not None and label_key not in adata.obs:
-        near = difflib.get_close_matches(label_key, adata.obs.columns, n=1, cutoff=0.4)
-        hint = f"; did you mean --label-key {near[0]}?" if near else ""
         there = ", ".join(adata.obs.columns) or "no columns at all"
         raise ScraeError(
-            f"--label-key: expected a column of obs, found no {label_key!r}; there is {there}{hint}"
+            f"--label-key: expected a column of obs, found no {label_key!r}; there is {there}"
+            f"{did_you_mean(label_key, adata.obs)}"
         )
     if batch_key is not None:
         batches_of(adata, batch_key)
@@ -41,10 +39,9 @@ def batches_of(adata: AnnData, key: str) -> pd.Categorical:
     ScraeError : no such column (the message suggests one that is there), or a cell without a batch.
     """
     if key not in adata.obs:
-        near = difflib.get_close_matches(key, map(str, adata.obs.columns), n=1, cutoff=0.4)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ScraeError(
-            f"batch_key: expected a column of obs, found no {key!r}; there is {some(adata.obs, 8) or 'none'}{hint}"
+            f"batch_key: expected a column of obs, found no {key!r}; there is {some(adata.obs, 8) or 'none'}"
+            f"{did_you_mean(key, adata.obs)}"
         )
     column = adata.obs[key]
     if column.isna().any():
