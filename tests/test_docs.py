@@ -165,6 +165,8 @@ def run(words: list[str], block: Block) -> None:
 def parsed(words: list[str], *, mentioned: bool = False) -> bool:
     """Whether a command exists with these options; one that is only mentioned may lack what it needs."""
     program, *arguments = words
+    if program == "torchrun":
+        program, *arguments = arguments[arguments.index("-m") + 1 :]
     if program == "scrae":
         return parsed_by(typer.main.get_command(app), arguments, mentioned=mentioned)
     if program == "make":
@@ -206,6 +208,7 @@ def test_a_wrong_command_does_not_pass() -> None:
     assert not parsed(["scrae", "run", "--resumed"], mentioned=True)
     assert not parsed(["scrae", "fly"], mentioned=True)
     assert not parsed(["scrae", "--fly"])
+    assert not parsed(["torchrun", "--nproc-per-node", "2", "-m", "scrae", "fly"])
     assert not parsed(["make", "coffee"])
     assert not parsed(["python", "tests/long/nothing.py"])
     assert parsed(["scrae", "run", "x", "-o", "y", "--n-clusters", "3"])

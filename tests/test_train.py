@@ -23,6 +23,7 @@ from scrae.counts import CountData
 from scrae.errors import ScraeError, ScraeWarning
 from scrae.metrics import score
 from scrae.model import SCRAE
+from scrae.ranks import Ranks
 from scrae.state import TrainingState
 from scrae.step import Optimizers, training_step
 from scrae.train import Epoch, FitResult, fit
@@ -491,7 +492,7 @@ def test_going_back_leaves_nothing_of_the_undone_epoch(monkeypatch: pytest.Monke
     plain = SCRAE.for_data(DATA, model_config(), seed=0)
     state = TrainingState(plain, train_config(max_epochs=2))
     rows, _ = train._split(60, 0.0, state.order)
-    run = train._Run(state, DATA, train_config(max_epochs=2), rows, rows[:0])
+    run = train._Run(state, DATA, train_config(max_epochs=2), rows, rows[:0], Ranks())
     plain.train()
     assert run.one_epoch() is None
     state.rate = 0.25

@@ -50,6 +50,19 @@ class Batch(NamedTuple):
         total = torch.zeros_like(self.total).index_add_(0, self.nonzeros.cell, value)
         return self._replace(nonzeros=self.nonzeros._replace(value=value), total=total)
 
+    def part(self, rows: slice) -> Batch:
+        """Return the cells of some neighbouring rows; ``rows`` has a start and a stop."""
+        if rows == slice(0, len(self.total)):
+            return self
+        first, last = self.start[[rows.start, rows.stop]].tolist()
+        position, cell, gene, value, log_factorial = (field[first:last] for field in self.nonzeros)
+        nonzeros = Nonzeros(
+            position - rows.start * self.n_genes, cell - rows.start, gene, value, log_factorial
+        )
+        start = self.start[rows.start : rows.stop + 1] - first
+        code = None if self.batch_code is None else self.batch_code[rows]
+        return Batch(nonzeros, start, self.total[rows], self.n_genes, code)
+
     def dense(self, values: Float[Tensor, " nonzeros"]) -> Float[Tensor, "cells genes"]:
         """Return a matrix with ``values`` at the nonzero counts and zero elsewhere."""
         block = torch.zeros(len(self.total) * self.n_genes, dtype=values.dtype, device=values.device)

@@ -67,6 +67,7 @@ def training_step(
     generator: Generator,
     *,
     update_prior: bool,
+    rows: slice | None = None,
 ) -> StepLosses:
     """Take one iteration: L_AE, L_Gen, L_Enc, L_Critic, in the paper's order; changes ``model`` and ``optimizers``.
 
@@ -74,9 +75,12 @@ def training_step(
     ----------
     generator : draws library sizes, noise, mixing weights and dropout, on the model's device.
     update_prior : whether generator and encoder learn from the critic in this iteration (every ``n_critic``-th).
+    rows : of the batch, those that this process takes (``Ranks.sharing``); None = all.
     """
-    divergence, one_hot = model.config.divergence, model.one_hot(batch)
     seen = batch.thinned(generator) if config.thinning else batch
+    if rows is not None:  # after the thinning, which draws by counts and not by rows
+        batch, seen = batch.part(rows), seen.part(rows)
+    divergence, one_hot = model.config.divergence, model.one_hot(batch)
     losses = model.autoencoder_losses(batch, generator, seen=seen)
     reconstruction, library = losses.reconstruction.mean(), losses.library.mean()
     total = reconstruction + config.library_kl_weight * library

@@ -18,7 +18,8 @@ from .counts import CountData
 from .errors import ScraeError, ScraeWarning
 from .faults import describe_extremes, first_fault
 from .model import SCRAE
-from .resume import TRAINING_FILE, Checkpoint, Keeper
+from .ranks import LostProcessError, Ranks
+from .resume import TRAINING_FILE, Checkpoint, Keeper, fingerprint
 from .state import Epoch, Snapshot, TrainingState
 from .step import StepLosses, training_step
 
@@ -54,6 +55,7 @@ def fit(
     *,
     checkpoint: Checkpoint | None = None,
     on_epoch: Callable[[Epoch, int], None] | None = None,
+    ranks: Ranks | None = None,
 ) -> FitResult:
     """Train ``model`` on ``data``, in place; with early stopping it ends with the best weights.
 
@@ -65,9 +67,12 @@ def fit(
     checkpoint : where the training is kept while it runs, and whether it goes on from there; None = nowhere. On CPU
         a training that was stopped at any moment and went on ends with the same bits as one that was not.
     on_epoch : called after every epoch, with it and the most epochs there can be, for progress.
+    ranks : the processes that train this model together, each called with the same; the first alone writes the
+        checkpoint, warns and calls ``on_epoch``. None = this process alone.
 
     Raises
     ------
+    LostProcessError : another process of ``ranks`` is gone; a ScraeError, like all others.
     ScraeError : genes or batches that are not the model's, too few cells, a loss that is not finite in the first
         epoch, or a checkpoint that is damaged or belongs to other data or settings.
 
@@ -89,15 +94,23 @@ def fit(
         raise ScraeError(
             f"fit: expected at least 2 cells for early stopping, found {len(data)}; set patience=None"
         )
-    run = _Run(state, data, config, train, held_out)
+    ranks = ranks or Ranks()
+    run = _Run(state, data, config, train, held_out, ranks)
     keeper = None if checkpoint is None else Keeper(checkpoint, state, data, config)
+    if ranks.size > 1:
+        facts = fingerprint(data), repr((model.config, config)), str(state.epoch)
+        names = "counts, genes and batches", "settings", "epochs done"
+        ranks.refuse_difference(dict(zip(names, facts, strict=True)))
+    if ranks.rank:
+        keeper = on_epoch = None
     model.train()
     fault = run.to_the_end(keeper, on_epoch)
     model.eval()
     if state.best_weights:
         model.load_state_dict(state.best_weights)
     because = _reason(state, run.is_stopped(), config.patience, fault)
-    for sentence in [*state.faults, *([f"Training ended early: it {because}."] if fault else [])]:
+    sentences = [*state.faults, *([f"Training ended early: it {because}."] if fault else [])]
+    for sentence in [] if ranks.rank else sentences:
         warnings.warn(sentence, ScraeWarning, stacklevel=2)
     return FitResult(
         history=state.history(),
@@ -112,9 +125,15 @@ class _Run:
     """One training: the state, and what it goes over."""
 
     def __init__(
-        self, state: TrainingState, data: CountData, config: TrainConfig, train: Tensor, held_out: Tensor
+        self,
+        state: TrainingState,
+        data: CountData,
+        config: TrainConfig,
+        train: Tensor,
+        held_out: Tensor,
+        ranks: Ranks,
     ) -> None:
-        self.state, self.data, self.config = state, data, config
+        self.state, self.data, self.config, self.ranks = state, data, config, ranks
         self.train, self.held_out = train, held_out
         self.epochs = config.epochs_for(len(train))
         groups = [group for o in state.optimizers if o is not None for group in o.param_groups]
@@ -141,9 +160,12 @@ class _Run:
                     on_epoch(state.rows[-1], self.epochs)
                 if keeper is not None and keeper.due():
                     _write(keeper, good)
-        except (KeyboardInterrupt, SystemExit) as stop:
+        except (KeyboardInterrupt, SystemExit, LostProcessError) as stop:
             if keeper is not None and good.facts["epoch"]:
-                _write(keeper, good)
+                try:
+                    _write(keeper, good)
+                except SystemExit:  # torchrun ends all processes soon after it lost one
+                    _write(keeper, good)
                 stop.add_note(_kept(keeper))
             raise
         if keeper is not None and keeper.last_written:  # what follows may be stopped too
@@ -152,21 +174,24 @@ class _Run:
 
     def one_epoch(self) -> str | None:
         """Go over all training cells once; return what went wrong in words, or add a row to the history."""
-        state, config, data = self.state, self.config, self.data
+        state, config, data, ranks = self.state, self.config, self.data, self.ranks
+        ranks.follow_first(state.model)
         before = state.order.get_state()
         factor = _rate_factor(state.epoch + 1, self.epochs, config.schedule) * state.rate
         for group, rate in self.rates:
             group["lr"] = rate * factor
-        steps, due = [], []
+        steps, due, weights = [], [], []
         for batch in data.batches(config.batch_size, rows=self.train, generator=state.order):
             state.iteration += 1
             due.append(state.iteration % config.n_critic == 0)
-            steps.append(
-                training_step(state.model, batch, state.optimizers, config, state.noise, update_prior=due[-1])
-            )
+            with ranks.sharing(len(batch.total), state.optimizers) as (rows, weight):
+                networks = state.model, batch, state.optimizers
+                steps.append(training_step(*networks, config, state.noise, update_prior=due[-1], rows=rows))
+            weights.append(weight)
         state.epoch += 1
-        losses = torch.stack([torch.stack(column) for column in zip(*steps, strict=True)]).cpu()
-        validation = state.model.held_out_loss(data, self.held_out) if len(self.held_out) else math.nan
+        losses = torch.stack([torch.stack(column) for column in zip(*steps, strict=True)])
+        losses = ranks.sum(losses * torch.tensor(weights, device=losses.device)).cpu()
+        validation = self.validation()
         if fault := self.fault(losses, due, validation, before):
             return fault
         rate = config.learning_rate * factor
@@ -174,6 +199,15 @@ class _Run:
         if config.patience is not None:
             state.keep_if_best(validation)
         return None
+
+    def validation(self) -> float:
+        """Return the loss of the held-out cells, of which each process takes some; NaN without such cells."""
+        if not len(self.held_out):
+            return math.nan
+        rows, weight = self.ranks.share(len(self.held_out))
+        loss = self.state.model.held_out_loss(self.data, self.held_out[rows])
+        part = torch.tensor(loss * weight, dtype=torch.float64, device=self.ranks.device)
+        return float(self.ranks.sum(part))
 
     def fault(self, losses: Tensor, due: list[bool], validation: float, order: Tensor) -> str | None:
         """Say which loss or weight is no finite number, at which step, and what is odd about its cells."""

@@ -88,12 +88,30 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is loaded, which is later
     try:
         with _tidy_stops():
+            _refuse_several_processes()
             app(prog_name="scrae")
     except ScraeError as error:
         if "--debug" in sys.argv:
             raise
-        typer.echo(f"scrae: {error}", err=True)
+        _say(str(error), error)
         sys.exit(1)
     except _Stop as stop:
-        typer.echo(": ".join(["scrae: stopped", *getattr(stop, "__notes__", [])]), err=True)
+        _say("stopped", stop)
         sys.exit(stop.code)
+
+
+def _refuse_several_processes() -> None:
+    size = os.environ.get("WORLD_SIZE", "1")
+    command = next((text for text in sys.argv[1:] if not text.startswith("-")), "train")
+    if size != "1" and command != "train":
+        raise ScraeError(
+            f"{command}: expected one process, found the {size} of torchrun (WORLD_SIZE); only train is shared by "
+            "several"
+        )
+
+
+def _say(what: str, error: BaseException) -> None:
+    """Print a last line; of several processes, each but the first names itself."""
+    rank = os.environ.get("RANK", "0") if os.environ.get("WORLD_SIZE", "1") != "1" else "0"
+    who = "scrae" if rank == "0" else f"scrae (process {rank})"
+    typer.echo(": ".join([who, what, *getattr(error, "__notes__", [])]), err=True)

@@ -18,7 +18,7 @@ __all__ = ["Bar", "progress_bar"]
 class Bar:
     """Shows the stages and epochs of a run on standard error, if that is a terminal."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, shown: bool = True) -> None:
         console = Console(stderr=True)
         self._progress = Progress(
             TextColumn("{task.description:24s}"),
@@ -27,7 +27,7 @@ class Bar:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=console,
-            disable=not console.is_terminal,
+            disable=not (shown and console.is_terminal),
         )
         self._task: TaskID | None = None
 
@@ -63,7 +63,7 @@ class Bar:
 
 
 @contextmanager
-def progress_bar() -> Iterator[Bar]:
+def progress_bar(*, shown: bool = True) -> Iterator[Bar]:
     """Show a bar while the block runs."""
-    with Bar() as bar:
+    with Bar(shown=shown) as bar:
         yield bar

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -147,11 +148,12 @@ def train(
     device: Device = "auto",
     resume: Resume = False,
 ) -> None:
-    """Train a model on a prepared h5ad."""
+    """Train a model on a prepared h5ad; by several processes where torchrun starts them."""
     from scrae import io, tl
     from scrae.checkpoint import save
     from scrae.cli.progress import progress_bar
     from scrae.pipeline import resolve_device
+    from scrae.ranks import joined
     from scrae.train import TRAINING_FILE, Checkpoint
 
     settings = settings_of(
@@ -159,22 +161,25 @@ def train(
     )
     checkpoint = Checkpoint(path=output / TRAINING_FILE, resume=resume)
     checkpoint.refuse_unfinished()
-    if resume and not checkpoint.path.exists():
-        typer.echo(f"{output} holds no unfinished training; this one begins at its start.")
-    with io.alone(output):
+    with joined(resolve_device(device)) as ranks, nullcontext() if ranks.rank else io.alone(output):
+        if resume and not ranks.rank and not checkpoint.path.exists():
+            typer.echo(f"{output} holds no unfinished training; this one begins at its start.")
         io.try_hdf5(file)
         adata = io.read_h5ad(file)
-        with progress_bar() as progress:
+        with progress_bar(shown=not ranks.rank) as progress:
             progress.stage("train")
             model = tl.train(
                 adata,
                 settings.model,
                 settings.train,
                 batch_key=batch_key,
-                device=resolve_device(device),
+                device=ranks.device,
                 checkpoint=checkpoint,
                 on_epoch=progress.epoch,
+                ranks=ranks,
             )
+        if ranks.rank:  # the first process writes
+            return
         with io.atomic_path(output) as draft:
             save(model, draft)
     refuse_fault(adata, output)

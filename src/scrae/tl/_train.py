@@ -18,6 +18,7 @@ from scrae.errors import ScraeError, ScraeWarning
 from scrae.io import note
 from scrae.io.columns import batch_codes, batches_of
 from scrae.model import SCRAE
+from scrae.ranks import Ranks
 from scrae.train import Checkpoint, Epoch, fit
 
 __all__ = ["count_data", "embed", "train"]
@@ -108,6 +109,7 @@ def train(
     key_added: str = "X_scrae",
     checkpoint: Checkpoint | None = None,
     on_epoch: Callable[[Epoch, int], None] | None = None,
+    ranks: Ranks | None = None,
 ) -> SCRAE:
     """Train a model on the selected genes and embed the cells.
 
@@ -119,6 +121,7 @@ def train(
         forget it (docs/batches.md). None = nothing is corrected.
     checkpoint : where the training is kept while it runs, and whether it goes on from there; None = nowhere.
     on_epoch : called after every epoch, with it and the most epochs there can be, for progress.
+    ranks : the processes that train this model together, as :func:`scrae.fit` has them; None = this process alone.
 
     Returns
     -------
@@ -147,7 +150,7 @@ def train(
             f"{empty} cells have no count in the selected genes; they are kept, but their place means nothing.",
         )
     model = SCRAE.for_data(data, model_config, seed=train_config.seed)
-    result = fit(model, data, train_config, checkpoint=checkpoint, on_epoch=on_epoch)
+    result = fit(model, data, train_config, checkpoint=checkpoint, on_epoch=on_epoch, ranks=ranks)
     adata.obsm[key_added] = model.encode(data)
     if key_added == "X_scrae":
         slots = adata.uns.setdefault("scrae", {})
