@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from scrae.cli import steps, whole
+from scrae.cli import catalogue, steps, whole
 from scrae.cli.info import info
 from scrae.errors import ScraeError
 
@@ -60,6 +60,7 @@ for command in (
     info,
 ):
     app.command()(command)
+app.add_typer(catalogue.datasets, name="datasets")
 
 
 class _Stop(SystemExit):

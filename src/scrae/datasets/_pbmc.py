@@ -7,7 +7,6 @@ from importlib.metadata import version
 
 import numpy as np
 import pandas as pd
-import scanpy as sc
 from anndata import AnnData
 from scipy import sparse
 
@@ -38,6 +37,8 @@ def pbmc() -> AnnData:
     ScraeError
         The file of the installed scanpy holds other values, so that no counts come out.
     """
+    import scanpy as sc
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scanpy's file is of an old form
         shipped = sc.datasets.pbmc68k_reduced()
