@@ -19,11 +19,17 @@ def markdown() -> Iterator[str]:
     group: Any = get_command(program)
     context = typer.Context(group, info_name="scrae", **group.context_settings)
     yield from _options(group, context)
+    yield from _commands(group, context)
+
+
+def _commands(group: Any, context: typer.Context) -> Iterator[str]:
     for name, command in group.commands.items():
         within = typer.Context(command, info_name=name, parent=context)
         usage = " ".join([within.command_path, *command.collect_usage_pieces(within)])
-        yield from ("", f"## scrae {name}", "", _line(command.help), "", "```text", usage, "```")
+        yield from ("", f"## {within.command_path}", "", _line(command.help), "", "```text", usage, "```")
         yield from _options(command, within)
+        if hasattr(command, "commands"):
+            yield from _commands(command, within)
 
 
 def _options(command: Any, context: typer.Context) -> Iterator[str]:
