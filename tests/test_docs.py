@@ -166,7 +166,9 @@ def parsed(words: list[str], *, mentioned: bool = False) -> bool:
     """Whether a command exists with these options; one that is only mentioned may lack what it needs."""
     program, *arguments = words
     if program == "torchrun":
-        program, *arguments = arguments[arguments.index("-m") + 1 :]
+        return parsed(["python", *arguments[arguments.index("-m") :]])
+    if words[:3] == ["python", "-m", "scrae"]:
+        return parsed(["scrae", *words[3:]])
     if program == "scrae":
         return parsed_by(typer.main.get_command(app), arguments, mentioned=mentioned)
     if program == "make":
