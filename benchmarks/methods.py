@@ -183,7 +183,7 @@ CLUSTERERS: dict[str, tuple[clusterers.Cluster | None, dict[str, Any]]] = {  # N
     "gmm": (clusterers.gmm, {"n_init": 5}),
     "leiden": (clusterers.leiden, {**_GRAPH, "resolution": 1.0}),
     "leiden-k": (clusterers.leiden_k, _GRAPH),
-    "scrae": (own.cluster, {"cluster_method": ClusterConfig().method}),
+    "scrae": (own.cluster, {"cluster_method": ClusterConfig().method, "input_neighbours": True}),
     "self": (None, {}),
 }
 

@@ -16,6 +16,7 @@ from benchmarks.clusterers import Clustering
 from benchmarks.embeddings import Embedding, EpochCodes, split_cells
 from benchmarks.genes import prepare
 from scrae import tl
+from scrae.components import input_components
 from scrae.config import (
     ClusterConfig,
     ModelConfig,
@@ -104,12 +105,28 @@ def embed_each_epoch(
     return EpochCodes(test, codes, {"n_genes_used": seen.n_genes, "epochs": len(codes)})
 
 
-def cluster(codes: NDArray[np.float32], *, n_clusters: int, seed: int, config: dict[str, Any]) -> Clustering:
-    """The package's default clustering at the true K, by `tl.cluster`; `config` says which that is."""
+def cluster(
+    codes: NDArray[np.float32],
+    *,
+    n_clusters: int,
+    seed: int,
+    config: dict[str, Any],
+    counts: AnnData | None = None,
+) -> Clustering:
+    """The package's default clustering at the true K, by `tl.cluster`; `config` says which that is.
+
+    With `counts`, and unless `config` says otherwise, cells are neighbours in the default model's input too.
+    """
     default = ClusterConfig().method
     if config["cluster_method"] != default:
         raise ScraeError(f"expected cluster_method={default}, the default, found {config['cluster_method']}")
     adata = AnnData(codes, obsm={"X_scrae": codes})
+    if config["input_neighbours"] and counts is not None:
+        counts = counts.copy()
+        prepare(counts, PreprocessConfig())
+        data = tl.count_data(counts)
+        model = SCRAE.for_data(data, ModelConfig(), seed=seed)
+        adata.obsm["X_scrae_input"] = input_components(model, data, seed=seed)
     tl.cluster(adata, n_clusters=n_clusters, seed=seed)
     return Clustering(adata.obs["scrae"].astype(np.int64).to_numpy(), {})
 

@@ -140,10 +140,13 @@ def run(task: Task) -> Outcome:
 
     from benchmarks.clusterers import Clustering
     from benchmarks.methods import CLUSTERERS, EMBEDDINGS, parse_method
+    from benchmarks.sets import read_counts
 
     torch.set_num_threads(task.threads)
     method = parse_method(task.method)
     embedded = _each_epoch(task) if task.protocol == "paper" else _all_cells(task)
+    looks = method.clusterer_config.get("input_neighbours")
+    counts = read_counts(task.path)[embedded.cells].copy() if looks else None
 
     start = perf_counter()
     cluster, _ = CLUSTERERS[method.clusterer]
@@ -152,7 +155,13 @@ def run(task: Task) -> Outcome:
         found = [Clustering(embedded.clusters, {})]
     else:
         found = [
-            cluster(codes, n_clusters=task.n_clusters, seed=task.seed, config=method.clusterer_config)
+            cluster(
+                codes,
+                n_clusters=task.n_clusters,
+                seed=task.seed,
+                config=method.clusterer_config,
+                counts=counts,
+            )
             for codes in embedded.codes
         ]
     clustering = _stage(task, start, found[-1].facts)

@@ -7,7 +7,7 @@ from anndata import AnnData
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
-from scrae.graph import neighbours, smoothed
+from scrae.graph import leiden, neighbours, smoothed
 
 
 def variance(z: np.ndarray) -> float:
@@ -74,3 +74,29 @@ def test_copies_of_one_cell_are_neighbours_of_full_weight():
     assert weights.nnz >= 20 * 14
     np.testing.assert_array_equal(weights.data, 1.0)
     np.testing.assert_array_equal(smoothed(graph), 0.0)
+
+
+def test_the_joined_graph_has_the_larger_weight_of_each_pair():
+    rng = np.random.default_rng(5)
+    z, beside = rng.normal(size=(60, 3)), rng.normal(size=(60, 4))
+    graph = neighbours(z, beside)
+    one, other = (neighbours(x).obsp["connectivities"].toarray() for x in (z, beside))
+    np.testing.assert_array_equal(graph.obsp["connectivities"].toarray(), one)
+    np.testing.assert_array_equal(graph.obsp["joined"].toarray(), np.maximum(one, other))
+
+
+@pytest.mark.parametrize("method", ["smoothed", "leiden"])
+def test_clusters_are_made_of_the_joined_graph(method: str):
+    """Codes that tear a group in two, and put one part nearer to the other group; beside them it is whole."""
+    rng = np.random.default_rng(6)
+    part = np.repeat([0, 1, 2], [120, 120, 40])
+    z = np.array([[0.0, 0.0], [60.0, 0.0], [90.0, 0.0]])[part] + rng.normal(size=(280, 2))
+    beside = np.array([[0.0, 0.0], [0.0, 0.0], [90.0, 0.0]])[part] + rng.normal(size=(280, 2))
+
+    def clusters(graph: AnnData) -> np.ndarray:
+        if method == "leiden":
+            return leiden(graph, 2, seed=0)[0]
+        return KMeans(2, n_init=10, random_state=0).fit_predict(smoothed(graph))
+
+    assert adjusted_rand_score(part == 2, clusters(neighbours(z, beside))) == 1.0
+    assert adjusted_rand_score(part == 2, clusters(neighbours(z))) < 0.5

@@ -9,6 +9,8 @@ from anndata import AnnData
 from scipy import sparse
 
 from scrae import ClusterConfig, ModelConfig, ScraeError, ScraeWarning, TrainConfig, tl
+from scrae.components import input_components
+from scrae.graph import neighbours as graph_of
 
 MODEL = ModelConfig(
     n_latent=3, encoder_layers=(16,), decoder_layers=(16,), critic_layers=(8,), generator_layers=(8,)
@@ -55,6 +57,26 @@ def test_genes_are_aligned_by_name(adata: AnnData) -> None:
     dense = data.batch(np_rows(60))
     expected = adata.layers["counts"].toarray()[:, [7, 0, 11]]
     assert np.array_equal(dense.dense(dense.nonzeros.value).numpy(), expected)
+
+
+def test_components_of_the_input_stand_beside_the_codes_and_shape_the_clusters(adata: AnnData) -> None:
+    adata.obsm["X_scrae_input"] = np.zeros((60, 1))
+    adata.obs["donor"] = ["x", "y"] * 30
+    tl.train(adata, MODEL, TRAIN, batch_key="donor")
+    assert "X_scrae_input" not in adata.obsm  # nor what stood there: it knows the batches
+    model = tl.train(adata, MODEL, TRAIN)
+    found = adata.obsm["X_scrae_input"]
+    assert found.shape == (60, 9)
+    expected = input_components(model, tl.count_data(adata), seed=3)
+    np.testing.assert_array_equal(found, expected)
+    tl.embed(adata, model, key_added="other")
+    np.testing.assert_allclose(np.abs(adata.obsm["X_scrae_input"]), np.abs(expected), atol=1e-4)
+    joined = tl.neighbours(adata).obsp["joined"]
+    assert joined.nnz > tl.neighbours(adata, beside=None).obsp["joined"].nnz
+    graph = tl.neighbours(adata)
+    np.testing.assert_array_equal(
+        graph.obsp["joined"].toarray(), graph_of(adata.obsm["X_scrae"], expected).obsp["joined"].toarray()
+    )
 
 
 def test_missing_genes_count_as_zero_and_are_said(adata: AnnData) -> None:

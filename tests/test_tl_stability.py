@@ -72,6 +72,23 @@ def test_of_many_cells_some_are_looked_at(monkeypatch):
     assert found["ari"].tolist() == [1, 1]
 
 
+@pytest.mark.parametrize("most", [90, 1000])
+def test_neighbours_in_the_input_count_in_all_that_is_clustered_again(monkeypatch, most: int):
+    """Codes that tear a group in two, and put one part nearer to the other group; in the input it is whole."""
+    monkeypatch.setattr("scrae.tl._stability._MOST", most)
+    rng = np.random.default_rng(3)
+    part = np.repeat([0, 1, 2], [70, 70, 40])
+    torn = np.array([[0.0, 0.0], [60.0, 0.0], [90.0, 0.0]])[part] + rng.normal(size=(180, 2))
+    adata = embedded(torn.astype(np.float32))
+    adata.obsm["X_scrae_input"] = np.where(part == 2, 90.0, 0.0)[:, None] + rng.normal(size=(180, 2))
+    tl.cluster(adata, n_clusters=2)
+    assert adata.obs["scrae"].value_counts().tolist() == [140, 40]
+    tl.stability(adata, repeats=2)
+    tl.agreement(adata, {1: torn[:, ::-1].astype(np.float32)})
+    assert adata.uns["scrae"]["stability"]["ari"].tolist() == [1, 1]
+    assert adata.uns["scrae"]["agreement"]["ari"].tolist() == [[1, 1], [1, 1]]
+
+
 def test_few_cells_and_few_codes_pass():
     few = embedded(codes()[[0, 1, 90, 170]])
     assert tl.neighbours(few) is None

@@ -209,8 +209,8 @@ class ClusterConfig:
 
     Attributes
     ----------
-    method : ``smoothed``: K-means on codes averaged over their neighbours; ``leiden`` on the neighbour graph of the
-        codes, at the resolution that gives K; ``kmeans`` on the codes, as in the paper; or ``gmm``, a mixture of
+    method : ``smoothed``: K-means on codes averaged over neighbouring cells; ``leiden`` on the graph of these
+        neighbours, at the resolution that gives K; ``kmeans`` on the codes, as in the paper; or ``gmm``, a mixture of
         Gaussians on the codes.
     n_clusters : K; None = chosen without labels (see ``scrae.clustering.choose_n_clusters``).
     resolution : of ``leiden``, in place of K; None = the one that gives K.

@@ -1,4 +1,4 @@
-"""The neighbour graph of codes, codes averaged over it, and Leiden at a wanted number of clusters."""
+"""Neighbour graphs of codes, codes averaged over them, and Leiden at a wanted number of clusters."""
 
 from __future__ import annotations
 
@@ -24,12 +24,34 @@ _LEAST_WIDTH = 1e-3
 """Of a cell's weights, as a share of the mean distance to its neighbours; UMAP's value."""
 
 
-def neighbours(z: np.ndarray) -> AnnData:
+def neighbours(z: np.ndarray, beside: np.ndarray | None = None) -> AnnData:
     """Return the codes [cells, latent] as X and their weighted graph where scanpy keeps its own.
 
-    The graph is that of ``scanpy.pp.neighbors`` with 15 exact neighbours, the cell itself being one of them, and
+    ``obsp["joined"]`` is what clusters are made of: for each pair of cells the larger of its weights in the graph of
+    the codes and in that of ``beside`` [cells, dimensions]; None = the codes' graph itself.
+
+    A graph is that of ``scanpy.pp.neighbors`` with 15 exact neighbours, the cell itself being one of them, and
     UMAP's weights (McInnes et al., 2018, section 3.1), made without compiling UMAP first: that takes ten seconds.
     """
+    weights, distances = _graph(z)
+    graph = AnnData(z)
+    graph.obsp["connectivities"], graph.obsp["distances"] = weights, distances
+    graph.obsp["joined"] = weights if beside is None else weights.maximum(_graph(beside)[0])
+    graph.uns["neighbors"] = {
+        "connectivities_key": "connectivities",
+        "distances_key": "distances",
+        "params": {
+            "n_neighbors": min(_NEIGHBOURS, len(z)),
+            "method": "umap",
+            "metric": "euclidean",
+            "use_rep": "X",
+        },
+    }
+    return graph
+
+
+def _graph(z: np.ndarray) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
+    """Return the weights and the distances of each point's neighbours, [cells, cells]."""
     n_neighbors = min(_NEIGHBOURS, len(z))
     search = NearestNeighbors(n_neighbors=n_neighbors - 1, algorithm="kd_tree").fit(z)
     distance, index = search.kneighbors()  # [cells, neighbours], without the cell itself
@@ -37,16 +59,9 @@ def neighbours(z: np.ndarray) -> AnnData:
     shape = (len(z), len(z))
     weights = _weights(distance, np.log2(n_neighbors))
     one_way = sparse.csr_matrix((weights.ravel(), index.ravel(), rows), shape)
-    product = one_way.multiply(one_way.T)
-    graph = AnnData(z)
-    graph.obsp["connectivities"] = sparse.csr_matrix(one_way + one_way.T - product, dtype=np.float32)
-    graph.obsp["distances"] = sparse.csr_matrix((distance.ravel(), index.ravel(), rows), shape)
-    graph.uns["neighbors"] = {
-        "connectivities_key": "connectivities",
-        "distances_key": "distances",
-        "params": {"n_neighbors": n_neighbors, "method": "umap", "metric": "euclidean", "use_rep": "X"},
-    }
-    return graph
+    both = one_way + one_way.T - one_way.multiply(one_way.T)
+    distances = sparse.csr_matrix((distance.ravel(), index.ravel(), rows), shape)
+    return sparse.csr_matrix(both, dtype=np.float32), distances
 
 
 def _weights(distance: np.ndarray, total: float) -> np.ndarray:
@@ -64,14 +79,14 @@ def _weights(distance: np.ndarray, total: float) -> np.ndarray:
 
 
 def smoothed(graph: AnnData) -> np.ndarray:
-    """Return the codes of :func:`neighbours`' graph after averaging over neighbours, float64 [cells, latent].
+    """Return the codes of :func:`neighbours`' graph after averaging over it, joined, float64 [cells, latent].
 
     Each round replaces a cell's code by the weighted mean of its neighbours' codes (graph convolution, Zhang et al.,
     IJCAI 2019, without the learned part), so that a wide type contracts to its middle and different types, with few
     edges between them, stay apart. It ends before the total variance falls below a third of what it was. A hundredth
     of each result is the cell's own code, so that cells of a part without edges to others do not fall together.
     """
-    weights = sparse.csr_matrix(graph.obsp["connectivities"], dtype=np.float64)
+    weights = sparse.csr_matrix(graph.obsp["joined"], dtype=np.float64)
     average = sparse.diags_array(1 / np.asarray(weights.sum(axis=1)).ravel()) @ weights
     z = own = np.asarray(graph.X, dtype=np.float64)
     least = _KEPT * z.var(axis=0).sum()
@@ -84,7 +99,7 @@ def smoothed(graph: AnnData) -> np.ndarray:
 
 
 def leiden(graph: AnnData, n_clusters: int, *, seed: int) -> tuple[np.ndarray, float]:
-    """Return Leiden clusters of :func:`neighbours`' graph, 0 the largest, int64 [cells], and their resolution.
+    """Return Leiden clusters of :func:`neighbours`' joined graph, 0 the largest, int64 [cells], and their resolution.
 
     The resolution is bisected until there are ``n_clusters``; where the number jumps over it, the nearest stands.
     """
@@ -118,8 +133,15 @@ def _count(labels: np.ndarray) -> int:
 
 
 def leiden_at(graph: AnnData, resolution: float, *, seed: int) -> np.ndarray:
-    """Return Leiden clusters at a resolution, int64 [cells], of a graph where scanpy keeps its own."""
+    """Return Leiden clusters at a resolution, int64 [cells], of the joined graph; without one of scanpy's own."""
+    weights = graph.obsp["joined" if "joined" in graph.obsp else "connectivities"]
     sc.tl.leiden(
-        graph, resolution=resolution, random_state=seed, flavor="igraph", n_iterations=2, directed=False
+        graph,
+        resolution=resolution,
+        random_state=seed,
+        adjacency=weights,
+        flavor="igraph",
+        n_iterations=2,
+        directed=False,
     )
     return np.asarray(graph.obs["leiden"].astype(np.int64))

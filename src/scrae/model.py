@@ -100,16 +100,17 @@ class SCRAE(nn.Module):
 
     def inputs(self, batch: Batch) -> Float[Tensor, "cells genes"]:
         """Return what the encoder reads: log1p of counts per ``target_total``, in units of each gene's deviation."""
-        return batch.dense(self._scaled_expression(batch))
+        return batch.dense(self.scaled_expression(batch))
 
     def encoder_input(self, batch: Batch) -> Float[Tensor, "cells genes"] | SparseRows:
         """Return the same in the form that is faster to read."""
-        value, n_entries = self._scaled_expression(batch), len(batch.total) * batch.n_genes
+        value, n_entries = self.scaled_expression(batch), len(batch.total) * batch.n_genes
         if value.is_cuda or len(value) > _SPARSE * n_entries:
             return batch.dense(value)
         return SparseRows(batch.start, batch.nonzeros.gene, value)
 
-    def _scaled_expression(self, batch: Batch) -> Float[Tensor, " nonzeros"]:
+    def scaled_expression(self, batch: Batch) -> Float[Tensor, " nonzeros"]:
+        """Return what the encoder reads at the nonzero counts; it reads zero at the others."""
         scale = self.gene_scale.index_select(0, batch.nonzeros.gene)
         return (self.log_expression(batch) / scale).clamp_(max=_CLIP)
 

@@ -26,6 +26,7 @@ from sklearn.base import (
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import tl
+from .components import input_components
 from .config import ModelConfig, TrainConfig
 from .counts import CountData
 from .errors import ScraeWarning
@@ -164,8 +165,12 @@ class SCRAEClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # base
             random_state=seed,
             device=self.device,
         )
-        codes = transformer.fit(X).transform(X)
-        cells = AnnData(codes, obsm={"X_scrae": codes})
+        model = transformer.fit(X).model_
+        data = _counts(transformer, X, self.device)
+        codes = model.encode(data)
+        cells = AnnData(
+            codes, obsm={"X_scrae": codes, "X_scrae_input": input_components(model, data, seed=seed)}
+        )
         tl.cluster(cells, n_clusters=_whole(self.n_clusters), seed=seed)
         self.transformer_, self.codes_ = transformer, codes
         self.labels_ = cells.obs["scrae"].cat.codes.to_numpy(np.int64)

@@ -68,7 +68,7 @@ Clusters = Annotated[str, typer.Option(help="Number of clusters, or auto.", meta
 ClusterMethod = Annotated[
     str | None,
     typer.Option(
-        help="smoothed (K-means on codes averaged over neighbours), leiden, kmeans or gmm.",
+        help="smoothed (K-means on codes averaged over neighbouring cells), leiden, kmeans or gmm.",
         autocompletion=_complete_cluster_method,
     ),
 ]

@@ -27,8 +27,8 @@ FIRM, ROUGH = 1.2, 1.5
 METHODS = {
     "gmm": "a mixture of Gaussians on the latent codes",
     "kmeans": "K-means on the latent codes",
-    "leiden": "Leiden on the neighbour graph of the latent codes",
-    "smoothed": "K-means on latent codes that were averaged over their neighbours",
+    "leiden": "Leiden on the neighbour graph",
+    "smoothed": "K-means on latent codes that were averaged over neighbouring cells",
 }
 FILTERS = ("min_genes", "min_counts", "max_mito", "min_cells")
 QUALITY = {  # column of obs: name, factor to show it by, whether the axis is logarithmic

@@ -22,6 +22,8 @@ from scrae.tl._codes import MOST, codes_of, neighbours, sample_of
 
 __all__ = ["cluster", "score"]
 
+_STARTS = 20
+"""Of K-means on averaged codes: groups that lie close together have many nearly equal partitions."""
 _SAMPLED = "Clusters were made of"
 
 
@@ -45,10 +47,10 @@ def cluster(
     ----------
     n_clusters : K; None = chosen without labels by :func:`scrae.clustering.choose_n_clusters`, whose curve goes to
         ``uns["scrae"]["clusters"]``, or left to ``resolution``.
-    method : ``smoothed``: K-means on the codes after averaging over the graph of 15 neighbours
-        (:func:`scrae.graph.smoothed`); ``leiden``: on that graph, at the resolution that gives K clusters, or the
-        nearest number that it can give (noted); ``kmeans``: on the codes, as in the paper; ``gmm``: a mixture of K
-        Gaussians with full covariances, on the codes.
+    method : ``smoothed``: K-means on the codes after averaging over 15 neighbours in the codes and 15 in the input's
+        components (:func:`neighbours`, :func:`scrae.graph.smoothed`); ``leiden``: on the same graph, at the resolution
+        that gives K clusters, or the nearest number that it can give (noted); ``kmeans``: on the codes, as in the
+        paper; ``gmm``: a mixture of K Gaussians with full covariances, on the codes.
     resolution : of ``leiden``, in place of K; None = the one that gives K.
     graph : :func:`neighbours` of these codes, where it was made already; None = it is made.
 
@@ -82,7 +84,7 @@ def cluster(
         if method == "leiden" and graph is not None:
             labels, facts["resolution"] = leiden(graph, n_clusters, seed=seed)
         else:
-            labels = (gmm if method == "gmm" else kmeans)(points, n_clusters, seed=seed)
+            labels = _partition(points, n_clusters, method, seed)
     found = int(labels.max()) + 1
     if found != n_clusters:
         gives = "the mixture fills {}" if method == "gmm" else "Leiden gives {} at the nearest resolution"
@@ -95,6 +97,12 @@ def cluster(
         note(adata, f"{_SAMPLED} {len(z)} of {len(everyone)} cells; {others}.")
     adata.obs[key_added] = pd.Categorical(labels.astype(str), [str(k) for k in range(found)])
     adata.uns.setdefault("scrae", {})["clusters"] = facts | {"n_clusters": found}
+
+
+def _partition(points: np.ndarray, n_clusters: int, method: ClusterMethod, seed: int) -> np.ndarray:
+    if method == "gmm":
+        return gmm(points, n_clusters, seed=seed)
+    return kmeans(points, n_clusters, seed=seed, n_init=_STARTS if method == "smoothed" else 10)
 
 
 def _given_to_all(labels: np.ndarray, sample: np.ndarray, z: np.ndarray) -> np.ndarray:

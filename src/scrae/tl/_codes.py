@@ -8,8 +8,10 @@ from anndata import AnnData
 from scrae.errors import ScraeError
 from scrae.graph import neighbours as graph_of
 
-__all__ = ["FEW", "MOST", "codes_of", "neighbours", "sample_of"]
+__all__ = ["FEW", "INPUT", "MOST", "codes_of", "neighbours", "sample_of"]
 
+INPUT = "X_scrae_input"
+"""Where the principal components of what the encoder reads are."""
 FEW = 4  # cells: too few for a neighbour graph
 MOST = 100_000  # cells of a neighbour graph; of more, a sample stands for all
 
@@ -30,11 +32,18 @@ def sample_of(n_cells: int, most: int, *, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).permutation(n_cells)[:most])
 
 
-def neighbours(adata: AnnData, *, use_rep: str = "X_scrae", seed: int = 0) -> AnnData | None:
-    """Return the neighbour graph of the codes, to be given to several steps; None for 4 cells or fewer.
+def neighbours(
+    adata: AnnData, *, use_rep: str = "X_scrae", beside: str | None = INPUT, seed: int = 0
+) -> AnnData | None:
+    """Return the neighbour graphs of the codes, to be given to several steps; None for 4 cells or fewer.
 
-    See :func:`scrae.graph.neighbours`. It is no part of ``adata``, so that a result does not carry it about. Of more
-    than 100,000 cells it is the graph of a random sample of so many; ``obs["cell"]`` of the graph says which.
+    See :func:`scrae.graph.neighbours`. They are no part of ``adata``, so that a result does not carry them about. Of
+    more than 100,000 cells they are those of a random sample of so many; ``obs["cell"]`` of the graph says which.
+
+    Parameters
+    ----------
+    beside : slot of obsm whose neighbours count too where clusters are made; None, or one that is not there, = the
+        codes' neighbours alone. The usual one is not there where the codes forget batches, which the components do not.
 
     Raises
     ------
@@ -44,6 +53,7 @@ def neighbours(adata: AnnData, *, use_rep: str = "X_scrae", seed: int = 0) -> An
     if len(z) <= FEW:
         return None
     sample = sample_of(len(z), MOST, seed=seed)
-    graph = graph_of(z[sample])
+    others = None if beside is None or beside not in adata.obsm else np.asarray(adata.obsm[beside])[sample]
+    graph = graph_of(z[sample], others)
     graph.obs["cell"] = sample
     return graph

@@ -15,11 +15,10 @@ from scrae.clustering import gmm, kmeans
 from scrae.config import ModelConfig, TrainConfig
 from scrae.errors import ScraeError
 from scrae.graph import leiden_at, smoothed
-from scrae.graph import neighbours as graph_of
 from scrae.stability import jaccard
 from scrae.stability import stability as stability_of
 from scrae.tl._cluster import cluster
-from scrae.tl._codes import codes_of, neighbours
+from scrae.tl._codes import INPUT, codes_of, neighbours
 from scrae.tl._train import train
 from scrae.train import Epoch
 
@@ -62,13 +61,15 @@ def stability(
     CSDA 52:258) holds clusters of at least 0.75 for stable and does not trust those below 0.6.
     """
     z, labels, facts = codes_of(adata, use_rep), _labels(adata, cluster_key), adata.uns["scrae"]["clusters"]
+    cells = adata
     if len(z) > _MOST:
         few = np.sort(np.random.default_rng(seed).choice(len(z), _MOST, replace=False))
-        z, labels, graph = z[few], labels[few], graph_of(z[few])
+        z, labels, graph = z[few], labels[few], None
+        cells = AnnData(z, obsm={key: adata.obsm[key][few] for key in (use_rep, INPUT) if key in adata.obsm})
     if facts["method"] in ("kmeans", "gmm"):
         graph = None
     elif graph is None:
-        graph = neighbours(adata, use_rep=use_rep)
+        graph = neighbours(cells, use_rep=use_rep)
     found = stability_of(labels, _again(z, graph, facts), seed=seed, repeats=repeats, share=_SHARE)
     adata.uns["scrae"]["stability"] = {
         "repeats": repeats,
@@ -169,8 +170,9 @@ def agreement(adata: AnnData, codes: Mapping[int, np.ndarray], *, cluster_key: s
     every = [_labels(adata, cluster_key)]
     n_clusters = [int(facts["n_clusters"])]
     chosen = "candidates" in facts
+    beside = {INPUT: adata.obsm[INPUT]} if INPUT in adata.obsm else {}
     for seed, z in codes.items():
-        other = AnnData(z, obsm={"X_scrae": z})
+        other = AnnData(z, obsm={"X_scrae": z} | beside)
         if chosen:
             cluster(other, method=facts["method"], seed=seed)
             n_clusters.append(int(other.uns["scrae"]["clusters"]["n_clusters"]))

@@ -12,6 +12,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 from scipy import sparse
 
+from scrae.components import input_components
 from scrae.config import ModelConfig, TrainConfig, to_dict
 from scrae.counts import CountData
 from scrae.errors import ScraeError, ScraeWarning
@@ -19,6 +20,7 @@ from scrae.io import note
 from scrae.io.columns import batch_codes, batches_of
 from scrae.model import SCRAE
 from scrae.ranks import Ranks
+from scrae.tl._codes import INPUT
 from scrae.train import Checkpoint, Epoch, fit
 
 __all__ = ["count_data", "embed", "train"]
@@ -129,7 +131,9 @@ def train(
 
     Notes
     -----
-    Writes ``obsm[key_added]`` and, for the usual key, ``uns["scrae"]["model" | "train" | "history" | "seed"]``.
+    Writes ``obsm[key_added]``, float32 [cells, latent]; without ``batch_key`` ``obsm["X_scrae_input"]``, float32
+    [cells, at most 15], the principal components of what the encoder reads, for :func:`neighbours`; and, for the usual
+    key, ``uns["scrae"]["model" | "train" | "history" | "seed"]``.
     Where training ended because a loss was no number, ``uns["scrae"]["train"]["fault"]`` says so, otherwise it is "".
 
     Raises
@@ -151,7 +155,7 @@ def train(
         )
     model = SCRAE.for_data(data, model_config, seed=train_config.seed)
     result = fit(model, data, train_config, checkpoint=checkpoint, on_epoch=on_epoch, ranks=ranks)
-    adata.obsm[key_added] = model.encode(data)
+    _write_codes(adata, model, data, key_added, train_config.seed)
     if key_added == "X_scrae":
         slots = adata.uns.setdefault("scrae", {})
         slots["model"] = _plain(to_dict(model_config))
@@ -168,21 +172,32 @@ def train(
     return model
 
 
-def embed(adata: AnnData, model: SCRAE, *, min_overlap: float = 0.5, key_added: str = "X_scrae") -> None:
-    """Embed cells with a trained model, genes aligned by name; writes ``obsm[key_added]``, float32 [cells, latent].
+def embed(
+    adata: AnnData, model: SCRAE, *, min_overlap: float = 0.5, key_added: str = "X_scrae", seed: int = 0
+) -> None:
+    """Embed cells with a trained model, genes aligned by name.
+
+    Writes ``obsm[key_added]`` and ``obsm["X_scrae_input"]``, as :func:`train` does.
 
     Parameters
     ----------
     min_overlap : the least share of the model's genes that must be there.
+    seed : draws the cells that the components are found from, where there are more than 20,000.
 
     Raises
     ------
     ScraeError : as :func:`count_data`.
     """
     device = model.library_mean.device
-    adata.obsm[key_added] = model.encode(
-        count_data(adata, genes=model.genes, min_overlap=min_overlap, device=device)
-    )
+    data = count_data(adata, genes=model.genes, min_overlap=min_overlap, device=device)
+    _write_codes(adata, model, data, key_added, seed)
+
+
+def _write_codes(adata: AnnData, model: SCRAE, data: CountData, key_added: str, seed: int) -> None:
+    adata.obsm[key_added] = model.encode(data)
+    adata.obsm.pop(INPUT, None)
+    if not model.batch_names:  # else cells would be neighbours by batch again
+        adata.obsm[INPUT] = input_components(model, data, seed=seed)
 
 
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:
