@@ -61,10 +61,10 @@ class Silent:
 
 
 def preprocess(adata: AnnData, config: PreprocessConfig, *, scratch: Path | None = None) -> None:
-    """Filter, normalise and select genes, in place; of counts in a file only the selected genes are left."""
+    """Filter, normalise and select genes, in place; of counts in a file or dask array only the selected are left."""
     settings = asdict(config)
     method, n_top_genes = settings.pop("gene_selection"), settings.pop("n_top_genes")
-    if io.in_file(adata.X):
+    if io.lazy_counts(adata) is not None:
         pp.preprocess_backed(adata, method=method, n_top_genes=n_top_genes, scratch=scratch, **settings)
         return
     pp.filter(adata, **settings)
@@ -89,7 +89,7 @@ def analyse(
 
     Parameters
     ----------
-    adata : as ``io.read`` or ``io.open_backed`` gives it.
+    adata : as ``io.read`` gives it, or ``pp.preprocess_backed`` takes it.
     label_key : column of obs to score the clusters against; None = no scores.
     batch_key : column of obs with the experimental batch, which the codes are to forget (:func:`scrae.tl.train`);
         None = nothing is corrected.
@@ -166,8 +166,8 @@ def run(
 
     Parameters
     ----------
-    inputs : one file or folder, several (one sample each), or an AnnData as ``scrae.io.read`` gives it, which is
-        changed in place.
+    inputs : one file or folder, several (one sample each), or an AnnData as ``scrae.io.read`` gives it or
+        ``scrae.pp.preprocess_backed`` takes it, which is changed in place.
     settings : None = the defaults; see ``scrae.preset``.
     label_key : column of obs to score against; None = no scores.
     batch_key : column of obs with the experimental batch, e.g. ``sample`` for several inputs; None = nothing is

@@ -7,27 +7,36 @@ from pathlib import Path
 from typing import Any
 
 from anndata import AnnData
+from scipy.sparse import csr_matrix
 
+from . import io
 from .errors import ScraeError
 
 __all__ = ["source_of_anndata", "source_of_files"]
 
 
 def source_of_anndata(adata: AnnData, title: str) -> dict[str, Any]:
-    """Return the title and the checksum of the counts of an AnnData in memory.
+    """Return the title and the checksum of the counts of an AnnData; of the blocks' checksums where it has blocks.
 
     Raises
     ------
     ScraeError : it holds no counts.
     """
+    if (matrix := io.lazy_counts(adata)) is not None:
+        of_blocks = io.CountBlocks(matrix=matrix, gene_names=adata.var_names).map(_of_counts)
+        return {"path": title, "sha256": hashlib.sha256(b"".join(of_blocks)).hexdigest()}
     if "counts" not in adata.layers:
         raise ScraeError(
             'run: expected raw counts in layers["counts"], found none; use scrae.io.use_counts(adata)'
         )
-    counts, digest = adata.layers["counts"], hashlib.sha256()
+    return {"path": title, "sha256": _of_counts(adata.layers["counts"]).hex()}
+
+
+def _of_counts(counts: csr_matrix) -> bytes:
+    digest = hashlib.sha256()
     for part in (counts.indptr, counts.indices, counts.data):
         digest.update(part.tobytes())
-    return {"path": title, "sha256": digest.hexdigest()}
+    return digest.digest()
 
 
 def source_of_files(paths: list[Path]) -> dict[str, Any]:

@@ -178,7 +178,7 @@ def test_wrong_shapes_are_refused(counts):
     with pytest.raises(ScraeError, match=r"cells x genes, found ndarray of shape \(60,\)"):
         deviance(counts[0], n_top_genes=1)
     with pytest.raises(ScraeError, match=r"row blocks, cells x genes, found list of shape \(\)"):
-        unwrap(_blocks._shape)([[1, 2]], "deviance")
+        unwrap(_blocks.shape_of)([[1, 2]], "deviance")
     with pytest.raises(ScraeError, match="found only zeros: 4 cells x 3 genes"):
         deviance(np.zeros((4, 3)), n_top_genes=1)
 

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import xlog1py, xlogy
 
-from scrae.gene_selection._blocks import Counts, sum_over_cells
+from scrae.gene_selection._blocks import Counts
 from scrae.gene_selection._result import GeneFit, GeneScores, scores_of, spread
+from scrae.gene_selection._sums import sum_over_cells
 
 __all__ = ["deviance"]
 

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scrae.errors import ScraeError
-from scrae.gene_selection._blocks import Counts, GeneSums, sum_over_cells
+from scrae.gene_selection._blocks import Counts
 from scrae.gene_selection._result import GeneFit, GeneScores, scores_of, spread
+from scrae.gene_selection._sums import GeneSums, sum_over_cells
 
 __all__ = ["dispersion"]
 

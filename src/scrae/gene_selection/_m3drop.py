@@ -8,7 +8,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtr
 
 from scrae.errors import ScraeError
-from scrae.gene_selection._blocks import Counts, GeneSums, sum_over_cells
+from scrae.gene_selection._blocks import Counts
 from scrae.gene_selection._result import (
     Correction,
     GeneFit,
@@ -18,6 +18,7 @@ from scrae.gene_selection._result import (
     scores_of,
     spread,
 )
+from scrae.gene_selection._sums import GeneSums, sum_over_cells
 
 __all__ = ["m3drop"]
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from scrae.errors import ScraeError
-from scrae.gene_selection._blocks import Counts, GeneSums, sum_over_cells
+from scrae.gene_selection._blocks import Counts
 from scrae.gene_selection._result import (
     Correction,
     DispersionTrend,
@@ -19,6 +19,7 @@ from scrae.gene_selection._result import (
     scores_of,
     spread,
 )
+from scrae.gene_selection._sums import GeneSums, sum_over_cells
 
 __all__ = ["expected_dropout", "nbumi"]
 

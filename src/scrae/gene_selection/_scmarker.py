@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from scrae.errors import ScraeError, ScraeWarning
-from scrae.gene_selection._blocks import Matrix, are_whole, check_values
+from scrae.gene_selection._blocks import Matrix
 from scrae.gene_selection._modes import count_modes
 from scrae.gene_selection._result import GeneFit, GeneScores, counted, scores_of
+from scrae.gene_selection._sums import are_whole, check_values
 
 __all__ = ["scmarker"]
 

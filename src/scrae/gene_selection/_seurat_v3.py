@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from scrae.errors import ScraeWarning
-from scrae.gene_selection._blocks import Counts, GeneSums, _blocks, sum_over_cells
+from scrae.gene_selection._blocks import Counts, over_blocks, split
 from scrae.gene_selection._deviance import deviance
 from scrae.gene_selection._result import GeneFit, GeneScores, scores_of, spread
+from scrae.gene_selection._sums import GeneSums, sum_over_cells
 
 __all__ = ["seurat_v3"]
 
@@ -114,15 +118,23 @@ def _standardised(
     n, n_genes = sums.n_cells, sums.kept.size
     limit = deviation * np.sqrt(n) + mean
     limit_of_gene = spread(limit, sums.kept, np.inf)
-    above = np.zeros((3, n_genes))  # counts above the limit: their number, sum and sum of squares
-    for block in _blocks(counts, "seurat_v3"):
-        high = block.data > limit_of_gene[block.indices]
-        value, gene = block.data[high].astype(np.float64), block.indices[high].astype(np.intp)
-        for into, power in zip(above, (value**0, value, value**2), strict=True):
-            into += np.bincount(gene, weights=power, minlength=n_genes)
+    above = np.zeros((3, n_genes))
+    for part in over_blocks(counts, partial(_above, limit=limit_of_gene), method="seurat_v3"):
+        above += part
     number, high_sum, high_squares = above[:, sums.kept]
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):  # where the curve is no number
         total = sums.sums[0] - high_sum + number * limit
         squares = sums.sums[1] - high_squares + number * limit**2
         value = (n * mean**2 + squares - 2 * total * mean) / ((n - 1) * deviation**2)
     return np.asarray(value)
+
+
+def _above(block: sparse.csr_matrix[Any], *, limit: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Number, sum and sum of squares of the counts above the limit of their gene [3, genes]."""
+    above = np.zeros((3, limit.size))
+    for part in split(block):
+        high = part.data > limit[part.indices]
+        value, gene = part.data[high].astype(np.float64), part.indices[high].astype(np.intp)
+        for into, power in zip(above, (value**0, value, value**2), strict=True):
+            into += np.bincount(gene, weights=power, minlength=limit.size)
+    return above

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from scrae.files import alone, atomic_path, write_text
 from scrae.io.atomic import write_h5ad
-from scrae.io.blocks import CountBlocks, in_file, open_backed
+from scrae.io.backed import open_backed
+from scrae.io.blocks import CountBlocks
 from scrae.io.check import check_counts
 from scrae.io.hdf5 import open_h5ad, read_h5ad
+from scrae.io.lazy import in_blocks, is_dask, lazy_counts, use_dask
 from scrae.io.names import note
 from scrae.io.reading import read
 from scrae.io.size import Stored, stored
@@ -19,7 +21,9 @@ __all__ = [
     "alone",
     "atomic_path",
     "check_counts",
-    "in_file",
+    "in_blocks",
+    "is_dask",
+    "lazy_counts",
     "note",
     "open_backed",
     "open_h5ad",
@@ -28,6 +32,7 @@ __all__ = [
     "stored",
     "try_hdf5",
     "use_counts",
+    "use_dask",
     "write_h5ad",
     "write_text",
 ]

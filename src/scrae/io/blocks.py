@@ -1,47 +1,43 @@
-"""Counts that stay in their file and are read some cells at a time."""
+"""Counts that stay in their file, or with dask, and are read some cells at a time."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import anndata
-import h5py
 import numpy as np
 import pandas as pd
-import zarr
-from anndata import AnnData
 from numpy.typing import NDArray
 from scipy import sparse
 
 from scrae.errors import ScraeError
 from scrae.io.check import _from_dense, _from_sparse
 from scrae.io.foreign import reading
-from scrae.io.hdf5 import _refuse_missing_chunks, _refuse_pickles
-from scrae.io.names import clean_names, note, some
+from scrae.io.lazy import computed, in_blocks, is_dask
 from scrae.io.scratch import gathered
-from scrae.io.slots import _IN_ORDER, _refuse_other_features
 
-__all__ = ["CountBlocks", "in_file", "open_backed"]
+__all__ = ["CountBlocks"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
 class CountBlocks:
-    """Row blocks of a count matrix in an h5ad or zarr file, for `scrae.gene_selection`.
+    """Row blocks of a count matrix in an h5ad or zarr file, or of a dask array, for `scrae.gene_selection`.
 
-    Iterating reads the file once more, and yields checked counts: csr_matrix of integers [at most `rows` cells,
-    genes].
+    Iterating reads all of it once more, and yields checked counts: csr_matrix of integers [some cells, genes].
 
     Attributes
     ----------
     matrix
         [all cells, all genes] of the file: the ``X`` of a backed AnnData or of `open_backed`, that is anndata's
-        sparse dataset by rows, or a dense ``h5py.Dataset`` or ``zarr.Array``.
+        sparse dataset by rows, or a dense ``h5py.Dataset`` or ``zarr.Array``. Or a dask array, whose chunks are
+        blocks: all genes of some cells, sparse or dense.
     rows
-        How many cells are read at a time.
+        How many cells of a file are read at a time.
     cells, genes
         Which of them to yield, as masks [all cells] and [all genes]; None: all.
     cell_names, gene_names
@@ -50,7 +46,7 @@ class CountBlocks:
     Raises
     ------
     ScraeError
-        The matrix is stored by columns, or lies in no file. While iterating: it is damaged or holds a value that
+        The matrix is stored or cut by columns, or is in memory. While iterating: it is damaged or holds a value that
         is no count; the message names the first such cell, gene and value.
     """
 
@@ -62,7 +58,7 @@ class CountBlocks:
     gene_names: Sequence[str] | pd.Index | None = None
 
     def __post_init__(self) -> None:
-        if not in_file(self.matrix):
+        if not in_blocks(self.matrix):
             raise ScraeError(
                 f"expected a matrix in an h5ad or zarr file, found a {type(self.matrix).__name__}: a matrix in memory "
                 "needs no row blocks"
@@ -71,6 +67,12 @@ class CountBlocks:
             raise ScraeError(
                 f"{self._where} is stored by columns (csc) and cannot be read by rows. Read the whole file, or "
                 "write it anew by rows: adata.X = adata.X.tocsr()."
+            )
+        if is_dask(self.matrix) and self.matrix.numblocks[1] != 1:
+            raise ScraeError(
+                f"{self._where}: expected chunks of whole cells, found {self.matrix.numblocks[1]} chunks of columns; a "
+                "matrix by rows or dense is cut anew by array.rechunk({1: -1}), and one by columns (csc) has to be "
+                "written by rows (csr)"
             )
         if self.rows < 1:
             raise ScraeError(f"rows: expected at least 1 cell at a time, found {self.rows}")
@@ -93,22 +95,50 @@ class CountBlocks:
 
     def __iter__(self) -> Iterator[sparse.csr_matrix]:
         """Blocks in the order of the cells."""
+        return self.map(_same)
+
+    def map(self, function: Callable[..., T], *of_cells: NDArray[Any]) -> Iterator[T]:
+        """Yield function(block, its part of each array [cells]) of every block, in the order of the cells.
+
+        Those of a dask array are made by its workers, so what goes in and comes out has to travel.
+        """
+        on_block = partial(
+            _on_block, function=function, genes=self.genes, gene_names=self.gene_names, where=self._where
+        )
+        if is_dask(self.matrix):
+            yield from computed(on_block, self._stored(of_cells))
+        else:
+            for block in self._stored(of_cells):
+                yield on_block(*block)
+
+    def _stored(self, of_cells: tuple[NDArray[Any], ...]) -> Iterator[tuple[Any, ...]]:
+        """Each block as it is stored, which of its cells are meant, their names, and their parts of the arrays."""
+        end = 0
+        for start, stop, rows in self._delayed() if is_dask(self.matrix) else self._read():
+            names = range(start, stop) if self.cell_names is None else self.cell_names[start:stop]
+            kept = None if self.cells is None else self.cells[start:stop]
+            begin, end = end, end + int(stop - start if kept is None else kept.sum())
+            yield rows, kept, names, *(array[begin:end] for array in of_cells)
+
+    def _delayed(self) -> Iterator[tuple[int, int, Any]]:
+        """First cell, the end, and the rows of each chunk of a dask array, which are not made yet."""
+        stop = 0
+        for rows, length in zip(self.matrix.to_delayed().ravel(), self.matrix.chunks[0], strict=True):
+            start, stop = stop, stop + length
+            yield start, stop, rows
+
+    def _read(self) -> Iterator[tuple[int, int, Any]]:
+        """First cell, the end, and the rows of each block of a file."""
         n_cells = self.matrix.shape[0]
         indptr = self._starts() if hasattr(self.matrix, "group") else None
         for start in range(0, n_cells, self.rows):
             stop = min(start + self.rows, n_cells)
-            names = (
-                range(start, stop) if self.cell_names is None else self.cell_names[start:stop],
-                self.gene_names,
-            )
-            if indptr is None:
-                with reading(Path(self._where), "numbers"):
-                    dense = np.asarray(self.matrix[start:stop])
-                counts = _from_dense(dense, self._where, names)
-            else:
-                counts = _from_sparse(self._rows(indptr[start : stop + 1]), self._where, names)
-            counts = counts if self.cells is None else counts[self.cells[start:stop]]
-            yield counts if self.genes is None else counts[:, self.genes]
+            if indptr is not None:
+                yield start, stop, self._rows(indptr[start : stop + 1])
+                continue
+            with reading(Path(self._where), "numbers"):
+                dense = np.asarray(self.matrix[start:stop])
+            yield start, stop, dense
 
     def gather(self, scratch: Path | None = None) -> sparse.csr_matrix:
         """Return all blocks as one matrix, csr_matrix of int32 [cells, genes].
@@ -148,12 +178,43 @@ class CountBlocks:
     @property
     def _where(self) -> str:
         """File and place, for messages."""
+        if is_dask(self.matrix):
+            return "the dask array"
         stored = getattr(self.matrix, "group", self.matrix)
         if hasattr(stored, "file"):
             file = stored.file.filename
         else:  # a zarr store says where it is by its root, before zarr 3 by its path
             file = getattr(stored.store, "root", getattr(stored.store, "path", stored.store))
         return f"{file}: {stored.name.strip('/')}"
+
+
+def _on_block(
+    stored: Any,
+    cells: NDArray[np.bool_] | None,
+    cell_names: Sequence[str] | Sequence[int] | pd.Index,
+    *of_cells: NDArray[Any],
+    function: Callable[..., T],
+    genes: NDArray[np.bool_] | None,
+    gene_names: Sequence[str] | pd.Index | None,
+    where: str,
+) -> T:
+    """Check a block, take the cells and genes that are meant, and call the function."""
+    names = (cell_names, gene_names)
+    if sparse.issparse(stored):
+        counts = _from_sparse(stored, where, names)
+    elif isinstance(stored, np.ndarray):
+        counts = _from_dense(stored, where, names)
+    else:
+        raise ScraeError(
+            f"{where}: expected blocks that are SciPy sparse matrices or NumPy arrays, found a "
+            f"{type(stored).__name__}; convert them with array.map_blocks"
+        )
+    counts = counts if cells is None else counts[cells]
+    return function(counts if genes is None else counts[:, genes], *of_cells)
+
+
+def _same(block: sparse.csr_matrix) -> sparse.csr_matrix:
+    return block
 
 
 def _part(known: NDArray[np.bool_] | None, part: NDArray[np.bool_] | None, length: int) -> Any:
@@ -163,96 +224,3 @@ def _part(known: NDArray[np.bool_] | None, part: NDArray[np.bool_] | None, lengt
     mask = np.zeros(length, dtype=np.bool_)
     mask[np.flatnonzero(known)[part]] = True
     return mask
-
-
-def in_file(matrix: Any) -> bool:
-    """Whether a matrix is one that lies in an h5ad or zarr file."""
-    kinds = (h5py.Dataset, zarr.Array, anndata.abc.CSRDataset, anndata.abc.CSCDataset)
-    return isinstance(matrix, kinds)
-
-
-def open_backed(path: str | os.PathLike[str], *, layer: str | None = None) -> AnnData:
-    """Open an h5ad or zarr file whose counts stay there.
-
-    Parameters
-    ----------
-    path
-        An h5ad file or a zarr store, with its matrix by rows (csr) or dense.
-    layer
-        Name of the layer that holds the counts, also ``"X"`` or ``"raw"``. None: the first of ``X``,
-        ``layers["counts"]`` and ``raw`` whose first block holds nothing but counts.
-
-    Returns
-    -------
-    AnnData with ``obs``, ``var``, the counts in the file as ``X``, and ``uns["scrae"]["notes"]``; nothing else is
-    read. The file stays open as long as this is alive.
-
-    Raises
-    ------
-    ScraeError
-        The file is missing, damaged or of another kind; holds no counts by rows; or features other than genes.
-    """
-    path = Path(path)
-    file = _open(path)
-    try:
-        return _first_of_counts(file, path, layer)
-    except ScraeError:
-        if isinstance(file, h5py.File):
-            file.close()
-        raise
-
-
-def _first_of_counts(file: Any, path: Path, layer: str | None) -> AnnData:
-    """An AnnData over the named matrix, or over the first of the usual ones that begins with counts."""
-    keys = {"X": ("X", "var", "X")} if "X" in file else {}
-    keys |= {"raw": ("raw/X", "raw/var", "raw")} if "raw" in file else {}
-    keys |= {name: (f"layers/{name}", "var", f"layers[{name!r}]") for name in file.get("layers", ())}
-    if layer is not None and layer not in keys:
-        raise ScraeError(
-            f"{path}: There is no layer {layer!r}; there is {some(keys, 8) or 'no matrix at all'}."
-        )
-    problems: list[ScraeError] = []
-    for place in [name for name in _IN_ORDER if name in keys] if layer is None else [layer]:
-        matrix_key, var_key, words = keys[place]
-        try:
-            adata = _with_matrix(file, path, matrix_key, var_key)
-        except ScraeError as error:
-            problems.append(error)
-            continue
-        note(adata, f"Counts were found in {words}: {adata.n_obs} cells x {adata.n_vars} genes.")
-        clean_names(adata)
-        return adata
-    raise problems[0] if problems else ScraeError(f"{path} has no X, layers['counts'] or raw.")
-
-
-def _open(path: Path) -> Any:
-    """The root group of an AnnData file."""
-    if not path.exists():
-        raise ScraeError(f"{path} does not exist; expected an h5ad or zarr file.")
-    file: Any = {}
-    with reading(path, "h5ad or zarr"):
-        if path.is_dir():
-            _refuse_pickles(path)
-            file = zarr.open_group(str(path), mode="r")
-            _refuse_missing_chunks(file, path)
-        elif h5py.is_hdf5(path):
-            file = h5py.File(path, "r")
-    if not {"obs", "var"} <= set(file):
-        raise ScraeError(
-            f"{path} is neither h5ad nor zarr, and only these can be read in blocks; read it as a whole."
-        )
-    return file
-
-
-def _with_matrix(file: Any, path: Path, matrix_key: str, var_key: str) -> AnnData:
-    """An AnnData over one matrix of the file, whose first block holds nothing but counts."""
-    with reading(path, "h5ad or zarr"):
-        stored = file[matrix_key]
-        is_array = isinstance(stored, h5py.Dataset | zarr.Array)
-        matrix = stored if is_array else anndata.io.sparse_dataset(stored)
-        adata = AnnData(
-            matrix, obs=anndata.io.read_elem(file["obs"]), var=anndata.io.read_elem(file[var_key])
-        )
-    _refuse_other_features(adata)
-    next(iter(CountBlocks(matrix=adata.X, cell_names=adata.obs_names, gene_names=adata.var_names)), None)
-    return adata

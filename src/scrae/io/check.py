@@ -53,6 +53,11 @@ def check_counts(
     names = (cell_names, gene_names)
     if hasattr(matrix, "to_memory"):  # anndata's sparse matrices that live in a file
         matrix = matrix.to_memory()
+    if hasattr(matrix, "__dask_graph__"):
+        raise ScraeError(
+            f"{where} is a dask array; give it to scrae.pp.preprocess_backed or scrae.run as it is, or bring it into "
+            "memory: adata = adata.to_memory()."
+        )
     if getattr(matrix, "ndim", None) != 2:
         raise ScraeError(f"{where} is a {type(matrix).__name__}; expected a matrix of cells x genes.")
     n_cells, n_genes = matrix.shape
@@ -107,7 +112,7 @@ def _from_dense(matrix: Any, where: str, names: Any) -> sparse.csr_matrix:
     n_cells, n_genes = matrix.shape
     step = max(1, _VALUES_AT_A_TIME // n_genes)
     blocks = []
-    for start in range(0, n_cells, step):
+    for start in range(0, max(1, n_cells), step):  # a chunk of a dask array may be empty
         block = _native(np.asarray(matrix[start : start + step]), where)
         bad = _first_bad(block.reshape(-1))
         if bad is not None:

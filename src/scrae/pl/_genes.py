@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from scrae.errors import ScraeError
-from scrae.io import in_file
+from scrae.io import in_blocks
 from scrae.pl._draw import ACCENT, INK, MUTED, literal, new_axes, run_facts, tidy
 
 __all__ = ["GenePoints", "gene_points", "gene_selection"]
@@ -88,7 +88,7 @@ def gene_points(adata: AnnData) -> GenePoints:
 
 def _counts(adata: AnnData) -> csr_matrix:
     counts = adata.layers.get("counts", adata.X)
-    if counts is None or in_file(counts):
+    if counts is None or in_blocks(counts):
         raise ScraeError(
             "expected the genes' means or the counts in memory, found neither; run scrae.pp.select_genes again"
         )

@@ -6,6 +6,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from scrae.errors import ScraeError
+from scrae.io import is_dask
 
 __all__ = ["counts_of"]
 
@@ -13,6 +14,11 @@ __all__ = ["counts_of"]
 def counts_of(adata: AnnData) -> sparse.csr_matrix:
     """Return ``layers["counts"]``, csr_matrix of integers [cells, genes]; not a copy."""
     counts = adata.layers.get("counts")
+    if is_dask(counts):
+        raise ScraeError(
+            "Expected counts in memory in layers['counts'], found a dask array; call "
+            "scrae.pp.preprocess_backed(adata), or adata.to_memory()."
+        )
     if not (isinstance(counts, sparse.csr_matrix) and counts.dtype.kind == "i"):
         found = "none" if counts is None else f"a {type(counts).__name__} of {counts.dtype}"
         raise ScraeError(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from scrae.errors import ScraeError
+from scrae.gene_selection._blocks import map_blocks
 from scrae.io import note
 from scrae.pp._counts import counts_of
 
@@ -99,10 +101,8 @@ def record(adata: AnnData, kept: Kept) -> None:
 
 def of_cells(blocks: Iterable[sparse.csr_matrix], gene_names: pd.Index) -> dict[str, NDArray[Any]]:
     """Return the columns of obs that the filters look at, [cells] each, of counts in row blocks, read once."""
-    mito_genes = _mitochondrial(gene_names)
-    n_counts, n_genes, mito_counts = (
-        np.concatenate(parts) for parts in zip(*(_sums(block, mito_genes) for block in blocks), strict=True)
-    )
+    sums = map_blocks(blocks, partial(_sums, mito_genes=_mitochondrial(gene_names)))
+    n_counts, n_genes, mito_counts = (np.concatenate(parts) for parts in zip(*sums, strict=True))
     return {
         "scrae_n_counts": n_counts,
         "scrae_n_genes": n_genes,
@@ -135,15 +135,15 @@ def judge(
     if max_mito is not None:
         _apply("max_mito", max_mito, mito <= max_mito, mito, keep, dropped)
     seen_in = np.zeros(gene_names.size, dtype=np.int64)
-    for block, kept in _with(blocks, keep):
-        seen_in += block[kept].getnnz(axis=0)
+    for seen in map_blocks(blocks, _seen_in, keep):
+        seen_in += seen
     genes = seen_in >= min_cells
     if not genes.any():
         raise ScraeError(
             f"min_cells={min_cells} leaves no gene: the most frequent is in {seen_in.max()} cells. Lower it."
         )
     if min_genes > 0:
-        expresses = np.concatenate([block[:, genes].getnnz(axis=1) > 0 for block in blocks])
+        expresses = np.concatenate(list(map_blocks(blocks, partial(_expresses, genes=genes))))
         dropped["no_gene_left"] = int((keep & ~expresses).sum())
         keep &= expresses
     facts: dict[str, Any] = {"min_cells": min_cells, "min_genes": min_genes}
@@ -179,14 +179,14 @@ def _sums(
     return n_counts, counts.getnnz(axis=1).astype(np.int64), mito_counts
 
 
-def _with(
-    blocks: Iterable[sparse.csr_matrix], cells: NDArray[np.bool_]
-) -> Iterator[tuple[sparse.csr_matrix, NDArray[np.bool_]]]:
-    """Each block with the part of a mask over all cells that belongs to it."""
-    start = 0
-    for block in blocks:
-        yield block, cells[start : start + block.shape[0]]
-        start += block.shape[0]
+def _seen_in(counts: sparse.csr_matrix, kept: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """In how many of the kept cells each gene is."""
+    return counts[kept].getnnz(axis=0).astype(np.int64)
+
+
+def _expresses(counts: sparse.csr_matrix, genes: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether each cell expresses any of these genes."""
+    return np.asarray(counts[:, genes].getnnz(axis=1) > 0)
 
 
 def _apply(

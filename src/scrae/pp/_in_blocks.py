@@ -1,4 +1,4 @@
-"""Filter, size factors and gene selection over a file that stays where it is."""
+"""Filter, size factors and gene selection over a file that stays where it is, or a dask array."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from scrae.errors import ScraeError
-from scrae.io import CountBlocks, in_file, note, open_backed
+from scrae.io import CountBlocks, is_dask, lazy_counts, note, open_backed, use_dask
 from scrae.io.empty import left_out, with_cell
 from scrae.pp import _filter, _normalize
 from scrae.pp._options import BY_SIZE_FACTOR, check_batches, check_options, check_streams
@@ -42,15 +42,17 @@ def preprocess_backed(
     max_mito: float | None = None,
     scratch: Path | None = None,
 ) -> None:
-    """Filter, normalise and select genes of counts in a file, and bring those of the selected genes into memory.
+    """Filter, normalise and select genes of counts in a file or dask array, and bring the selected into memory.
 
     The same as `scrae.pp.filter`, `scrae.pp.normalize` and `scrae.pp.select_genes` on the whole in memory, for the
-    genes that are selected; no others are left. The file is read in blocks of cells, eight times or so.
+    genes that are selected; no others are left. The counts are read in blocks of cells, eight times or so.
 
     Parameters
     ----------
     adata
-        As `scrae.io.open_backed` gives it; changed in place. Afterwards it no longer needs the file.
+        As `scrae.io.open_backed` gives it; or one whose ``layers["counts"]``, or ``X`` if there is none, is a dask
+        array of counts in chunks of whole cells. What is known of each chunk is then worked out by the workers of
+        dask, and combined here. Changed in place. Afterwards it no longer needs file or workers.
     method
         Any but ``pearson_residuals`` and ``scmarker``, which work in memory.
     n_top_genes
@@ -64,7 +66,8 @@ def preprocess_backed(
     Raises
     ------
     ScraeError
-        The counts are in memory already, the file is damaged or an unfiltered 10x matrix, or as the three functions do.
+        The counts are in memory already, the chunks cut cells, the file is damaged or an unfiltered 10x matrix, or as
+        the three functions do.
 
     Notes
     -----
@@ -74,13 +77,20 @@ def preprocess_backed(
     ``uns["scrae"]["gene_selection"]`` are.
     """
     check_options(method, n_top_genes, None, None)
-    check_streams(method)
-    if adata.isbacked or not in_file(adata.X):
+    matrix = lazy_counts(adata)
+    check_streams(method, dask=is_dask(matrix))
+    if adata.isbacked or matrix is None:
         found = "a backed AnnData, which would change its file" if adata.isbacked else "counts in memory"
         raise ScraeError(
-            f"preprocess_backed: expected counts in a file as scrae.io.open_backed gives them, found {found}; open the "
-            "file with scrae.io.open_backed, or call scrae.pp.filter, normalize and select_genes on counts in memory"
+            "preprocess_backed: expected counts in a file as scrae.io.open_backed gives them, or a dask array, found "
+            f"{found}; open the file with scrae.io.open_backed, or call scrae.pp.filter, normalize and select_genes on "
+            "counts in memory"
         )
+    blocks_of(adata)  # refuses chunks that cannot be read
+    left_behind = "; obsm, layers and uns of the file are not"
+    if is_dask(matrix):
+        use_dask(adata)
+        left_behind = ""
     blocks = _filtered(adata, Filters(min_cells, min_genes, min_counts, max_mito))
     factor = _size_factor(adata, blocks)
     select(adata, Cells(blocks, None, factor), method, n_top_genes, None, None)
@@ -93,8 +103,8 @@ def preprocess_backed(
     adata.X = _normalize.log_normalised(counts, factor, scratch=scratch)
     note(
         adata,
-        f"The counts were read block by block. Of {n_genes} genes the {adata.n_vars} selected ones are here; "
-        "obsm, layers and uns of the file are not.",
+        f"The counts were read block by block. Of {n_genes} genes the {adata.n_vars} selected ones are "
+        f"here{left_behind}.",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 from scipy import sparse
 
+from scrae.gene_selection._blocks import map_blocks
 from scrae.io import note
 from scrae.io.names import forget, some
 from scrae.io.scratch import gathered
@@ -85,7 +87,7 @@ def size_factors(blocks: Iterable[sparse.csr_matrix], n_genes: int) -> SizeFacto
     totals, high = _totals(blocks, n_genes)
     rest = totals
     if high.any():
-        rest = np.concatenate([_sums(block[:, ~high]) for block in blocks])
+        rest = np.concatenate(list(map_blocks(blocks, partial(_sums, genes=~high))))
     alone = (rest == 0) & (totals > 0)
     used = np.where(alone, totals, rest)
     reference = rest if rest.any() else totals
@@ -101,15 +103,23 @@ def size_factors(blocks: Iterable[sparse.csr_matrix], n_genes: int) -> SizeFacto
 def _totals(blocks: Iterable[sparse.csr_matrix], n_genes: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Totals [cells], and genes [genes] with more than `_MAX_FRACTION` of the counts of some cell."""
     totals, high = [], np.zeros(n_genes, dtype=bool)
-    for block in blocks:
-        totals.append(_sums(block))
-        of_cell = np.repeat(totals[-1], np.diff(block.indptr))
-        high[block.indices[block.data > _MAX_FRACTION * of_cell]] = True
+    for sums, high_here in map_blocks(blocks, _sums_and_high):
+        totals.append(sums)
+        high |= high_here
     return np.concatenate(totals), high
 
 
-def _sums(counts: sparse.csr_matrix) -> NDArray[np.int64]:
-    return np.asarray(counts.sum(axis=1, dtype=np.int64)).ravel()
+def _sums_and_high(counts: sparse.csr_matrix) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    sums, high = _sums(counts), np.zeros(counts.shape[1], dtype=bool)
+    of_cell = np.repeat(sums, np.diff(counts.indptr))
+    high[counts.indices[counts.data > _MAX_FRACTION * of_cell]] = True
+    return sums, high
+
+
+def _sums(counts: sparse.csr_matrix, genes: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+    """Counts of each cell, in these genes; None: in all."""
+    chosen = counts if genes is None else counts[:, genes]
+    return np.asarray(chosen.sum(axis=1, dtype=np.int64)).ravel()
 
 
 def record(adata: AnnData, found: SizeFactors) -> None:

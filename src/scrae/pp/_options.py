@@ -51,10 +51,16 @@ def check_batches(adata: AnnData, batch_key: str | None) -> None:
         raise ScraeError(f"obs[{batch_key!r}] has missing values; give every cell a batch.")
 
 
-def check_streams(method: str) -> None:
+def check_streams(method: str, *, dask: bool = False) -> None:
+    """Refuse a method that needs the counts in memory; they are in a file, or a dask array."""
     if method in IN_MEMORY:
+        where, remedy = (
+            ("a dask array", "call adata.to_memory()")
+            if dask
+            else ("a file", "read the file with scrae.io.read")
+        )
         others = ", ".join(name for name in METHODS if name not in IN_MEMORY)
         raise ScraeError(
-            f"{method} needs the counts in memory, and these are in a file; choose one of {others}, or read the "
-            "file with scrae.io.read."
+            f"{method} needs the counts in memory, and these are in {where}; choose one of {others}, or "
+            f"{remedy}."
         )

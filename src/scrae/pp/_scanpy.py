@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import scanpy as sc
 from anndata import AnnData
 from numpy.typing import NDArray
 from scipy import sparse
@@ -17,6 +16,8 @@ __all__ = ["pearson_residuals"]
 
 def pearson_residuals(counts: sparse.csr_matrix, *, n_top_genes: int) -> GeneScores:
     """Variance of the Pearson residuals of a null model of the counts (Lause et al. 2021), from raw counts."""
+    import scanpy as sc  # here: seconds of each worker of a cluster, which has no use for it
+
     data, kept, notes = _expressed(counts)
     table = sc.experimental.pp.highly_variable_genes(
         data, flavor="pearson_residuals", n_top_genes=data.n_vars, check_values=False, inplace=False

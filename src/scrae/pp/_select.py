@@ -21,7 +21,7 @@ from scrae.gene_selection import (
     scmarker,
     seurat_v3,
 )
-from scrae.io import CountBlocks, in_file, note
+from scrae.io import CountBlocks, is_dask, lazy_counts, note
 from scrae.io.names import forget
 from scrae.pp._counts import counts_of
 from scrae.pp._normalize import size_factors
@@ -35,7 +35,7 @@ class Cells(NamedTuple):
     """What the selectors read, of all cells or of one batch."""
 
     counts: Any  # csr_matrix or CountBlocks [cells, genes]
-    x: Any  # csr_matrix [cells, genes], log-normalised; None where the counts are in a file
+    x: Any  # csr_matrix [cells, genes], log-normalised; None where the counts are read block by block
     size_factor: NDArray[np.float64] | None  # [cells]; None before pp.normalize
 
     def only(self, rows: NDArray[np.bool_]) -> Cells:
@@ -60,7 +60,8 @@ def select_genes(
     adata
         After `scrae.pp.normalize`; or backed by a file with raw counts in ``X``, not normalised: one of
         `scrae.io.open_backed` or ``anndata.read_h5ad(path, backed="r")``. The counts are then read in blocks
-        of cells, once or a few times. Not for ``pearson_residuals`` and ``scmarker``.
+        of cells, once or a few times, as is a dask array of them in ``layers["counts"]`` or ``X``. Not for
+        ``pearson_residuals`` and ``scmarker``.
     method
         ``seurat_v3`` (Stuart et al. 2019), ``pearson_residuals`` (Lause et al. 2021), ``deviance`` (Townes
         et al. 2019), ``m3drop``, ``nbumi`` and ``nbumi_high_variance`` (Andrews and Hemberg 2019) read the
@@ -109,8 +110,8 @@ def _cells_of(adata: AnnData, method: str) -> Cells:
             "This is a view of a backed AnnData, and its rows cannot be read in blocks; call .to_memory(), or "
             "select genes over the whole file."
         )
-    if "counts" not in adata.layers and in_file(adata.X):
-        check_streams(method)
+    if (matrix := lazy_counts(adata)) is not None:
+        check_streams(method, dask=is_dask(matrix))
         blocks = blocks_of(adata)
         if size_factor is None and method in BY_SIZE_FACTOR:
             size_factor = size_factors(blocks, adata.n_vars).factor
@@ -125,7 +126,10 @@ def _cells_of(adata: AnnData, method: str) -> Cells:
 
 
 def blocks_of(adata: AnnData) -> CountBlocks:
-    return CountBlocks(matrix=adata.X, cell_names=adata.obs_names, gene_names=adata.var_names)
+    """Row blocks of counts that are in a file, or a dask array; to its workers no names of cells are sent."""
+    matrix = lazy_counts(adata)
+    cell_names = None if is_dask(matrix) else adata.obs_names
+    return CountBlocks(matrix=matrix, cell_names=cell_names, gene_names=adata.var_names)
 
 
 def select(

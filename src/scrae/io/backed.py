@@ -1,0 +1,108 @@
+"""Open an h5ad or zarr file whose counts stay there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import anndata
+import h5py
+import zarr
+from anndata import AnnData
+
+from scrae.errors import ScraeError
+from scrae.io.blocks import CountBlocks
+from scrae.io.foreign import reading
+from scrae.io.hdf5 import _refuse_missing_chunks, _refuse_pickles
+from scrae.io.names import clean_names, note, some
+from scrae.io.slots import _IN_ORDER, _refuse_other_features
+
+__all__ = ["open_backed"]
+
+
+def open_backed(path: str | os.PathLike[str], *, layer: str | None = None) -> AnnData:
+    """Open an h5ad or zarr file whose counts stay there.
+
+    Parameters
+    ----------
+    path
+        An h5ad file or a zarr store, with its matrix by rows (csr) or dense.
+    layer
+        Name of the layer that holds the counts, also ``"X"`` or ``"raw"``. None: the first of ``X``,
+        ``layers["counts"]`` and ``raw`` whose first block holds nothing but counts.
+
+    Returns
+    -------
+    AnnData with ``obs``, ``var``, the counts in the file as ``X``, and ``uns["scrae"]["notes"]``; nothing else is
+    read. The file stays open as long as this is alive.
+
+    Raises
+    ------
+    ScraeError
+        The file is missing, damaged or of another kind; holds no counts by rows; or features other than genes.
+    """
+    path = Path(path)
+    file = _open(path)
+    try:
+        return _first_of_counts(file, path, layer)
+    except ScraeError:
+        if isinstance(file, h5py.File):
+            file.close()
+        raise
+
+
+def _first_of_counts(file: Any, path: Path, layer: str | None) -> AnnData:
+    """An AnnData over the named matrix, or over the first of the usual ones that begins with counts."""
+    keys = {"X": ("X", "var", "X")} if "X" in file else {}
+    keys |= {"raw": ("raw/X", "raw/var", "raw")} if "raw" in file else {}
+    keys |= {name: (f"layers/{name}", "var", f"layers[{name!r}]") for name in file.get("layers", ())}
+    if layer is not None and layer not in keys:
+        raise ScraeError(
+            f"{path}: There is no layer {layer!r}; there is {some(keys, 8) or 'no matrix at all'}."
+        )
+    problems: list[ScraeError] = []
+    for place in [name for name in _IN_ORDER if name in keys] if layer is None else [layer]:
+        matrix_key, var_key, words = keys[place]
+        try:
+            adata = _with_matrix(file, path, matrix_key, var_key)
+        except ScraeError as error:
+            problems.append(error)
+            continue
+        note(adata, f"Counts were found in {words}: {adata.n_obs} cells x {adata.n_vars} genes.")
+        clean_names(adata)
+        return adata
+    raise problems[0] if problems else ScraeError(f"{path} has no X, layers['counts'] or raw.")
+
+
+def _open(path: Path) -> Any:
+    """The root group of an AnnData file."""
+    if not path.exists():
+        raise ScraeError(f"{path} does not exist; expected an h5ad or zarr file.")
+    file: Any = {}
+    with reading(path, "h5ad or zarr"):
+        if path.is_dir():
+            _refuse_pickles(path)
+            file = zarr.open_group(str(path), mode="r")
+            _refuse_missing_chunks(file, path)
+        elif h5py.is_hdf5(path):
+            file = h5py.File(path, "r")
+    if not {"obs", "var"} <= set(file):
+        raise ScraeError(
+            f"{path} is neither h5ad nor zarr, and only these can be read in blocks; read it as a whole."
+        )
+    return file
+
+
+def _with_matrix(file: Any, path: Path, matrix_key: str, var_key: str) -> AnnData:
+    """An AnnData over one matrix of the file, whose first block holds nothing but counts."""
+    with reading(path, "h5ad or zarr"):
+        stored = file[matrix_key]
+        is_array = isinstance(stored, h5py.Dataset | zarr.Array)
+        matrix = stored if is_array else anndata.io.sparse_dataset(stored)
+        adata = AnnData(
+            matrix, obs=anndata.io.read_elem(file["obs"]), var=anndata.io.read_elem(file[var_key])
+        )
+    _refuse_other_features(adata)
+    next(iter(CountBlocks(matrix=adata.X, cell_names=adata.obs_names, gene_names=adata.var_names)), None)
+    return adata
