@@ -99,7 +99,7 @@ def tables(
 
     frame, _ = _read(files, protocol)
     drawn = [paper_tables.table_2(frame, metric) for metric in ("nmi", "ari")]
-    drawn += [paper_tables.selection(frame), paper_tables.run_time(frame)]
+    drawn += [paper_tables.by_set(frame), paper_tables.selection(frame), paper_tables.run_time(frame)]
     drawn += [paper_tables.number_of_genes(frame, size) for size in plan.LATENT]
     print_tables([table for table in drawn if table.rows], markdown, into)
 

@@ -158,6 +158,7 @@ def _grouped(
             error_kw={"lw": 0.7},
         )
     panel.set_xticks(range(len(groups)), groups)
+    panel.set_xlim(-0.5, len(groups) - 0.5)  # systems without a run keep their room
     panel.set_ylabel(metric.upper() if len(metric) == 3 else metric, fontsize=9)
     panel.set_ylim(0, 1)
     panel.tick_params(labelsize=8)

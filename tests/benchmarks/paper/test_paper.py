@@ -101,6 +101,22 @@ def test_table_5_is_by_number_of_genes(frame):
     assert row(tables.number_of_genes(frame, 2), "klein", "paper")["700"] == "0.828"
     assert tables.number_of_genes(frame, 10).rows == [["klein", "ours", "0.710", "", "", "", "", ""]]
     assert tables.number_of_genes(frame, 20).rows == []
+    with_default = tables.frame_of([*RECORDS, record("klein", on("scrae", number=600), 0.72)], "label-free")
+    assert tables.number_of_genes(with_default, 10).rows == [
+        ["klein", "ours", "0.710", "", "", "", "", ""],
+        ["klein", "ours, default", "", "0.720", "", "", "", ""],
+    ]
+
+
+def test_every_run_is_in_the_table_by_set(frame):
+    table = tables.by_set(frame)
+    assert table.header == ["set", "latent", "scRAE", "scziDesk"]
+    assert table.rows == [
+        ["cao", "10", "0.100", ""],
+        ["han", "10", "0.650", "0.600"],
+        ["klein", "2", "", "0.500"],
+        ["klein", "10", "0.850", "0.700"],
+    ]
 
 
 def test_the_plan_names_what_the_paper_ran():
