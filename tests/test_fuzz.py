@@ -79,7 +79,9 @@ def matrices(draw: Any) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return draw(FORMS)(values)
+            made = draw(FORMS)(values)
+            dense(made)
+            return made
     except (TypeError, ValueError):  # SciPy has no such matrix
         return values
 

@@ -107,5 +107,5 @@ def test_what_cannot_be_is_said(trained: tuple[AnnData, SCRAE]) -> None:
         ):
             tl.map(query, reference, SCRAE.for_data(tl.count_data(reference), other))
     del nameless.obsm["X_scrae"]
-    with pytest.raises(ScraeError, match=r"expected codes in obsm\['X_scrae'\], found none"):
+    with pytest.raises(ScraeError, match=r"expected codes in obsm\['X_scrae'\], found X_scrae_input"):
         tl.map(query, nameless, model)
