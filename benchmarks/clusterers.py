@@ -35,71 +35,34 @@ class Cluster(Protocol):
     """A clusterer: a function of codes [cells, dimensions], the true K, seed and config."""
 
     def __call__(
-        self,
-        codes: NDArray[np.float32],
-        *,
-        n_clusters: int,
-        seed: int,
-        config: dict[str, Any],
-        counts: AnnData | None = None,
+        self, codes: NDArray[np.float32], *, n_clusters: int, seed: int, config: dict[str, Any]
     ) -> Clustering:
-        """Cluster every row of `codes`; `counts` are those of the same cells, for a clusterer that looks at them."""
+        """Cluster every row of `codes`."""
         ...
 
 
-def kmeans(
-    codes: NDArray[np.float32],
-    *,
-    n_clusters: int,
-    seed: int,
-    config: dict[str, Any],
-    counts: AnnData | None = None,
-) -> Clustering:
+def kmeans(codes: NDArray[np.float32], *, n_clusters: int, seed: int, config: dict[str, Any]) -> Clustering:
     """K-means with the true K."""
-    del counts
     model = KMeans(n_clusters=n_clusters, n_init=config["n_init"], random_state=seed)
     return Clustering(model.fit_predict(codes).astype(np.int64), {})
 
 
-def gmm(
-    codes: NDArray[np.float32],
-    *,
-    n_clusters: int,
-    seed: int,
-    config: dict[str, Any],
-    counts: AnnData | None = None,
-) -> Clustering:
+def gmm(codes: NDArray[np.float32], *, n_clusters: int, seed: int, config: dict[str, Any]) -> Clustering:
     """A Gaussian mixture with full covariances and the true K."""
-    del counts
     model = GaussianMixture(n_components=n_clusters, n_init=config["n_init"], random_state=seed)
     clusters = model.fit_predict(codes.astype(np.float64))
     return Clustering(clusters.astype(np.int64), {"converged": bool(model.converged_)})
 
 
-def leiden(
-    codes: NDArray[np.float32],
-    *,
-    n_clusters: int,
-    seed: int,
-    config: dict[str, Any],
-    counts: AnnData | None = None,
-) -> Clustering:
+def leiden(codes: NDArray[np.float32], *, n_clusters: int, seed: int, config: dict[str, Any]) -> Clustering:
     """Scanpy's neighbours and Leiden at a fixed resolution; K is not used."""
-    del n_clusters, counts
+    del n_clusters
     graph = _neighbours(codes, config["n_neighbors"], seed)
     return Clustering(leiden_at(graph, config["resolution"], seed=seed), {"resolution": config["resolution"]})
 
 
-def leiden_k(
-    codes: NDArray[np.float32],
-    *,
-    n_clusters: int,
-    seed: int,
-    config: dict[str, Any],
-    counts: AnnData | None = None,
-) -> Clustering:
+def leiden_k(codes: NDArray[np.float32], *, n_clusters: int, seed: int, config: dict[str, Any]) -> Clustering:
     """Leiden with the resolution bisected until it gives K clusters, or as near as it comes."""
-    del counts
     graph = _neighbours(codes, config["n_neighbors"], seed)
     clusters, resolution = bisected(lambda resolution: leiden_at(graph, resolution, seed=seed), n_clusters)
     return Clustering(clusters, {"resolution": resolution})

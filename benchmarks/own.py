@@ -30,7 +30,7 @@ from scrae.errors import ScraeError
 from scrae.model import SCRAE
 from scrae.train import fit
 
-__all__ = ["cluster", "code", "config_of", "embed", "embed_each_epoch"]
+__all__ = ["cluster", "code", "config_of", "default_input", "embed", "embed_each_epoch"]
 
 _MODULES = ("config", "counts", "distributions", "losses", "model", "networks", "step", "tl/_train", "train")
 _PACKAGES = ("gene_selection", "pp")
@@ -105,28 +105,29 @@ def embed_each_epoch(
     return EpochCodes(test, codes, {"n_genes_used": seen.n_genes, "epochs": len(codes)})
 
 
+def default_input(counts: AnnData, seed: int) -> NDArray[np.float32]:
+    """Components of what the default model reads of these cells, whatever method made their codes; see `cluster`."""
+    prepare(counts, PreprocessConfig())
+    data = tl.count_data(counts)
+    return input_components(SCRAE.for_data(data, ModelConfig(), seed=seed), data, seed=seed)
+
+
 def cluster(
     codes: NDArray[np.float32],
     *,
     n_clusters: int,
     seed: int,
     config: dict[str, Any],
-    counts: AnnData | None = None,
+    beside: NDArray[np.float32] | None = None,
 ) -> Clustering:
     """The package's default clustering at the true K, by `tl.cluster`; `config` says which that is.
 
-    With `counts`, and unless `config` says otherwise, cells are neighbours in the default model's input too.
+    Cells are neighbours in the codes, and in `beside` where it is given: `default_input` of the same cells.
     """
     default = ClusterConfig().method
     if config["cluster_method"] != default:
         raise ScraeError(f"expected cluster_method={default}, the default, found {config['cluster_method']}")
-    adata = AnnData(codes, obsm={"X_scrae": codes})
-    if config["input_neighbours"] and counts is not None:
-        counts = counts.copy()
-        prepare(counts, PreprocessConfig())
-        data = tl.count_data(counts)
-        model = SCRAE.for_data(data, ModelConfig(), seed=seed)
-        adata.obsm["X_scrae_input"] = input_components(model, data, seed=seed)
+    adata = AnnData(codes, obsm={"X_scrae": codes} | ({} if beside is None else {"X_scrae_input": beside}))
     tl.cluster(adata, n_clusters=n_clusters, seed=seed)
     return Clustering(adata.obs["scrae"].astype(np.int64).to_numpy(), {})
 

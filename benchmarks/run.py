@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
@@ -138,6 +139,7 @@ def run(task: Task) -> Outcome:
     logging.getLogger("lightning").setLevel(logging.ERROR)
     import torch
 
+    from benchmarks import own
     from benchmarks.clusterers import Clustering
     from benchmarks.methods import CLUSTERERS, EMBEDDINGS, parse_method
     from benchmarks.sets import read_counts
@@ -145,23 +147,20 @@ def run(task: Task) -> Outcome:
     torch.set_num_threads(task.threads)
     method = parse_method(task.method)
     embedded = _each_epoch(task) if task.protocol == "paper" else _all_cells(task)
-    looks = method.clusterer_config.get("input_neighbours")
-    counts = read_counts(task.path)[embedded.cells].copy() if looks else None
+    cluster, _ = CLUSTERERS[method.clusterer]
+    counts = None
+    if method.clusterer_config.get("input_neighbours"):
+        counts = read_counts(task.path)[embedded.cells].copy()
 
     start = perf_counter()
-    cluster, _ = CLUSTERERS[method.clusterer]
+    if counts is not None:
+        cluster = partial(own.cluster, beside=own.default_input(counts, task.seed))
     if cluster is None:  # the method's own
         assert embedded.clusters is not None  # parse_method asked before
         found = [Clustering(embedded.clusters, {})]
     else:
         found = [
-            cluster(
-                codes,
-                n_clusters=task.n_clusters,
-                seed=task.seed,
-                config=method.clusterer_config,
-                counts=counts,
-            )
+            cluster(codes, n_clusters=task.n_clusters, seed=task.seed, config=method.clusterer_config)
             for codes in embedded.codes
         ]
     clustering = _stage(task, start, found[-1].facts)

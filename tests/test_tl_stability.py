@@ -113,6 +113,7 @@ def test_models_with_other_seeds():
     codes = tl.train_again(adata, model, train, times=2)
     assert list(codes) == [5, 6]
     assert "X_scrae_again" not in adata.obsm
+    assert not adata.obsm  # nor any other slot
     tl.train(adata, model, replace(train, seed=6))
     assert np.array_equal(adata.obsm["X_scrae"], codes[6])
     assert not np.array_equal(codes[5], codes[6])

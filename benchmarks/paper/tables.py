@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import pandas as pd
 
 from benchmarks.paper import plan
@@ -145,6 +148,6 @@ def _over_sets(frame: pd.DataFrame, metric: str) -> tuple[pd.Series, list[str]]:
     return means.mean(), [str(name) for name in means.index]
 
 
-def _cells(values: object, keys: object, form: str = "{:.3f}") -> list[str]:
-    found = dict(values)  # type: ignore[call-overload]
-    return [form.format(found[key]) if key in found else "" for key in keys]  # type: ignore[attr-defined]
+def _cells(values: Mapping[Any, float] | pd.Series, keys: Iterable[Any], form: str = "{:.3f}") -> list[str]:
+    found = dict(values)
+    return [form.format(found[key]) if key in found else "" for key in keys]

@@ -19,7 +19,7 @@ from scrae.stability import jaccard
 from scrae.stability import stability as stability_of
 from scrae.tl._cluster import cluster
 from scrae.tl._codes import INPUT, codes_of, neighbours
-from scrae.tl._train import train
+from scrae.tl._train import fitted
 from scrae.train import Epoch
 
 __all__ = ["agreement", "stability", "train_again"]
@@ -28,7 +28,6 @@ _MOST = 20_000
 """Cells that are looked at: the check must cost little beside the clustering itself."""
 _SHARE = 0.8
 _STARTS = 3
-_AGAIN = "X_scrae_again"
 _SEEDS = 2**32  # that there are
 
 
@@ -131,21 +130,15 @@ def train_again(
     ------
     ScraeError : as :func:`train`.
     """
-    train_config = train_config or TrainConfig()
+    model_config, train_config = model_config or ModelConfig(), train_config or TrainConfig()
     codes = {}
     for step in range(1, times + 1):
         seed = (train_config.seed + step) % _SEEDS
         config = replace(train_config, seed=seed)
-        train(
-            adata,
-            model_config,
-            config,
-            batch_key=batch_key,
-            device=device,
-            key_added=_AGAIN,
-            on_epoch=on_epoch,
+        model, data, _ = fitted(
+            adata, model_config, config, batch_key=batch_key, device=device, on_epoch=on_epoch
         )
-        codes[seed] = adata.obsm.pop(_AGAIN)
+        codes[seed] = model.encode(data)
     return codes
 
 

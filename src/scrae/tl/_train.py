@@ -21,9 +21,9 @@ from scrae.io.columns import batch_codes, batches_of
 from scrae.model import SCRAE
 from scrae.ranks import Ranks
 from scrae.tl._codes import INPUT
-from scrae.train import Checkpoint, Epoch, fit
+from scrae.train import Checkpoint, Epoch, FitResult, fit
 
-__all__ = ["count_data", "embed", "train"]
+__all__ = ["count_data", "embed", "fitted", "train"]
 
 
 def count_data(
@@ -141,20 +141,16 @@ def train(
     ScraeError : as :func:`count_data` and :func:`scrae.fit`; or a single batch.
     """
     model_config, train_config = model_config or ModelConfig(), train_config or TrainConfig()
-    data = count_data(adata, batch_key=batch_key, device=device)
-    if len(data.batch_names) == 1:
-        raise ScraeError(
-            f"batch_key: expected at least two batches in obs[{batch_key!r}], found {data.batch_names[0]!r} alone; "
-            "leave batch_key out"
-        )
-    empty = int((data.totals == 0).sum())
-    if empty:
-        note(
-            adata,
-            f"{empty} cells have no count in the selected genes; they are kept, but their place means nothing.",
-        )
-    model = SCRAE.for_data(data, model_config, seed=train_config.seed)
-    result = fit(model, data, train_config, checkpoint=checkpoint, on_epoch=on_epoch, ranks=ranks)
+    model, data, result = fitted(
+        adata,
+        model_config,
+        train_config,
+        batch_key=batch_key,
+        device=device,
+        checkpoint=checkpoint,
+        on_epoch=on_epoch,
+        ranks=ranks,
+    )
     _write_codes(adata, model, data, key_added, train_config.seed)
     if key_added == "X_scrae":
         slots = adata.uns.setdefault("scrae", {})
@@ -170,6 +166,35 @@ def train(
         slots["history"] = result.history
         slots["seed"] = train_config.seed
     return model
+
+
+def fitted(
+    adata: AnnData,
+    model_config: ModelConfig,
+    train_config: TrainConfig,
+    *,
+    batch_key: str | None,
+    device: torch.device | str,
+    checkpoint: Checkpoint | None = None,
+    on_epoch: Callable[[Epoch, int], None] | None = None,
+    ranks: Ranks | None = None,
+) -> tuple[SCRAE, CountData, FitResult]:
+    """Train as :func:`train` does, but write nothing except notes; also the counts and how training went."""
+    data = count_data(adata, batch_key=batch_key, device=device)
+    if len(data.batch_names) == 1:
+        raise ScraeError(
+            f"batch_key: expected at least two batches in obs[{batch_key!r}], found {data.batch_names[0]!r} alone; "
+            "leave batch_key out"
+        )
+    empty = int((data.totals == 0).sum())
+    if empty:
+        note(
+            adata,
+            f"{empty} cells have no count in the selected genes; they are kept, but their place means nothing.",
+        )
+    model = SCRAE.for_data(data, model_config, seed=train_config.seed)
+    result = fit(model, data, train_config, checkpoint=checkpoint, on_epoch=on_epoch, ranks=ranks)
+    return model, data, result
 
 
 def embed(
