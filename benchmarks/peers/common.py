@@ -1,4 +1,4 @@
-"""What the peers share: cells as tensors, minibatches, a ZINB of any mean and dispersion, and both protocols."""
+"""What the peers share: cells as tensors, minibatches, and both protocols."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ import numpy as np
 import torch
 from anndata import AnnData
 from torch import Generator, Tensor
-from torch.nn import functional
 
 import scrae
 from benchmarks.embeddings import Embed, Embedding, EmbedEachEpoch, EpochCodes, split_cells
 from benchmarks.genes import choose_genes
-from scrae.distributions import nb_log_prob
 
 __all__ = [
-    "ZINB", "Cells", "Coded", "Encode", "Inputs", "Train", "batches", "code_of", "each_epoch_by", "embed_by",
-    "normalised_logs", "raw_counts", "squared_distances", "standardised", "unit_logs", "zinb_nll",
+    "Cells", "Coded", "Encode", "Inputs", "Train", "batches", "code_of", "each_epoch_by", "embed_by",
+    "normalised_logs", "raw_counts", "squared_distances", "standardised",
+    "unit_logs",
 ]  # fmt: skip
 
 _READS = ("distributions", "losses", "networks")  # of scrae
@@ -114,31 +113,6 @@ def squared_distances(a: Tensor, b: Tensor) -> Tensor:
     return products.clamp(min=0)
 
 
-class ZINB(NamedTuple):
-    """Parameters of a zero-inflated negative binomial: mean, inverse dispersion, logit of inflation.
-
-    Each is [cells, genes]; the dispersion may be [genes].
-    """
-
-    mu: Tensor
-    theta: Tensor
-    zi_logits: Tensor
-
-
-def zinb_nll(counts: Tensor, zinb: ZINB) -> Tensor:
-    """Minus the log-likelihood of each count, [cells, genes]; gamma functions at the nonzero counts only."""
-    theta, minus_logits = zinb.theta.expand_as(zinb.mu), -zinb.zi_logits
-    zero = functional.softplus(minus_logits) - functional.softplus(
-        minus_logits - theta * torch.log1p(zinb.mu / theta)
-    )
-    at = counts.flatten().nonzero().squeeze(1)
-    x, mu, theta, minus_logits = (
-        part.flatten().index_select(0, at) for part in (counts, zinb.mu, theta, minus_logits)
-    )
-    nonzero = -nb_log_prob(x, mu, theta) - functional.logsigmoid(minus_logits)
-    return zero.flatten().index_copy(0, at, nonzero).view_as(counts)
-
-
 def embed_by(train: Train, inputs: Inputs) -> Embed:
     """The peer as an embedding method of the protocol label-free: train on all cells, encode them at the end."""
 
@@ -183,7 +157,7 @@ def each_epoch_by(train: Train, inputs: Inputs) -> EmbedEachEpoch:
 def code_of(*modules: str) -> Callable[[], str]:
     """Gives torch's version and a fingerprint of the source that the codes of a peer depend on."""
     here, root = Path(__file__).parent, Path(scrae.__file__).parent
-    files = [*(here / f"{name}.py" for name in ("common", *modules)), here.parent / "genes.py"]
+    files = [*(here / f"{name}.py" for name in ("common", "likelihood", *modules)), here.parent / "genes.py"]
     files += [root / f"{name}.py" for name in _READS]
     found = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
     return lambda: f"torch {version('torch')} {found}"

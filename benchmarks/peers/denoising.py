@@ -11,7 +11,8 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from benchmarks.peers.common import ZINB, Cells, batches, zinb_nll
+from benchmarks.peers.common import Cells, batches
+from benchmarks.peers.likelihood import ZINB, zinb_nll
 from scrae.networks import Linear
 
 __all__ = ["DenoisingAutoencoder", "pretrain"]

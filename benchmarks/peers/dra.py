@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
-from benchmarks.peers.common import ZINB, Cells, Coded, Encode, batches, zinb_nll
+from benchmarks.peers.common import Cells, Coded, Encode, batches
+from benchmarks.peers.likelihood import ZINB, zinb_nll
 from scrae.losses import library_kl
 from scrae.networks import Critic, Decoder, Encoder, Linear
 
@@ -116,7 +117,8 @@ def train(cells: Cells, *, n_clusters: int, config: dict[str, Any], generator: G
     rest = [p for part in (model.encoder, model.decoder, model.expression) for p in part.parameters()]
     rate = config["learning_rate"]
     by_likelihood, by_matching, by_critics = (
-        torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.999)) for parameters in (rest, rest, critics)
+        torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.999), fused=True)
+        for parameters in (rest, rest, critics)
     )
 
     def encode(cells: Cells) -> Coded:

@@ -80,7 +80,7 @@ def train(cells: Cells, *, n_clusters: int, config: dict[str, Any], generator: G
     del n_clusters
     device = cells.counts.device
     model = _Autoencoder(cells.counts.shape[1], config["n_latent"], config["layers"], generator).to(device)
-    adam = torch.optim.Adam(model.parameters(), lr=config["learning_rate"])
+    adam = torch.optim.Adam(model.parameters(), lr=config["learning_rate"], fused=True)
 
     def encode(cells: Cells) -> Coded:
         codes, activity = model(cells.inputs)

@@ -65,7 +65,7 @@ def train(cells: Cells, *, n_clusters: int, config: dict[str, Any], generator: G
     def encode_alone(cells: Cells) -> Coded:
         return Coded(model.encode(cells.inputs))
 
-    adam = torch.optim.Adam(model.parameters(), lr=config["learning_rate"], amsgrad=True)
+    adam = torch.optim.Adam(model.parameters(), lr=config["learning_rate"], amsgrad=True, fused=True)
     for _ in pretrain(
         model,
         cells,

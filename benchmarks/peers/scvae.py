@@ -16,7 +16,8 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from benchmarks.peers.common import ZINB, Cells, Coded, Encode, batches, zinb_nll
+from benchmarks.peers.common import Cells, Coded, Encode, batches
+from benchmarks.peers.likelihood import ZINB, zinb_nll
 from scrae.networks import Linear
 
 __all__ = ["DEFAULTS", "SCVAE", "gaussian_kl", "train_gaussian", "train_mixture", "zip_nll"]
@@ -155,7 +156,7 @@ def train_mixture(
 
 def _train(model: SCVAE, cells: Cells, config: dict[str, Any], generator: Generator) -> Iterator[Encode]:
     model.to(cells.counts.device)
-    adam = torch.optim.Adam(model.parameters(), lr=config["learning_rate"])
+    adam = torch.optim.Adam(model.parameters(), lr=config["learning_rate"], fused=True)
 
     def encode(cells: Cells) -> Coded:
         model.eval()

@@ -68,7 +68,7 @@ def train(cells: Cells, *, n_clusters: int, config: dict[str, Any], generator: G
     def encode_alone(cells: Cells) -> Coded:
         return Coded(model.encode(cells.inputs))
 
-    adam = torch.optim.Adam(model.parameters(), lr=config["learning_rate"])
+    adam = torch.optim.Adam(model.parameters(), lr=config["learning_rate"], fused=True)
     for _ in pretrain(
         model,
         cells,

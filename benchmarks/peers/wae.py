@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from benchmarks.peers.common import ZINB, Cells, Coded, Encode, batches, squared_distances, zinb_nll
+from benchmarks.peers.common import Cells, Coded, Encode, batches, squared_distances
+from benchmarks.peers.likelihood import ZINB, zinb_nll
 from scrae.networks import Decoder, Encoder
 
 __all__ = ["DEFAULTS", "discrepancy", "train"]
@@ -54,7 +55,9 @@ def train(cells: Cells, *, n_clusters: int, config: dict[str, Any], generator: G
     shape = (config["n_latent"], config["layers"], config["leak"], 0.0)
     encoder = Encoder(n_genes, *shape, generator).to(device)
     decoder = Decoder(n_genes, *shape, True, generator).to(device)
-    adam = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=config["learning_rate"])
+    adam = torch.optim.Adam(
+        [*encoder.parameters(), *decoder.parameters()], lr=config["learning_rate"], fused=True
+    )
 
     def encode(cells: Cells) -> Coded:
         return Coded(encoder(cells.inputs).z)

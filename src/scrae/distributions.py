@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-__all__ = ["Nonzeros", "count_nll", "nb_log_prob", "zinb_log_prob"]
+__all__ = ["Nonzeros", "count_nll", "nb_log_prob", "stirling", "zinb_log_prob"]
 
 _TABLE = 8
 """Counts up to this many take lgamma(x+theta) - lgamma(theta) from a table: a sum of x logarithms per gene."""
@@ -209,14 +209,14 @@ def _gamma_differences(theta: Tensor, gene: Tensor, x: Tensor) -> tuple[Tensor, 
     large = (x > _TABLE).nonzero().squeeze(1)
     if len(large):
         at = gene.index_select(0, large)
-        log_gamma, digamma = _stirling(theta + _TABLE)
-        above, above_digamma = _stirling(x.index_select(0, large) + theta.index_select(0, at))
+        log_gamma, digamma = stirling(theta + _TABLE)
+        above, above_digamma = stirling(x.index_select(0, large) + theta.index_select(0, at))
         log_gammas.index_add_(0, large, above.sub_(log_gamma.index_select(0, at)))
         digammas.index_add_(0, large, above_digamma.sub_(digamma.index_select(0, at)))
     return log_gammas, digammas
 
 
-def _stirling(z: Tensor) -> tuple[Tensor, Tensor]:
+def stirling(z: Tensor) -> tuple[Tensor, Tensor]:
     """Return lgamma(z) and digamma(z) for z > 8."""
     log_z, r = z.log(), z.reciprocal()
     r2 = r * r

@@ -12,6 +12,7 @@ from sklearn.metrics import adjusted_rand_score
 from benchmarks.clusterers import kmeans
 from benchmarks.methods import EMBEDDINGS, parse_method
 from benchmarks.peers import common
+from benchmarks.peers.likelihood import ZINB, zinb_nll
 from scrae.distributions import zinb_log_prob
 from scrae.errors import ScraeError
 
@@ -82,20 +83,33 @@ def test_unseen_cells_are_encoded_after_every_epoch_and_the_seed_decides(name):
     assert not np.allclose(first.codes[0], first.codes[-1])
 
 
-def test_the_zinb_of_any_mean_and_dispersion_is_that_of_scrae():
+def zinb_parameters(*, dtype, n_cells=6, by_gene=False):
     generator = torch.Generator().manual_seed(0)
-    counts = torch.poisson(torch.full((6, 5), 1.5), generator=generator)
-    mu, theta = (torch.rand((6, 5), generator=generator) * 4 + 0.1 for _ in range(2))
-    logits = torch.randn((6, 5), generator=generator).requires_grad_()
-    found = common.zinb_nll(counts, common.ZINB(mu, theta, logits))
-    expected = -zinb_log_prob(counts, mu, theta, logits)
-    assert 5 < (counts > 0).sum() < 28
-    torch.testing.assert_close(found, expected)
-    (by_ours,) = torch.autograd.grad(found.sum(), logits)
-    (by_scrae,) = torch.autograd.grad(expected.sum(), logits)
-    torch.testing.assert_close(by_ours, by_scrae)
-    by_gene = common.zinb_nll(counts, common.ZINB(mu, theta[0], logits))
-    torch.testing.assert_close(by_gene, -zinb_log_prob(counts, mu, theta[0], logits))
+    shape = (n_cells, 5)
+    counts = torch.poisson(torch.full(shape, 1.5), generator=generator).to(dtype)
+    counts[0] = torch.tensor([0, 0, 1, 30, 2000])
+    mu, theta = (torch.exp(3 * torch.randn(shape, generator=generator, dtype=dtype)) for _ in range(2))
+    logits = torch.randn(shape, generator=generator, dtype=dtype)
+    parameters = ZINB(mu, theta[0] if by_gene else theta, logits)
+    return counts, ZINB(*(part.detach().requires_grad_() for part in parameters))
+
+
+@pytest.mark.parametrize("by_gene", [False, True])
+def test_the_zinb_of_any_mean_and_dispersion_is_that_of_scrae(by_gene):
+    counts, zinb = zinb_parameters(dtype=torch.float32, n_cells=200, by_gene=by_gene)
+    found, expected = zinb_nll(counts, zinb), -zinb_log_prob(counts, *zinb)
+    assert 0.3 < (counts > 0).float().mean() < 0.9
+    torch.testing.assert_close(found, expected, rtol=2e-6, atol=2e-6)
+    upstream = torch.linspace(-1, 1, found.numel()).view_as(found)
+    by_ours = torch.autograd.grad(found, zinb, upstream)
+    by_scrae = torch.autograd.grad(expected, zinb, upstream)
+    torch.testing.assert_close(by_ours, by_scrae, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("by_gene", [False, True])
+def test_the_gradient_of_the_zinb_is_that_of_differences(by_gene):
+    counts, zinb = zinb_parameters(dtype=torch.float64, by_gene=by_gene)
+    assert torch.autograd.gradcheck(lambda *parameters: zinb_nll(counts, ZINB(*parameters)), tuple(zinb))
 
 
 def test_batches_hold_every_cell_once_and_never_one_alone():
