@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 from .distributions import Nonzeros
 from .errors import ScraeError
 
-__all__ = ["Batch", "CountData"]
+__all__ = ["Batch", "CountData", "DenseBatch"]
 
 _BITS = 62
 _ROWS = 10_000  # cells at a time
@@ -68,6 +68,30 @@ class Batch(NamedTuple):
         block = torch.zeros(len(self.total) * self.n_genes, dtype=values.dtype, device=values.device)
         block.scatter_(0, self.nonzeros.position, values)
         return block.view(len(self.total), self.n_genes)
+
+
+class DenseBatch(NamedTuple):
+    """Some cells with all of their counts, in tensors whose shapes do not depend on the counts."""
+
+    counts: Float[Tensor, "cells genes"]
+    total: Float[Tensor, " cells"]
+    batch_code: Int[Tensor, " cells"] | None = None
+
+    @property
+    def log_library(self) -> Float[Tensor, " cells"]:
+        """As that of :class:`Batch`."""
+        return self.total.clamp(min=1).log()
+
+    def thinned(self, generator: Generator) -> DenseBatch:
+        """As that of :class:`Batch`, with other draws of the same distribution."""
+        half = torch.full_like(self.counts, 0.5)
+        counts = torch.binomial(self.counts, half, generator=generator)
+        return self._replace(counts=counts, total=counts.sum(dim=1))
+
+    def part(self, rows: slice) -> DenseBatch:
+        """As that of :class:`Batch`."""
+        code = None if self.batch_code is None else self.batch_code[rows]
+        return DenseBatch(self.counts[rows], self.total[rows], code)
 
 
 class CountData:
@@ -148,6 +172,22 @@ class CountData:
         code = None if self.batch_codes is None else self.batch_codes[rows]
         return Batch(nonzeros, start, self.totals[rows].float(), self.n_genes, code)
 
+    def dense_batch(self, rows: Int[Tensor, " cells"], most: int) -> DenseBatch:
+        """Return the given cells by operations of fixed shape; ``most`` is the most nonzero counts of a cell."""
+        first = self.indptr[rows][:, None]
+        place = first + torch.arange(most, device=self.device)
+        there = place < self.indptr[rows + 1][:, None]
+        place = place.clamp(max=len(self.values) - 1)
+        block = torch.zeros(len(rows), self.n_genes, device=self.device)
+        # beyond a cell's own counts zeros are added
+        block.scatter_add_(1, self.indices[place].long(), self.values[place] * there.float())
+        code = None if self.batch_codes is None else self.batch_codes[rows]
+        return DenseBatch(block, self.totals[rows].float(), code)
+
+    def most_nonzeros(self) -> int:
+        """Return how many nonzero counts the cell with the most of them has."""
+        return int(self.indptr.diff().max())
+
     def batches(
         self,
         batch_size: int,
@@ -162,11 +202,23 @@ class CountData:
         rows : the cells to visit; None = all of them.
         generator : shuffles the cells (a CPU generator); None = the given order.
         """
+        for part in self.minibatches(batch_size, rows=rows, generator=generator):
+            yield self.batch(part)
+
+    def minibatches(
+        self,
+        batch_size: int,
+        *,
+        rows: Int[Tensor, " cells"] | None = None,
+        generator: Generator | None = None,
+    ) -> Iterator[Int[Tensor, " cells"]]:
+        """Yield the cells of each of :meth:`batches`, on the device, which gets the order of all at once."""
         rows = torch.arange(len(self)) if rows is None else rows
         if generator is not None:
             rows = rows[torch.randperm(len(rows), generator=generator)]
+        rows = rows.to(self.device)
         for start in range(0, len(rows), batch_size):
-            yield self.batch(rows[start : start + batch_size].to(self.device))
+            yield rows[start : start + batch_size]
 
     def _log_factorial(self, value: Tensor) -> Float[Tensor, " nonzeros"]:
         count = value.long()

@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from .config import ModelConfig
-from .counts import Batch, CountData
+from .counts import Batch, CountData, DenseBatch
+from .dense import dense_count_nll
 from .distributions import count_nll
 from .errors import ScraeError
 from .losses import library_kl
@@ -102,8 +103,11 @@ class SCRAE(nn.Module):
         """Return what the encoder reads: log1p of counts per ``target_total``, in units of each gene's deviation."""
         return batch.dense(self.scaled_expression(batch))
 
-    def encoder_input(self, batch: Batch) -> Float[Tensor, "cells genes"] | SparseRows:
+    def encoder_input(self, batch: Batch | DenseBatch) -> Float[Tensor, "cells genes"] | SparseRows:
         """Return the same in the form that is faster to read."""
+        if isinstance(batch, DenseBatch):
+            per_count = self.target_total / batch.total.clamp(min=1)
+            return (torch.log1p(batch.counts * per_count[:, None]) / self.gene_scale).clamp_(max=_CLIP)
         value, n_entries = self.scaled_expression(batch), len(batch.total) * batch.n_genes
         if value.is_cuda or len(value) > _SPARSE * n_entries:
             return batch.dense(value)
@@ -120,7 +124,11 @@ class SCRAE(nn.Module):
         return torch.log1p(batch.nonzeros.value * per_count.index_select(0, batch.nonzeros.cell))
 
     def autoencoder_losses(
-        self, batch: Batch, generator: Generator | None = None, *, seen: Batch | None = None
+        self,
+        batch: Batch | DenseBatch,
+        generator: Generator | None = None,
+        *,
+        seen: Batch | DenseBatch | None = None,
     ) -> AutoencoderLosses:
         """Encode and decode a batch.
 
@@ -132,10 +140,14 @@ class SCRAE(nn.Module):
         encoded = self.encoder(self.encoder_input(seen or batch), generator)
         share_logits, zi_logits = self.decoder(encoded.z, generator, self.one_hot(batch))
         log_library, kl = self._library(encoded, batch, generator)
-        nll = count_nll(share_logits, log_library, self.decoder.log_theta, zi_logits, batch.nonzeros)
+        parameters = share_logits, log_library, self.decoder.log_theta, zi_logits
+        if isinstance(batch, DenseBatch):
+            nll = dense_count_nll(*parameters, batch.counts)
+        else:
+            nll = count_nll(*parameters, batch.nonzeros)
         return AutoencoderLosses(nll, kl, encoded.z)
 
-    def one_hot(self, batch: Batch) -> Float[Tensor, "cells batches"] | None:
+    def one_hot(self, batch: Batch | DenseBatch) -> Float[Tensor, "cells batches"] | None:
         """Return the batch of each cell as a row with a single one; None where the model has no batches.
 
         Raises
@@ -151,13 +163,15 @@ class SCRAE(nn.Module):
             )
         return torch.eye(len(self.batch_names), device=batch.total.device)[batch.batch_code]
 
-    def library_prior(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def library_prior(self, batch: Batch | DenseBatch) -> tuple[Tensor, Tensor]:
         """Return µG and σ²G of the log library size: scalars, or those of each cell's batch, [cells]."""
         if not self.batch_names:
             return self.library_mean, self.library_var
         return self.library_mean[batch.batch_code], self.library_var[batch.batch_code]
 
-    def _library(self, encoded: Encoded, batch: Batch, generator: Generator | None) -> tuple[Tensor, Tensor]:
+    def _library(
+        self, encoded: Encoded, batch: Batch | DenseBatch, generator: Generator | None
+    ) -> tuple[Tensor, Tensor]:
         if self.config.library == "observed":
             return batch.log_library, torch.zeros_like(batch.total)
         prior_mean, prior_var = self.library_prior(batch)

@@ -104,10 +104,10 @@ class TrainingState:
         self.best_weights = {name: value.to(device) for name, value in _below(tensors, "best").items()}
         for prefix, optimizer, parameter in self._parameters():
             saved = _below(tensors, prefix)
-            if not saved:
-                optimizer.state.pop(parameter, None)
-                continue
             state = optimizer.state[parameter]
+            if not saved:  # before the first step all are zero
+                for value in state.values():
+                    value.zero_()
             for key, value in saved.items():
                 if key in state:
                     state[key].copy_(value)

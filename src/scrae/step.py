@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 from torch.optim import Adam, AdamW, Optimizer
 
 from .config import TrainConfig
-from .counts import Batch
+from .counts import Batch, DenseBatch
 from .losses import critic_loss, encoder_loss, generator_loss, gradient_penalty
 from .model import SCRAE
 
@@ -35,13 +35,16 @@ class Optimizers(NamedTuple):
         separate = model.critic is not None and config.prior_update == "separate"
         autoencoder = [*model.encoder.parameters(), *model.decoder.parameters()]
 
+        on_device = model.library_mean.is_cuda  # then a graph can be captured of their steps
+
         def adversarial(network: nn.Module | None, rate: float) -> Optimizer | None:
-            return (
-                None if network is None else Adam(network.parameters(), rate, betas=_WGAN_BETAS, fused=True)
-            )
+            if network is None:
+                return None
+            parameters = network.parameters()
+            return Adam(parameters, rate, betas=_WGAN_BETAS, fused=True, capturable=on_device)
 
         return cls(
-            AdamW(autoencoder, rate, weight_decay=config.weight_decay, fused=True),
+            AdamW(autoencoder, rate, weight_decay=config.weight_decay, fused=True, capturable=on_device),
             adversarial(model.encoder if separate else None, rate * _prior_weight(model, config)),
             adversarial(model.latent_generator, slow),
             adversarial(model.critic, slow),
@@ -61,7 +64,7 @@ class StepLosses(NamedTuple):
 
 def training_step(
     model: SCRAE,
-    batch: Batch,
+    batch: Batch | DenseBatch,
     optimizers: Optimizers,
     config: TrainConfig,
     generator: Generator,

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from .captured import CapturedSteps
 from .checks import show
 from .config import Schedule, TrainConfig
 from .counts import CountData
@@ -138,6 +139,8 @@ class _Run:
         self.epochs = config.epochs_for(len(train))
         groups = [group for o in state.optimizers if o is not None for group in o.param_groups]
         self.rates = [(group, group["lr"]) for group in groups]
+        alone_on_device = data.device.type == "cuda" and ranks.size == 1
+        self.captured = CapturedSteps(state, data, config) if alone_on_device else None
 
     def is_stopped(self) -> bool:
         """Whether the held-out loss has not improved for long enough."""
@@ -179,26 +182,36 @@ class _Run:
         before = state.order.get_state()
         factor = _rate_factor(state.epoch + 1, self.epochs, config.schedule) * state.rate
         for group, rate in self.rates:
-            group["lr"] = rate * factor
+            group["lr"] = rate * factor if self.captured is None else group["lr"].fill_(rate * factor)
         steps, due, weights = [], [], []
-        for batch in data.batches(config.batch_size, rows=self.train, generator=state.order):
+        for cells in data.minibatches(config.batch_size, rows=self.train, generator=state.order):
             state.iteration += 1
             due.append(state.iteration % config.n_critic == 0)
-            with ranks.sharing(len(batch.total), state.optimizers) as (rows, weight):
-                networks = state.model, batch, state.optimizers
-                steps.append(training_step(*networks, config, state.noise, update_prior=due[-1], rows=rows))
+            losses, weight = self.step(cells, due[-1])
+            steps.append(losses)
             weights.append(weight)
         state.epoch += 1
-        losses = torch.stack([torch.stack(column) for column in zip(*steps, strict=True)])
-        losses = ranks.sum(losses * torch.tensor(weights, device=losses.device)).cpu()
+        table = torch.stack([torch.stack(column) for column in zip(*steps, strict=True)])  # [terms, steps]
+        table = ranks.sum(table * torch.tensor(weights, device=table.device)).cpu()
         validation = self.validation()
-        if fault := self.fault(losses, due, validation, before):
+        if fault := self.fault(table, due, validation, before):
             return fault
         rate = config.learning_rate * factor
-        state.rows.append(Epoch(state.epoch, **_means(losses), validation=validation, learning_rate=rate))
+        state.rows.append(Epoch(state.epoch, **_means(table), validation=validation, learning_rate=rate))
         if config.patience is not None:
             state.keep_if_best(validation)
         return None
+
+    def step(self, cells: Tensor, update_prior: bool) -> tuple[StepLosses, float]:
+        """Take a step on the given cells; return its losses and this process's share of them."""
+        if self.captured is not None:
+            return self.captured(cells, update_prior=update_prior), 1.0
+        state, batch = self.state, self.data.batch(cells)
+        with self.ranks.sharing(len(cells), state.optimizers) as (rows, weight):
+            networks = state.model, batch, state.optimizers
+            return training_step(
+                *networks, self.config, state.noise, update_prior=update_prior, rows=rows
+            ), weight
 
     def validation(self) -> float:
         """Return the loss of the held-out cells, of which each process takes some; NaN without such cells."""
