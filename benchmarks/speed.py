@@ -6,16 +6,18 @@ All that is compared runs interleaved in one process, so that a busy machine slo
 from __future__ import annotations
 
 import json
+import math
 import re
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
+from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmarks.records import Record, append, head, read
+from benchmarks.records import append, head, read
+from benchmarks.speed_table import RATIOS, tables
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -207,21 +209,48 @@ def _resident_mb() -> tuple[float, float]:
 
 
 @app.command()
+def training(
+    data: Data,
+    output: Output,
+    name: Set = "cao",
+    cells: Annotated[int, typer.Option(min=2, help="Cells, resampled from real ones.")] = 156_000,
+    genes: Annotated[int, typer.Option(min=2, help="Genes, the most expressed.")] = 720,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    repeats: Annotated[int, typer.Option(min=1, help="Trainings, one after the other.")] = 2,
+    threads: Threads = 2,
+    busy: Busy = False,
+) -> None:
+    """Time the whole default training on a device; the first one also loads libraries and records graphs."""
+    import torch
+
+    from benchmarks.sets import read_counts
+    from scrae.config import ModelConfig, TrainConfig
+    from scrae.counts import CountData
+    from scrae.model import SCRAE
+    from scrae.train import fit
+
+    torch.set_num_threads(threads)
+    counts = _resampled(_most_expressed(read_counts(data / f"{name}.h5ad").X, genes), cells)
+    ready, config = CountData(counts, device=device), TrainConfig()
+    for _ in range(repeats):
+        start = perf_counter()
+        result = fit(SCRAE.for_data(ready, ModelConfig()), ready, config)
+        seconds = perf_counter() - start
+        n_train = cells - math.ceil(cells * config.validation_fraction)
+        steps = result.epochs * math.ceil(n_train / config.batch_size)
+        facts = {"what": "training", "set": name, "n_cells": cells, "n_genes": genes, "epochs": result.epochs}
+        facts |= {"seconds": round(seconds, 2), "iteration_ms": round(1000 * seconds / steps, 3)}
+        facts |= {"cells_per_second": round(n_train * result.epochs / seconds)}
+        append(output, {**head("speed", threads=threads, device=device, busy=busy), **facts})
+        typer.echo(facts)
+
+
+@app.command()
 def table(files: Annotated[list[Path], typer.Argument(help="Files of records.")]) -> None:
     """Print the records as Markdown."""
     records = [r for file in files for r in read(file) if r["kind"] == "speed"]
-    for what, rows in (
-        ("steps", _step_rows),
-        ("growth", _growth_rows),
-        ("run", _run_rows),
-        ("memory", _memory_rows),
-    ):
-        lines = [line for record in records if record["what"] == what for line in rows(record)]
-        if lines:
-            columns = list(dict.fromkeys(key for line in lines for key in line))
-            typer.echo(f"\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
-            for line in lines:
-                typer.echo(f"| {' | '.join(str(line.get(column, '')) for column in columns)} |")
+    for text in tables(records):
+        typer.echo(text)
 
 
 def _interleaved(contestants: dict[str, Any], iterations: int, repeats: int) -> dict[str, dict[str, float]]:
@@ -238,45 +267,11 @@ def _interleaved(contestants: dict[str, Any], iterations: int, repeats: int) -> 
     }
 
 
-def _step_rows(record: Record) -> Iterator[dict[str, object]]:
-    times, row = record["milliseconds"], {key: record[key] for key in ("set", "n_genes", "batch_size")}
-    row["threads"] = record["machine"]["threads"]
-    for key, value in times.items():
-        row[f"{key}, ms"] = round(value["median"], 1)
-    for top, bottom in _RATIOS:
-        if top in times and bottom in times:
-            row[f"{top} / {bottom}"] = round(times[top]["median"] / times[bottom]["median"], 2)
-    row["cells / s"] = round(record["batch_size"] / times["scrae"]["median"] * 1000)
-    yield row
-
-
-_RATIOS = (
-    ("autoencoder", "products"),
-    ("plain", "products"),
-    ("scrae", "autoencoder"),
-    ("scvi-tools", "scrae"),
-)
-
-
-def _growth_rows(record: Record) -> Iterator[dict[str, object]]:
-    times = {key: round(value["median"], 1) for key, value in record["milliseconds"].items()}
-    yield {"set": record["set"], "axis": record["axis"], "exponent": record["exponent"], "ms": times}
-
-
-def _run_rows(record: Record) -> Iterator[dict[str, object]]:
-    yield {"set": record["set"], **{key: round(value, 1) for key, value in record["seconds"].items()}}
-
-
-def _memory_rows(record: Record) -> Iterator[dict[str, object]]:
-    sizes = {key: record[key] for key in ("set", "n_cells", "n_genes", "matrix_mb", "compact_mb")}
-    yield {**sizes, **{f"resident {key}, MB": value for key, value in record["resident_mb"].items()}}
-
-
 def _line(facts: dict[str, Any], found: dict[str, dict[str, float]]) -> str:
     times = "  ".join(f"{key} {value['median']:.1f}" for key, value in found.items())
     ratios = "  ".join(
         f"{a}/{b} {found[a]['median'] / found[b]['median']:.2f}"
-        for a, b in _RATIOS
+        for a, b in RATIOS
         if a in found and b in found
     )
     return f"{facts['set']} {facts['n_genes']} genes, batch {facts['batch_size']}: ms {times}; {ratios}"

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from reference import zinb
 from reference.cells import cells
 from scipy import sparse
+from typer.testing import CliRunner
 
 from benchmarks import speed, speed_loops
-from scrae.config import ModelConfig
+from benchmarks.records import read
+from scrae.config import ModelConfig, TrainConfig
 from scrae.counts import CountData
 
 CONFIG = ModelConfig(encoder_layers=(7, 6), decoder_layers=(6, 5), n_latent=3)
@@ -55,3 +59,32 @@ def test_resampled_cells_have_the_genes_of_real_ones():
 def test_the_most_expressed_genes_keep_their_order():
     counts = sparse.csr_matrix(np.array([[1.0, 9, 0, 5], [1, 2, 0, 5]], dtype=np.float32))
     np.testing.assert_array_equal(speed._most_expressed(counts, 2).toarray(), [[9, 5], [2, 5]])
+
+
+def test_a_whole_training_is_timed_by_the_command(
+    sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(TrainConfig, "epochs_for", lambda *_: 2)
+    file = tmp_path / "records.jsonl"
+    command = [
+        "training",
+        "--data",
+        str(sets),
+        "--set",
+        "small",
+        "--cells",
+        "90",
+        "--genes",
+        "20",
+        "--repeats",
+        "1",
+    ]
+    result = CliRunner().invoke(speed.app, [*command, "--threads", "1", "-o", str(file)])
+    assert result.exit_code == 0, result.output
+    (record,) = read(file)
+    assert (record["n_cells"], record["n_genes"], record["machine"]["device"]) == (90, 20, "cpu")
+    assert record["epochs"] == 2  # of 81 training cells, one minibatch
+    assert record["iteration_ms"] == pytest.approx(1000 * record["seconds"] / 2, rel=0.02)
+    assert record["cells_per_second"] == pytest.approx(162 / record["seconds"], rel=0.02)
+    shown = CliRunner().invoke(speed.app, ["table", str(file)]).output
+    assert "| small | 90 | 20 | 2 |" in shown
