@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator as EpochsOf
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
-from torch.optim import Optimizer
+from torch.optim import Adam
 
-from benchmarks.peers.common import Cells, batches
+from benchmarks.peers.common import Cells, Coded, Encode, batches
 from benchmarks.peers.likelihood import ZINB, zinb_nll
 from scrae.networks import Linear
 
@@ -76,21 +78,18 @@ class DenoisingAutoencoder(nn.Module):
 
 
 def pretrain(
-    model: DenoisingAutoencoder,
-    cells: Cells,
-    optimizer: Optimizer,
-    *,
-    epochs: int,
-    batch_size: int,
-    ridge: float,
-    generator: Generator,
-) -> Iterator[None]:
-    """Fit the autoencoder alone; gives way after every epoch."""
-    for _ in range(epochs):
-        for index in batches(len(cells.counts), batch_size, generator):
+    cells: Cells, config: dict[str, Any], *, ridge: float, amsgrad: bool, generator: Generator
+) -> EpochsOf[Encode, None, tuple[DenoisingAutoencoder, Adam]]:
+    """Make an autoencoder and fit it alone; every epoch gives what encodes cells, and the end model and optimiser."""
+    n_genes, device = cells.counts.shape[1], cells.counts.device
+    model = DenoisingAutoencoder(n_genes, config["n_latent"], config["layers"], config["noise"], generator)
+    adam = Adam(model.to(device).parameters(), lr=config["learning_rate"], amsgrad=amsgrad, fused=True)
+    for _ in range(config["pretrain_epochs"]):
+        for index in batches(len(cells.counts), config["batch_size"], generator):
             part = cells.take(index)
             loss = model.reconstruction_loss(part, model.encode(part.inputs, generator), ridge)
-            optimizer.zero_grad()
+            adam.zero_grad()
             loss.backward()
-            optimizer.step()
-        yield
+            adam.step()
+        yield lambda some: Coded(model.encode(some.inputs))
+    return model, adam

@@ -58,25 +58,7 @@ def first_centres(codes: Tensor, n_clusters: int, n_init: int, generator: Genera
 
 def train(cells: Cells, *, n_clusters: int, config: dict[str, Any], generator: Generator) -> Iterator[Encode]:
     """Fit the autoencoder, then autoencoder and centres together; K is part of the model."""
-    model = DenoisingAutoencoder(
-        cells.counts.shape[1], config["n_latent"], config["layers"], config["noise"], generator
-    ).to(cells.counts.device)
-
-    def encode_alone(cells: Cells) -> Coded:
-        return Coded(model.encode(cells.inputs))
-
-    adam = torch.optim.Adam(model.parameters(), lr=config["learning_rate"], amsgrad=True, fused=True)
-    for _ in pretrain(
-        model,
-        cells,
-        adam,
-        epochs=config["pretrain_epochs"],
-        batch_size=config["batch_size"],
-        ridge=0.0,
-        generator=generator,
-    ):
-        yield encode_alone
-
+    model, _ = yield from pretrain(cells, config, ridge=0.0, amsgrad=True, generator=generator)
     with torch.no_grad():
         centres = nn.Parameter(first_centres(model.encode(cells.inputs), n_clusters, 20, generator))
 

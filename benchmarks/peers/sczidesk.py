@@ -15,7 +15,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from benchmarks.peers.common import Cells, Coded, Encode, batches, squared_distances
-from benchmarks.peers.denoising import DenoisingAutoencoder, pretrain
+from benchmarks.peers.denoising import pretrain
 from benchmarks.peers.scdeepcluster import first_centres
 
 __all__ = ["DEFAULTS", "kmeans_loss", "self_training_loss", "train"]
@@ -61,25 +61,9 @@ def self_training_loss(codes: Tensor) -> Tensor:
 
 def train(cells: Cells, *, n_clusters: int, config: dict[str, Any], generator: Generator) -> Iterator[Encode]:
     """Fit the autoencoder, then all terms together; K is part of the model."""
-    model = DenoisingAutoencoder(
-        cells.counts.shape[1], config["n_latent"], config["layers"], config["noise"], generator
-    ).to(cells.counts.device)
-
-    def encode_alone(cells: Cells) -> Coded:
-        return Coded(model.encode(cells.inputs))
-
-    adam = torch.optim.Adam(model.parameters(), lr=config["learning_rate"], fused=True)
-    for _ in pretrain(
-        model,
-        cells,
-        adam,
-        epochs=config["pretrain_epochs"],
-        batch_size=config["batch_size"],
-        ridge=config["ridge"],
-        generator=generator,
-    ):
-        yield encode_alone
-
+    model, adam = yield from pretrain(
+        cells, config, ridge=config["ridge"], amsgrad=False, generator=generator
+    )
     with torch.no_grad():
         centres = nn.Parameter(first_centres(model.encode(cells.inputs), n_clusters, 10, generator))
     adam.add_param_group({"params": [centres]})

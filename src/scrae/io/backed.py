@@ -16,7 +16,7 @@ from scrae.io.blocks import CountBlocks
 from scrae.io.foreign import reading
 from scrae.io.hdf5 import _refuse_missing_chunks, _refuse_pickles
 from scrae.io.names import clean_names, note, some
-from scrae.io.slots import _IN_ORDER, _refuse_other_features
+from scrae.io.slots import IN_ORDER, refuse_other_features
 
 __all__ = ["open_backed"]
 
@@ -62,7 +62,7 @@ def _first_of_counts(file: Any, path: Path, layer: str | None) -> AnnData:
             f"{path}: There is no layer {layer!r}; there is {some(keys, 8) or 'no matrix at all'}."
         )
     problems: list[ScraeError] = []
-    for place in [name for name in _IN_ORDER if name in keys] if layer is None else [layer]:
+    for place in [name for name in IN_ORDER if name in keys] if layer is None else [layer]:
         matrix_key, var_key, words = keys[place]
         try:
             adata = _with_matrix(file, path, matrix_key, var_key)
@@ -103,6 +103,6 @@ def _with_matrix(file: Any, path: Path, matrix_key: str, var_key: str) -> AnnDat
         adata = AnnData(
             matrix, obs=anndata.io.read_elem(file["obs"]), var=anndata.io.read_elem(file[var_key])
         )
-    _refuse_other_features(adata)
+    refuse_other_features(adata)
     next(iter(CountBlocks(matrix=adata.X, cell_names=adata.obs_names, gene_names=adata.var_names)), None)
     return adata

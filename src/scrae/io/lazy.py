@@ -15,7 +15,7 @@ from anndata import AnnData
 
 from scrae.errors import ScraeError
 from scrae.io.names import clean_names, note
-from scrae.io.slots import _refuse_other_features
+from scrae.io.slots import refuse_other_features
 
 __all__ = ["computed", "in_blocks", "is_dask", "lazy_counts", "use_dask"]
 
@@ -60,7 +60,7 @@ def use_dask(adata: AnnData) -> None:
                 f"{name}: expected a table in memory, found a {type(table).__name__}; read it with "
                 f'anndata.io.read_elem(file["{name}"])'
             )
-    _refuse_other_features(adata)
+    refuse_other_features(adata)
     if adata.is_view:
         adata._init_as_actual(adata.copy())
     words = "layers['counts']" if "counts" in adata.layers else "X"

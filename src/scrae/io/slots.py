@@ -16,10 +16,12 @@ from scrae.errors import ScraeError, ScraeWarning
 from scrae.io.check import check_counts
 from scrae.io.names import clean_names, note, some
 
-__all__ = ["GENE_EXPRESSION", "Found", "find_counts", "put_counts", "use_counts"]
+__all__ = [
+    "GENE_EXPRESSION", "IN_ORDER", "Found", "find_counts", "put_counts", "refuse_other_features", "use_counts",
+]  # fmt: skip
 
 GENE_EXPRESSION = "Gene Expression"  # the feature type of 10x that is meant by "gene"
-_IN_ORDER = ("X", "counts", "raw")
+IN_ORDER = ("X", "counts", "raw")  # where counts are looked for
 
 
 class Found(NamedTuple):
@@ -60,7 +62,7 @@ def use_counts(adata: AnnData, layer: str | None = None) -> None:
     Writes ``layers["counts"]`` (csr_matrix int32, int64 only where needed), ``X`` (a copy of it),
     ``obs_names`` and ``var_names`` (no name empty or twice) and ``uns["scrae"]["notes"]``.
     """
-    _refuse_other_features(adata)
+    refuse_other_features(adata)
     found = find_counts(adata, layer)
     if found.place == "raw":
         found = _genes_of_x(found, adata.raw.var_names, adata.var_names)
@@ -72,7 +74,7 @@ def find_counts(adata: AnnData, layer: str | None = None) -> Found:
     if layer is not None:
         return _check(adata, layer)
     places = _places(adata)
-    usual = [place for place in _IN_ORDER if place in places]
+    usual = [place for place in IN_ORDER if place in places]
     problems: list[ScraeError] = []
     for place in usual:
         try:
@@ -103,7 +105,8 @@ def put_counts(adata: AnnData, found: Found) -> None:
     clean_names(adata)
 
 
-def _refuse_other_features(adata: AnnData) -> None:
+def refuse_other_features(adata: AnnData) -> None:
+    """Raise ScraeError where ``var["feature_types"]`` names genes and other features besides."""
     if "feature_types" not in adata.var:
         return
     types = set(adata.var["feature_types"].astype(str))
