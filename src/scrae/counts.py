@@ -10,6 +10,7 @@ import scipy.sparse as sp
 import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
+from torch.nn import functional
 
 from .distributions import Nonzeros
 from .errors import ScraeError
@@ -17,6 +18,7 @@ from .errors import ScraeError
 __all__ = ["Batch", "CountData", "DenseBatch"]
 
 _BITS = 62
+_MASKS = (1 << torch.arange(_BITS + 1)) - 1
 _ROWS = 10_000  # cells at a time
 
 _LARGEST = 2**31 - 1
@@ -158,19 +160,18 @@ class CountData:
 
     def batch(self, rows: Int[Tensor, " cells"]) -> Batch:
         """Return the given cells, in the given order."""
-        first = self.indptr[rows]
-        length = self.indptr[rows + 1] - first
-        start = torch.zeros(len(rows) + 1, dtype=length.dtype, device=length.device)
-        torch.cumsum(length, 0, out=start[1:])
+        first = self.indptr.index_select(0, rows)
+        length = self.indptr.index_select(0, rows + 1).sub_(first)
+        start = functional.pad(length.cumsum(0), (1, 0))
         cell = torch.repeat_interleave(length)
-        source = (first - start[:-1]).index_select(0, cell).add_(torch.arange(len(cell), device=cell.device))
+        source = torch.arange(len(cell), device=cell.device)
+        source.add_(first.sub_(start[:-1]).index_select(0, cell))
         gene = self.indices.index_select(0, source).long()
         value = self.values.index_select(0, source)
-        position = torch.arange(0, len(rows) * self.n_genes, self.n_genes, device=cell.device)
-        position = position.index_select(0, cell).add_(gene)
+        position = torch.add(gene, cell, alpha=self.n_genes)
         nonzeros = Nonzeros(position, cell, gene, value.float(), self._log_factorial(value))
         code = None if self.batch_codes is None else self.batch_codes[rows]
-        return Batch(nonzeros, start, self.totals[rows].float(), self.n_genes, code)
+        return Batch(nonzeros, start, self.totals.index_select(0, rows).float(), self.n_genes, code)
 
     def dense_batch(self, rows: Int[Tensor, " cells"], most: int) -> DenseBatch:
         """Return the given cells by operations of fixed shape; ``most`` is the most nonzero counts of a cell."""
@@ -231,12 +232,12 @@ def _half(counts: Float[Tensor, " nonzeros"], generator: Generator) -> Float[Ten
     """Draw Binomial(count, ½): the ones among as many random bits; beyond 62 bits torch's own sampler."""
     if counts.is_cuda:  # no bit counting there
         return torch.binomial(counts, torch.full_like(counts, 0.5), generator=generator)
-    few = counts.long().clamp(max=_BITS)
+    few = counts.clamp(max=_BITS).long()
     bits = torch.randint(2**_BITS, (len(counts),), generator=generator)
-    kept = torch.from_numpy(np.bitwise_count((bits & ((1 << few) - 1)).numpy())).to(counts.dtype)
+    kept = torch.from_numpy(np.bitwise_count((bits & _MASKS.index_select(0, few)).numpy())).to(counts.dtype)
     large = (counts > _BITS).nonzero().squeeze(1)
-    kept[large] = torch.binomial(counts[large], torch.full_like(counts[large], 0.5), generator=generator)
-    return kept
+    many = counts.index_select(0, large)
+    return kept.index_copy_(0, large, torch.binomial(many, torch.full_like(many, 0.5), generator=generator))
 
 
 def _totals(matrix: sp.csr_matrix) -> np.ndarray:

@@ -107,7 +107,11 @@ def count_nll(
 
 
 class _CountNLL(torch.autograd.Function):
-    """The gradients are made in the forward pass, in place, while the shared terms are at hand."""
+    """The gradients are made in the forward pass, in place, while the shared terms are at hand.
+
+    Where a count is not zero, they are those of a zero that surely came from the negative binomial, and those of
+    the terms in x.
+    """
 
     @staticmethod
     def forward(
@@ -125,74 +129,64 @@ class _CountNLL(torch.autograd.Function):
         a = torch.log1p(ratio).mul_(-theta)
         # The largest share of a cell is 1 / sum(exp(logits - largest logit)).
         log_scale = log_library.double() - logits.amax(dim=1) + share.amax(dim=1).double().log()
-        at = _at_nonzeros(logits, log_scale, log_theta, zi_logits, nonzeros)
+        position, gene = nonzeros.position, nonzeros.gene
+        of_counts, digammas = _at_nonzeros(logits, log_scale, log_theta, zi_logits, nonzeros)
         if zi_logits is None:
             log_prob = a.clone()
         else:
-            keep = torch.sigmoid(-zi_logits)
+            keep = zi_logits.neg().sigmoid_()
             q = torch.expm1(a).mul_(keep)
             log_prob = torch.log1p(q)
             _mend(log_prob, q, a, zi_logits)
-        _put(log_prob, nonzeros, at.log_prob)
+        log_prob.view(-1).scatter_(0, position, of_counts.to(log_prob.dtype))
         if any(ctx.needs_input_grad):
-            pull = mu.div_(ratio.add_(1))  # -da/dlog mu
-            d_theta = (a + pull).neg_()  # -da/dlog theta
-            if zi_logits is None:
-                d_mu, d_zi = pull, None
-            else:
-                weight = a.sub_(zi_logits).sigmoid_()  # posterior: this zero came from the negative binomial
-                d_mu, d_theta = pull.mul_(weight), d_theta.mul_(weight)
+            d_mu = mu.div_(ratio.add_(1))  # -da/dlog mu
+            d_theta = a + d_mu  # da/dlog theta
+            d_zi = None
+            if zi_logits is not None:
+                weight = a.sub_(zi_logits).sigmoid_()  # posterior: this entry came from the negative binomial
+                weight.view(-1).scatter_(0, position, 1.0)  # as a nonzero count surely did
+                d_mu.mul_(weight)
+                d_theta.mul_(weight)
                 d_zi = weight.sub_(keep)
-                _put(d_zi, nonzeros, at.d_zi_logits)
-            _put(d_mu, nonzeros, at.d_log_mu)
-            _put(d_theta, nonzeros, at.d_log_theta)
-            d_library = d_mu.sum(dim=1)
-            d_logits = d_mu.sub_(share.mul_(d_library[:, None]))
-            ctx.save_for_backward(d_logits, d_library, d_theta, d_zi)
+            # x·log(mu/(theta+mu)) by log mu is x·theta/(theta+mu), by log theta minus that
+            slope = nonzeros.value / ratio.view(-1).index_select(0, position)
+            d_mu.view(-1).scatter_add_(0, position, -slope)
+            d_theta.view(-1).scatter_add_(0, position, theta.index_select(0, gene).mul_(digammas).sub_(slope))
+            ctx.save_for_backward(d_mu, share, d_theta, d_zi)
         return -log_prob.sum(dim=1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        d_logits, d_library, d_theta, d_zi = ctx.saved_tensors
+        d_mu, share, d_theta, d_zi = ctx.saved_tensors
         column = upstream[:, None]
+        d_logits = d_mu * column
+        d_library = d_logits.sum(dim=1)
+        d_logits.addcmul_(share, d_library[:, None], value=-1)
         by_zi = None if d_zi is None else d_zi * column
-        return d_logits * column, d_library * upstream, upstream @ d_theta, by_zi, None
-
-
-class _AtNonzeros(NamedTuple):
-    """Log-probability of the nonzero counts, and minus its gradients; [nonzeros]."""
-
-    log_prob: Tensor
-    d_log_mu: Tensor
-    d_log_theta: Tensor
-    d_zi_logits: Tensor
+        return d_logits, d_library, -(upstream @ d_theta), by_zi, None
 
 
 def _at_nonzeros(
     logits: Tensor, log_scale: Tensor, log_theta: Tensor, zi_logits: Tensor | None, nonzeros: Nonzeros
-) -> _AtNonzeros:
-    """Evaluate the nonzero counts in float64; log mu = logits + log_scale of the cell."""
+) -> tuple[Tensor, Tensor]:
+    """Return the log-probability of the nonzero counts, and digamma(x+theta) - digamma(theta).
+
+    In float64; log mu = logits + log_scale of the cell.
+    """
     x, log_t, gene = nonzeros.value.double(), log_theta.double(), nonzeros.gene
     theta = log_t.exp()
     log_gammas, digammas = _gamma_differences(theta, gene, x)
-    log_ratio = logits.view(-1).index_select(0, nonzeros.position).double()
-    log_ratio.add_(log_scale.index_select(0, nonzeros.cell)).sub_(
-        log_t.index_select(0, gene)
-    )  # log(mu/theta)
-    t, ratio = theta.index_select(0, gene), log_ratio.exp()
-    log_sum = torch.log1p(ratio)
-    a = log_sum * -t
-    share = ratio.div_(ratio + 1)  # mu/(theta+mu)
-    d_log_mu = share * (t + x) - x
-    d_log_theta = -d_log_mu - a - t * digammas
-    log_prob = log_gammas.add_(a).sub_(nonzeros.log_factorial).addcmul_(x, log_ratio.sub_(log_sum))
-    inflation = torch.zeros_like(x)
+    log_mu = logits.view(-1).index_select(0, nonzeros.position).double()
+    log_mu.add_(log_scale.index_select(0, nonzeros.cell))
+    log_ratio = log_mu.sub_(log_t.index_select(0, gene))  # log(mu/theta)
+    log_sum = log_ratio.exp().log1p_()
+    log_prob = log_gammas.sub_(nonzeros.log_factorial).addcmul_(x, log_ratio)
+    log_prob.addcmul_(theta.index_select(0, gene).add_(x), log_sum, value=-1)
     if zi_logits is not None:
-        log_keep = functional.logsigmoid(-zi_logits.view(-1).index_select(0, nonzeros.position))
-        log_prob += log_keep
-        inflation = -torch.expm1(log_keep)
-    return _AtNonzeros(log_prob, d_log_mu, d_log_theta, inflation)
+        log_prob -= functional.softplus(zi_logits.view(-1).index_select(0, nonzeros.position))
+    return log_prob, digammas.to(logits.dtype)
 
 
 def _gamma_differences(theta: Tensor, gene: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -201,18 +195,19 @@ def _gamma_differences(theta: Tensor, gene: Tensor, x: Tensor) -> tuple[Tensor, 
     For x up to ``_TABLE`` they are sums of log(theta+k) and 1/(theta+k), k < x: one small table over genes. From
     there on Stirling's series holds to 1e-9.
     """
-    steps = theta + torch.arange(_TABLE, dtype=theta.dtype, device=theta.device)[:, None]
-    log_table, table = steps.log().cumsum(0), steps.reciprocal().cumsum(0)
-    place = (x.clamp(max=_TABLE) - 1).mul_(len(theta)).long().add_(gene)
+    steps = theta + torch.arange(_TABLE, device=theta.device)[:, None]
+    log_table, table = steps.log().cumsum(0), steps.reciprocal_().cumsum(0)
+    place = torch.add(gene, x.clamp(max=_TABLE).sub_(1).long(), alpha=len(theta))
     log_gammas = log_table.view(-1).index_select(0, place)
     digammas = table.view(-1).index_select(0, place)
     large = (x > _TABLE).nonzero().squeeze(1)
     if len(large):
         at = gene.index_select(0, large)
-        log_gamma, digamma = stirling(theta + _TABLE)
-        above, above_digamma = stirling(x.index_select(0, large) + theta.index_select(0, at))
-        log_gammas.index_add_(0, large, above.sub_(log_gamma.index_select(0, at)))
-        digammas.index_add_(0, large, above_digamma.sub_(digamma.index_select(0, at)))
+        above = x.index_select(0, large) + theta.index_select(0, at)
+        log_gamma, digamma = stirling(torch.cat([theta + _TABLE, above]))
+        n = len(theta)
+        log_gammas.index_add_(0, large, log_gamma[n:] - log_gamma.index_select(0, at))
+        digammas.index_add_(0, large, digamma[n:] - digamma.index_select(0, at))
     return log_gammas, digammas
 
 
@@ -220,9 +215,9 @@ def stirling(z: Tensor) -> tuple[Tensor, Tensor]:
     """Return lgamma(z) and digamma(z) for z > 8."""
     log_z, r = z.log(), z.reciprocal()
     r2 = r * r
-    series = r * (1 / 12 - r2 * (1 / 360 - r2 * (1 / 1260 - r2 * (1 / 1680 - r2 / 1188))))
+    series = r * (1 / 12 - r2 * (1 / 360 - r2 / 1260))
     log_gamma = (z - 0.5) * log_z - z + _HALF_LOG_TAU + series
-    series = r / 2 + r2 * (1 / 12 - r2 * (1 / 120 - r2 * (1 / 252 - r2 * (1 / 240 - r2 / 132))))
+    series = r / 2 + r2 * (1 / 12 - r2 * (1 / 120 - r2 / 252))
     return log_gamma, log_z - series
 
 
@@ -232,11 +227,6 @@ def _mend(log_prob: Tensor, q: Tensor, a: Tensor, zi_logits: Tensor) -> None:
     Only genes that most cells express get there, so most columns need no look.
     """
     genes = (q.amin(dim=0) < _NEAR_ONE).nonzero().squeeze(1)
-    cell, gene = (q[:, genes] < _NEAR_ONE).nonzero(as_tuple=True)
-    gene = genes[gene]
-    logits = zi_logits[cell, gene]
-    log_prob[cell, gene] = functional.softplus(a[cell, gene] - logits) - functional.softplus(-logits)
-
-
-def _put(dense: Tensor, nonzeros: Nonzeros, values: Tensor) -> None:
-    dense.view(-1).scatter_(0, nonzeros.position, values.to(dense.dtype))
+    q, a, zi_logits = (dense.index_select(1, genes) for dense in (q, a, zi_logits))
+    other = functional.softplus(a - zi_logits) - functional.softplus(-zi_logits)
+    log_prob.index_copy_(1, genes, torch.where(q < _NEAR_ONE, other, q.log1p_()))
