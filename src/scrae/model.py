@@ -111,9 +111,7 @@ class SCRAE(nn.Module):
         value, n_entries = self.scaled_expression(batch), len(batch.total) * batch.n_genes
         if value.is_cuda or len(value) > _SPARSE * n_entries:
             return batch.dense(value)
-        some = value.nonzero().squeeze(1)  # thinning leaves zeros in the list
-        start = torch.searchsorted(some, batch.start, out_int32=True)
-        return SparseRows(start, batch.nonzeros.gene.index_select(0, some).int(), value.index_select(0, some))
+        return SparseRows(batch.start.int(), batch.nonzeros.gene.int(), value)
 
     def scaled_expression(self, batch: Batch) -> Float[Tensor, " nonzeros"]:
         """Return what the encoder reads at the nonzero counts; it reads zero at the others."""
