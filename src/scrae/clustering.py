@@ -24,6 +24,7 @@ _PARTS, _SHARE, _MOST = 5, 0.8, 2000
 _RIDGE = 1e-4
 """Added to the variances of a Gaussian, as a share of the codes' mean variance: no component shrinks onto one cell."""
 _ROUNDS = 300
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +84,15 @@ def gmm(z: np.ndarray, n_clusters: int, *, seed: int) -> np.ndarray:
 def _refuse_too_many(name: str, z: np.ndarray, n_clusters: int) -> None:
     if n_clusters > len(z):
         raise ScraeError(f"{name}: expected at most as many clusters as cells ({len(z)}), found {n_clusters}")
-    if n_clusters > (distinct := len(np.unique(z, axis=0))):
+    if n_clusters > (distinct := 1 if _are_alike(z) else len(np.unique(z, axis=0))):
         raise ScraeError(
             f"{name}: expected at most as many clusters as distinct codes ({distinct}), found {n_clusters}"
         )
+
+
+def _are_alike(z: np.ndarray) -> bool:
+    """Whether all codes are one but for rounding: equal cells' codes may differ in the last bits, by their place."""
+    return bool(np.ptp(z, axis=0).max() <= _ROUNDING * np.abs(z).max())
 
 
 def by_size(labels: np.ndarray) -> np.ndarray:
