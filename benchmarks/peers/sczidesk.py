@@ -3,8 +3,9 @@
 A denoising ZINB autoencoder is fitted alone. Then two terms join it: a soft K-means whose weights are inflated
 (squared and renormalised, as in Markov clustering), and a self-training term that sharpens the similarities between
 the cells of a batch. It ends when fewer than a thousandth of the cells change cluster between two looks, ten
-epochs apart. The published program asks for noise of 1.5, and as it is run, which is how its values were made, none is
-added; so the default here is none. Dispersion and mean have the bounds of scDeepCluster; the share of inflation has a ridge penalty.
+epochs apart. Dispersion and mean have the bounds of scDeepCluster; the share of inflation has a ridge penalty.
+The published program asks for noise of 1.5. As it is run, which is how its values were made, none is added; so the
+default here is none.
 """
 
 from __future__ import annotations
