@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks import batches, clusters, paper, prior, scale, speed
+from benchmarks import batches, clusters, paper, prior, scale, searching, speed
 from benchmarks.options import (
     CACHE,
     Busy,
@@ -42,6 +42,7 @@ app.add_typer(batches.app, name="batches")
 app.command()(scale.scale)
 app.command()(scale.scale_agreement)
 app.command()(scale.scale_table)
+app.command()(searching.scale_search)
 
 
 @app.command()

@@ -8,9 +8,9 @@ import numpy as np
 import scanpy as sc
 from anndata import AnnData
 from scipy import sparse
-from sklearn.neighbors import NearestNeighbors
 
 from .clustering import by_size
+from .search import nearest
 
 __all__ = ["bisected", "leiden", "leiden_at", "neighbours", "smoothed"]
 
@@ -30,8 +30,9 @@ def neighbours(z: np.ndarray, beside: np.ndarray | None = None) -> AnnData:
     ``obsp["joined"]`` is what clusters are made of: for each pair of cells the larger of its weights in the graph of
     the codes and in that of ``beside`` [cells, dimensions]; None = the codes' graph itself.
 
-    A graph is that of ``scanpy.pp.neighbors`` with 15 exact neighbours, the cell itself being one of them, and
-    UMAP's weights (McInnes et al., 2018, section 3.1), made without compiling UMAP first: that takes ten seconds.
+    A graph is that of ``scanpy.pp.neighbors`` with 15 neighbours, the cell itself being one of them, and UMAP's weights
+    (McInnes et al., 2018, section 3.1), made without compiling UMAP first: that takes ten seconds. They are found by
+    :func:`scrae.search.nearest`, exactly among up to 10,000 cells.
     """
     weights, distances = _graph(z)
     graph = AnnData(z)
@@ -53,8 +54,7 @@ def neighbours(z: np.ndarray, beside: np.ndarray | None = None) -> AnnData:
 def _graph(z: np.ndarray) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
     """Return the weights and the distances of each point's neighbours, [cells, cells]."""
     n_neighbors = min(_NEIGHBOURS, len(z))
-    search = NearestNeighbors(n_neighbors=n_neighbors - 1, algorithm="kd_tree").fit(z)
-    distance, index = search.kneighbors()  # [cells, neighbours], without the cell itself
+    distance, index = nearest(z, n_neighbors - 1)  # [cells, neighbours], without the cell itself
     rows = np.arange(len(z) + 1) * (n_neighbors - 1)
     shape = (len(z), len(z))
     weights = _weights(distance, np.log2(n_neighbors))

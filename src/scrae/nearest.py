@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.neighbors import NearestNeighbors
 
 from .errors import ScraeError
+from .search import nearest
 
 __all__ = ["Nearest", "nearest_clusters", "vote"]
 
-_ROWS = 50_000  # codes at a time
+_ROWS = 200_000  # codes at a time
 _QUANTILE = 0.95
 """Of the reference's own distances; beyond it a new code counts as far. At 0.99 less than half as many cells of most
 unseen types were flagged (types as in docs/tools.md)."""
@@ -61,9 +61,8 @@ def nearest_clusters(
             f"neighbour, found {reference.shape}, {z.shape} and {n_neighbors}"
         )
     k = min(n_neighbors, len(reference) - 1)
-    search = NearestNeighbors(n_neighbors=k, algorithm="kd_tree").fit(reference)
-    own, own_index = search.kneighbors()  # [reference cells, neighbours], without the cell itself
-    away, index = search.kneighbors(z)  # [cells, neighbours]
+    own, own_index = nearest(reference, k)  # [reference cells, neighbours], without the cell itself
+    away, index = nearest(z, k, among=reference)  # [cells, neighbours]
     width = own.mean(axis=1)
     floor = _LEAST * width.mean() or 1.0  # 1: all codes of the reference are one
     around = np.maximum(width, floor)
@@ -88,10 +87,9 @@ def vote(z: np.ndarray, reference: np.ndarray, labels: np.ndarray, *, n_neighbor
     int64 [cells].
     """
     k = min(n_neighbors, len(reference))
-    search = NearestNeighbors(n_neighbors=k, algorithm="kd_tree").fit(reference)
     found = np.empty(len(z), dtype=np.int64)
     for start in range(0, len(z), _ROWS):
-        index = search.kneighbors(z[start : start + _ROWS], return_distance=False)
+        _, index = nearest(z[start : start + _ROWS], k, among=reference)
         found[start : start + _ROWS] = _votes(labels[index]).argmax(axis=1)
     return found
 

@@ -11,15 +11,20 @@ from scrae.tl._codes import codes_of, neighbours, sample_of
 
 __all__ = ["project"]
 
-_IN_TSNE = 20_000  # cells; of more the picture would take longer than training
+_IN_TSNE = 10_000  # cells; of more the picture would take longer than training
+_SPECTRAL = 10_000
+"""Cells that UMAP starts from the graph's eigenvectors and takes its own number of rounds for."""
+_EPOCHS = 100
+"""Rounds of UMAP above that, half of its own. With 50 less of the neighbourhoods is kept (``docs/scale.md``)."""
 _SHOWS = ("t-SNE shows", "UMAP shows")
 
 
 def project(adata: AnnData, *, use_rep: str = "X_scrae", graph: AnnData | None = None, seed: int = 0) -> None:
     """Make two-dimensional pictures of the codes by PCA, t-SNE and UMAP.
 
-    t-SNE shows at most 20,000 cells and UMAP those of the graph, at most 100,000; they are drawn at random, the others
+    t-SNE shows at most 10,000 cells and UMAP those of the graph, at most 100,000; they are drawn at random, the others
     have NaN there, and the notes say so. With the same ``seed`` t-SNE's cells are among UMAP's.
+    Of more than 10,000 cells UMAP starts from the picture by PCA and takes 100 rounds.
 
     Writes ``obsm["X_pca_scrae" | "X_tsne_scrae" | "X_umap_scrae"]``, float32 [cells, 2].
 
@@ -53,8 +58,16 @@ def project(adata: AnnData, *, use_rep: str = "X_scrae", graph: AnnData | None =
     )
     _place(adata, "X_tsne_scrae", few, tsne.fit_transform(z[few]), _SHOWS[0])
     picture = graph.copy()
-    sc.tl.umap(picture, random_state=seed)
-    _place(adata, "X_umap_scrae", graph.obs["cell"].to_numpy(), picture.obsm["X_umap"], _SHOWS[1])
+    cells = graph.obs["cell"].to_numpy()
+    if (
+        len(cells) > _SPECTRAL
+        and z.shape[1] > 1
+        and np.ptp(adata.obsm["X_pca_scrae"][cells], axis=0).min() > 0
+    ):
+        sc.tl.umap(picture, random_state=seed, init_pos=adata.obsm["X_pca_scrae"][cells], maxiter=_EPOCHS)
+    else:
+        sc.tl.umap(picture, random_state=seed)
+    _place(adata, "X_umap_scrae", cells, picture.obsm["X_umap"], _SHOWS[1])
 
 
 def _place(adata: AnnData, key: str, cells: np.ndarray, xy: np.ndarray, shows: str) -> None:

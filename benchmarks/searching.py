@@ -1,0 +1,148 @@
+"""`python -m benchmarks scale-search`: neighbours, clusters and pictures of many cells, as made and exactly."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from anndata import AnnData
+from numpy.typing import NDArray
+
+from benchmarks.records import Record, append, head
+
+__all__ = ["overlap", "scale_search"]
+
+_K = 14
+_SHOWN, _AROUND, _VOTERS = 3000, 50, 15
+
+
+def scale_search(
+    result: Annotated[Path, typer.Option(help="The result.h5ad of a run of `scale`.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File of records (JSON lines) to add to.")],
+    pictures: Annotated[bool, typer.Option(help="UMAP and t-SNE too.")] = True,
+    busy: Annotated[bool, typer.Option("--busy", help="Mark the seconds as not comparable.")] = False,
+) -> None:
+    """Time neighbours, clustering and pictures beside exact neighbours and UMAP's and t-SNE's longer settings."""
+    from anndata.io import read_h5ad
+
+    adata = read_h5ad(result, backed="r")
+    adata = AnnData(obs=adata.obs[["cell_type"]], obsm={key: adata.obsm[key] for key in _SLOTS})
+    for facts in [*_searches(adata), *_clusterings(adata), *(_pictures(adata) if pictures else [])]:
+        facts = {"cells": adata.n_obs} | facts
+        append(output, {**head("scale-search", threads=1, device="cpu", busy=busy), **facts})
+        typer.echo(json.dumps(facts))
+
+
+_SLOTS = ("X_scrae", "X_scrae_input")
+
+
+@contextmanager
+def _set(room: Any, **values: int) -> Iterator[None]:
+    """Set constants of a module for a while."""
+    before = {name: getattr(room, name) for name in values}
+    for name, value in values.items():
+        setattr(room, name, value)
+    yield
+    for name, value in before.items():
+        setattr(room, name, value)
+
+
+def _timed(do: Callable[[], Any]) -> tuple[float, Any]:
+    start = time.process_time()
+    found = do()
+    return round(time.process_time() - start, 1), found
+
+
+def overlap(found: NDArray[np.int64], expected: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return for each row the share of the expected neighbours [cells, k] that are among the found ones."""
+    shared = [len(np.intersect1d(one, other)) for one, other in zip(found, expected, strict=True)]
+    return np.array(shared) / expected.shape[1]
+
+
+def _searches(adata: AnnData) -> Iterator[Record]:
+    from scrae import search
+
+    for slot in _SLOTS:
+        z = np.asarray(adata.obsm[slot])
+        with _set(search, _FEW=len(z)):
+            exact, (_, expected) = _timed(lambda z=z: search.nearest(z, _K))
+        for probed in (search._PROBED // 2, search._PROBED):
+            with _set(search, _PROBED=probed):
+                seconds, (_, index) = _timed(lambda z=z: search.nearest(z, _K))
+            share = overlap(index, expected)
+            facts = {"what": "neighbours", "of": slot, "probed": probed, "processor_seconds": seconds}
+            facts |= {"exact_seconds": exact, "recall": share.mean(), "below_0.7": (share < 0.7).mean()}
+            yield facts
+
+
+def _clusterings(adata: AnnData) -> Iterator[Record]:
+    from scrae import search, tl
+    from scrae.metrics import score
+
+    types, first = adata.obs["cell_type"].astype(str).to_numpy(), None
+    for most in (adata.n_obs, search._FEW):
+        with _set(search, _FEW=most):
+            spent, graph = _timed(lambda: tl.neighbours(adata))
+            for seed in (0, 1, 2):
+                how = {"n_clusters": len(set(types)), "graph": graph, "seed": seed}
+                more, _ = _timed(lambda how=how: tl.cluster(adata, **how))
+                found = adata.obs["scrae"].astype(str).to_numpy()
+                first = found if first is None else first
+                facts = {"what": "clusters", "exact": most == adata.n_obs, "seed": seed}
+                facts |= {"graph_seconds": spent, "cluster_seconds": more}
+                with_first, with_types = score(first, found), score(types, found)
+                facts |= {"nmi_with_exact": with_first.nmi, "ari_with_exact": with_first.ari}
+                facts |= {"nmi_with_types": with_types.nmi, "ari_with_types": with_types.ari}
+                if seed == 0:
+                    facts["stability_seconds"], _ = _timed(
+                        lambda graph=graph: tl.stability(adata, graph=graph)
+                    )
+                yield facts
+
+
+def _pictures(adata: AnnData) -> Iterator[Record]:
+    """Yield seconds of both settings, and what UMAP keeps: neighbours, types by the vote of neighbours, distances."""
+    from sklearn.neighbors import NearestNeighbors
+
+    from scrae import tl
+    from scrae.tl import _project as room
+
+    z, types = np.asarray(adata.obsm["X_scrae"]), adata.obs["cell_type"].cat.codes.to_numpy()
+    rng, few = np.random.default_rng(0), AnnData(obsm={key: adata.obsm[key][:500] for key in _SLOTS})
+    tl.project(few)  # compiles
+    graph, shown = tl.neighbours(adata), rng.choice(len(z), _SHOWN, replace=False)
+    expected = NearestNeighbors(n_neighbors=_K + 1).fit(z).kneighbors(z[shown], return_distance=False)[:, 1:]
+    for name, values in (
+        ("longer", {"_SPECTRAL": len(z), "_IN_TSNE": 20_000}),
+        ("as made", {}),
+        ("50 rounds, no t-SNE to speak of", {"_EPOCHS": 50, "_IN_TSNE": 500}),
+    ):
+        with _set(room, **values):
+            seconds, _ = _timed(lambda: tl.project(adata, graph=graph))
+        xy = np.asarray(adata.obsm["X_umap_scrae"])
+        around = (
+            NearestNeighbors(n_neighbors=_AROUND + 1).fit(xy).kneighbors(xy[shown], return_distance=False)
+        )
+        votes = [np.bincount(types[row]).argmax() for row in around[:, 1 : _VOTERS + 1]]
+        yield {
+            "what": "pictures",
+            "settings": name,
+            "processor_seconds": seconds,
+            "kept": overlap(around[:, 1:], expected).mean(),
+            "votes": float(np.mean(np.array(votes) == types[shown])),
+            "distances": _distances(z[shown[:1500]], xy[shown[:1500]]),
+        }
+
+
+def _distances(z: NDArray[np.float32], xy: NDArray[np.float32]) -> float:
+    """Return Spearman's correlation of the distances between cells in the codes and in the picture."""
+    from scipy.spatial.distance import pdist
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(pdist(z), pdist(xy)).statistic)
