@@ -240,6 +240,26 @@ def test_project_makes_three_pictures_and_leaves_the_codes(
         tl.project(adata, use_rep="X_other")
 
 
+def test_umap_of_many_cells_starts_from_the_components(
+    adata: AnnData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a round the picture is its start: the one by PCA, moved and scaled."""
+    rng = np.random.default_rng(1)
+    adata.obsm["X_scrae"] = (rng.normal(size=(60, 3)) * [3.0, 2.0, 1.0]).astype(np.float32)
+    monkeypatch.setattr("scrae.tl._project._EPOCHS", 0)
+    tl.project(adata)
+    small = adata.obsm["X_umap_scrae"].copy()
+    monkeypatch.setattr("scrae.tl._project._SPECTRAL", 59)
+    tl.project(adata)
+    pca, found = adata.obsm["X_pca_scrae"], adata.obsm["X_umap_scrae"]
+    expected = 10 * (pca - pca.min(axis=0)) / np.ptp(pca, axis=0)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert np.abs(small - expected).max() > 1
+    adata.obsm["X_scrae"][:, 1:] = 2.0  # on a line
+    tl.project(adata)
+    assert np.isfinite(adata.obsm["X_umap_scrae"]).all()
+
+
 def np_rows(n: int):
     import torch
 

@@ -35,12 +35,12 @@ def subsample(adata: AnnData, max_points: int = MAX_POINTS) -> NDArray[np.int64]
     same every time. Shape [points].
     """
     order: NDArray[np.int64] = np.random.default_rng(0).permutation(adata.n_obs)
+    if adata.n_obs <= max_points:
+        return order
     pictures = [np.asarray(adata.obsm[basis]) for basis in BASES if _is_flat(adata, basis)]
     placed = np.all([np.isfinite(xy).all(axis=1) for xy in pictures], axis=0)
     if placed.any():
         order = order[np.broadcast_to(placed, adata.n_obs)[order]]
-    if len(order) <= max_points:
-        return order
     cluster = pd.Series(adata.obs["scrae"].to_numpy() if "scrae" in adata.obs else 0)[order]
     place_in_cluster = cluster.groupby(cluster, observed=True).cumcount().to_numpy()
     by_urgency = np.argsort(place_in_cluster >= AT_LEAST, kind="stable")[:max_points]
