@@ -73,9 +73,9 @@ def _clusterings(adata: AnnData) -> Iterator[Record]:
     from scrae.metrics import score
 
     types, exact, first = adata.obs["cell_type"].astype(str).to_numpy(), {}, None
-    for most, probed in ((adata.n_obs, 0), (search._FEW, search._PROBED)):
-        graphs, facts = {}, {"exact": not probed, "probed": probed}
-        with _set(search, _FEW=most, _PROBED=probed or search._PROBED):
+    for most in (adata.n_obs, search._FEW):
+        graphs, facts = {}, {"exact": most == adata.n_obs}
+        with _set(search, _FEW=most):
             for slot in _SLOTS:
                 z = np.asarray(adata.obsm[slot])
                 seconds, graphs[slot] = _timed(lambda z=z: neighbours(z))
@@ -92,7 +92,7 @@ def _clusterings(adata: AnnData) -> Iterator[Record]:
                 seconds, _ = _timed(lambda how=how: tl.cluster(adata, **how))
                 found = adata.obs["scrae"].astype(str).to_numpy()
                 first = found if first is None else first
-                facts = {"what": "clusters", "exact": not probed, "probed": probed, "seed": seed}
+                facts = {"what": "clusters", "exact": most == adata.n_obs, "seed": seed}
                 facts["cluster_seconds"] = seconds
                 with_exact, with_types = score(first, found), score(types, found)
                 facts |= {"nmi_with_exact": with_exact.nmi, "ari_with_exact": with_exact.ari}

@@ -60,8 +60,15 @@ def test_fewer_cells_would_not_do(
     groups: np.ndarray, expected: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The points are such that a search of too few cells, or of the wrong ones, is seen."""
-    monkeypatch.setattr(search, "_PROBED", K + 1)
-    assert 0.9 < recall(nearest(groups, K)[1], expected) < 0.99
+    monkeypatch.setattr(search, "_RECALL", 0.5)
+    assert 0.9 < recall(nearest(groups, K)[1], expected) < 0.992
+
+
+def test_points_without_groups_are_searched_in_more_cells() -> None:
+    points = np.random.default_rng(4).normal(size=(10_500, 12))
+    _, index = nearest(points, K)
+    exact = NearestNeighbors(n_neighbors=K + 1, algorithm="brute").fit(points).kneighbors(points[:500])[1]
+    assert recall(index[:500], exact[:, 1:]) > 0.99
 
 
 def test_new_points_are_looked_up_among_the_others(groups: np.ndarray) -> None:
@@ -76,10 +83,9 @@ def test_new_points_are_looked_up_among_the_others(groups: np.ndarray) -> None:
     np.testing.assert_array_equal(itself[0], 0.0)
 
 
-def test_many_neighbours_are_found_exactly(groups: np.ndarray) -> None:
-    wanted = 40
-    _, index = nearest(groups[:50], wanted, among=groups)
-    exact = NearestNeighbors(n_neighbors=wanted, algorithm="brute").fit(groups)
+def test_as_many_neighbours_are_found_as_are_asked_for(groups: np.ndarray) -> None:
+    _, index = nearest(groups[:50], 300, among=groups)  # more than there are cells
+    exact = NearestNeighbors(n_neighbors=300, algorithm="brute").fit(groups)
     np.testing.assert_array_equal(index, exact.kneighbors(groups[:50])[1])
 
 

@@ -1,4 +1,4 @@
-"""Nearest points: exact among few, nearly exact among many."""
+"""Nearest points: exact among few, nearly all of them among many."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 from scipy import sparse
-from sklearn.metrics import pairwise_distances_argmin
+from sklearn.metrics import euclidean_distances, pairwise_distances_argmin
 from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
@@ -14,8 +14,8 @@ __all__ = ["nearest"]
 
 _FEW = 10_000
 """Points among which the search is exact."""
-_PROBED = 32
-"""Cells that are searched, of as many as the square root of the points."""
+_RECALL, _CHECKED = 0.995, 1000
+"""So many cells are searched that this share of the neighbours of so many random points is in them."""
 _ROUNDS = 3
 
 
@@ -26,9 +26,10 @@ def nearest(
 
     Among up to 10,000 points the search is exact, by a k-d tree. Of more, the square root of their number are drawn,
     and three of Lloyd's rounds from there divide the others into so many cells. Who lies in a cell, or nearest to its
-    centre, is compared with all points of the 32 cells whose centres are nearest to that one (an inverted file, as in
-    Jégou et al., IEEE TPAMI 33:117, 2011, without the quantiser). ``docs/scale.md`` says how many neighbours that
-    finds. The draw is the same in every call and one thread does all, so that the same points have the same neighbours.
+    centre, is compared with all points of the cells whose centres are nearest to that one (an inverted file, as in
+    Jégou et al., IEEE TPAMI 33:117, 2011, without the quantiser). How many cells is read off the exact neighbours of
+    1,000 random points, of which 99.5 % have to be in them: few where the points form groups, all where they form
+    none. The draws are the same in every call and one thread does all: the same points have the same neighbours.
 
     Parameters
     ----------
@@ -43,7 +44,7 @@ def nearest(
     """
     points = np.asarray(points, dtype=np.float64)
     there = points if among is None else np.asarray(among, dtype=np.float64)
-    if len(there) <= _FEW or n_neighbors >= _PROBED:  # each cell has one point at least
+    if len(there) <= _FEW:
         tree = NearestNeighbors(n_neighbors=n_neighbors, algorithm="kd_tree").fit(there)
         distance, index = tree.kneighbors(None if among is None else points)
         return distance, index
@@ -55,19 +56,29 @@ def _by_cells(
     points: np.ndarray, n_neighbors: int, there: np.ndarray, *, itself: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     centres = _centres(there)
-    cells = _members(pairwise_distances_argmin(there, centres), len(centres))
-    centres = centres[[len(cell) > 0 for cell in cells]]
-    cells = [cell for cell in cells if len(cell)]
-    wanting = cells if itself else _members(pairwise_distances_argmin(points, centres), len(centres))
-    probed = min(_PROBED, len(cells))
-    near = NearestNeighbors(n_neighbors=probed, algorithm="brute").fit(centres)
+    kept, cell = np.unique(pairwise_distances_argmin(there, centres), return_inverse=True)
+    centres, wanted = centres[kept], n_neighbors + itself
+    home = cell if itself else pairwise_distances_argmin(points, centres)
+    near = np.argsort(
+        euclidean_distances(centres), axis=1, kind="stable"
+    )  # [cells, cells], the nearest first
+    sample = np.random.default_rng(0).permutation(len(points))[:_CHECKED]
+    exact = NearestNeighbors(n_neighbors=wanted, algorithm="brute").fit(there)
+    found = exact.kneighbors(points[sample], return_distance=False)[:, int(itself) :]
+    place = np.argsort(near, axis=1)[
+        home[sample][:, None], cell[found]
+    ]  # of their cells among those nearest to home
+    searched = max(
+        int(np.quantile(place, _RECALL, method="higher")) + 1, wanted
+    )  # each cell has a point at least
+    cells, wanting = _members(cell, len(kept)), _members(home, len(kept))
     distance = np.empty((len(points), n_neighbors))
     index = np.empty((len(points), n_neighbors), dtype=np.int64)
-    for rows, probes in zip(wanting, near.kneighbors(centres, return_distance=False), strict=True):
+    for rows, probes in zip(wanting, near[:, :searched], strict=True):
         if not len(rows):
             continue
         candidates = np.concatenate([cells[probe] for probe in probes])
-        search = NearestNeighbors(n_neighbors=n_neighbors + itself, algorithm="brute").fit(there[candidates])
+        search = NearestNeighbors(n_neighbors=wanted, algorithm="brute").fit(there[candidates])
         found = candidates[search.kneighbors(points[rows], return_distance=False)]
         if itself:
             others = found != rows[:, None]

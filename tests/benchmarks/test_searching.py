@@ -27,9 +27,7 @@ def test_exact_neighbours_come_first_and_agree_with_themselves(
     rng = np.random.default_rng(0)
     kind = np.arange(600) % 3
     obs = pd.DataFrame({"cell_type": pd.Categorical(kind.astype(str))}, index=[f"c{i}" for i in range(600)])
-    places = {
-        key: (np.eye(3)[kind] * 20 + rng.normal(size=(600, 3))) for key in ("X_scrae", "X_scrae_input")
-    }
+    places = {key: (np.eye(3)[kind] * 20 + rng.normal(size=(600, 3))) for key in ("X_scrae", "X_scrae_input")}
     AnnData(np.zeros((600, 1)), obs=obs, obsm=places).write_h5ad(tmp_path / "result.h5ad")
     arguments = ["scale-search", "--result", str(tmp_path / "result.h5ad"), "--no-pictures"]
     done = CliRunner().invoke(app, [*arguments, "-o", str(tmp_path / "r.jsonl")])
