@@ -78,6 +78,16 @@ def test_table_2_is_over_the_sets_that_all_systems_have(frame):
     assert row(tables.table_2(frame, "ari"), "10")["scRAE"] == "0.650"
 
 
+def test_table_2_goes_on_with_the_systems_that_have_more_sets():
+    more = [record(name, on("dra"), nmi) for name, nmi in (("klein", 0.6), ("han", 0.4), ("cao", 0.2))]
+    table = tables.table_2(tables.frame_of([*RECORDS, *more], "label-free"))
+    assert [r[1] for r in table.rows if r[0] == "10"] == [
+        "paper, 10 sets", "ours, han, klein", "ours, cao, han, klein"
+    ]  # fmt: skip
+    all_three = row(table, "10", "ours, cao, han, klein")
+    assert (all_three["scRAE"], all_three["DR-A"], all_three["scziDesk"]) == ("0.533", "0.400", "")
+
+
 def test_table_3_is_by_selection(frame):
     table = tables.selection(frame)
     assert row(table, "M3Drop", "ours, klein")["scRAE"] == "0.870"
