@@ -239,7 +239,7 @@ def training(
         n_train = cells - math.ceil(cells * config.validation_fraction)
         steps = result.epochs * math.ceil(n_train / config.batch_size)
         facts = {"what": "training", "set": name, "n_cells": cells, "n_genes": genes, "epochs": result.epochs}
-        facts |= {"seconds": round(seconds, 2), "iteration_ms": round(1000 * seconds / steps, 3)}
+        facts |= {"seconds": round(seconds, 4), "iteration_ms": round(1000 * seconds / steps, 3)}
         facts |= {"cells_per_second": round(n_train * result.epochs / seconds)}
         append(output, {**head("speed", threads=threads, device=device, busy=busy), **facts})
         typer.echo(facts)
