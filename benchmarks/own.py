@@ -32,7 +32,10 @@ from scrae.train import fit
 
 __all__ = ["cluster", "code", "config_of", "default_input", "embed", "embed_each_epoch"]
 
-_MODULES = ("config", "counts", "distributions", "losses", "model", "networks", "step", "tl/_train", "train")
+_MODULES = (
+    "captured", "config", "counts", "dense", "distributions", "losses", "model", "networks", "step", "tl/_train",
+    "train",
+)  # fmt: skip
 _PACKAGES = ("gene_selection", "pp")
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
+from unittest.mock import patch
 
 import numpy as np
 import typer
@@ -43,17 +43,6 @@ def scale_search(
 _SLOTS = ("X_scrae", "X_scrae_input")
 
 
-@contextmanager
-def _set(room: Any, **values: int) -> Iterator[None]:
-    """Set constants of a module for a while."""
-    before = {name: getattr(room, name) for name in values}
-    for name, value in values.items():
-        setattr(room, name, value)
-    yield
-    for name, value in before.items():
-        setattr(room, name, value)
-
-
 def _timed(do: Callable[[], Any]) -> tuple[float, Any]:
     start = time.process_time()
     found = do()
@@ -75,7 +64,7 @@ def _clusterings(adata: AnnData) -> Iterator[Record]:
     types, exact, first = adata.obs["cell_type"].astype(str).to_numpy(), {}, None
     for most in (adata.n_obs, search._FEW):
         graphs, facts = {}, {"exact": most == adata.n_obs}
-        with _set(search, _FEW=most):
+        with patch.object(search, "_FEW", most):
             for slot in _SLOTS:
                 z = np.asarray(adata.obsm[slot])
                 seconds, graphs[slot] = _timed(lambda z=z: neighbours(z))
@@ -117,11 +106,11 @@ def _pictures(adata: AnnData) -> Iterator[Record]:
     graph, shown = tl.neighbours(adata), rng.choice(len(z), _SHOWN, replace=False)
     expected = NearestNeighbors(n_neighbors=_K + 1).fit(z).kneighbors(z[shown], return_distance=False)[:, 1:]
     for name, values in (
-        ("as made", {}),
+        ("as made", {"_EPOCHS": room._EPOCHS}),
         ("50 rounds, hardly t-SNE", {"_EPOCHS": 50, "_IN_TSNE": 500}),
         ("longer", {"_SPECTRAL": len(z), "_IN_TSNE": 20_000}),
     ):
-        with _set(room, **values):
+        with patch.multiple(room, **values):
             seconds, _ = _timed(lambda: tl.project(adata, graph=graph))
         xy = np.asarray(adata.obsm["X_umap_scrae"])
         around = (

@@ -186,6 +186,8 @@ def test_a_dense_batch_holds_the_same_counts():
         torch.testing.assert_close(dense.counts, sparse.dense(sparse.nonzeros.value), rtol=0, atol=0)
         torch.testing.assert_close(dense.log_library, sparse.log_library, rtol=0, atol=0)
         assert (dense.batch_code is None) == (sparse.batch_code is None)
+        alone, part = data.dense_batch(rows[1:3], data.most_nonzeros()), dense.part(slice(1, 3))
+        assert all(a is b is None or torch.equal(a, b) for a, b in zip(alone, part, strict=True))
         if dense.batch_code is not None:
             assert torch.equal(dense.batch_code, sparse.batch_code)
         model = SCRAE.for_data(data, model_config())

@@ -20,8 +20,7 @@ from benchmarks.genes import choose_genes
 
 __all__ = [
     "Cells", "Coded", "Encode", "Inputs", "Train", "batches", "code_of", "each_epoch_by", "embed_by",
-    "normalised_logs", "raw_counts", "squared_distances", "standardised",
-    "unit_logs",
+    "normalised_logs", "raw_counts", "squared_distances", "standardised", "unit_logs",
 ]  # fmt: skip
 
 _READS = ("distributions", "losses", "networks")  # of scrae

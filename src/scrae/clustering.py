@@ -84,15 +84,16 @@ def gmm(z: np.ndarray, n_clusters: int, *, seed: int) -> np.ndarray:
 def _refuse_too_many(name: str, z: np.ndarray, n_clusters: int) -> None:
     if n_clusters > len(z):
         raise ScraeError(f"{name}: expected at most as many clusters as cells ({len(z)}), found {n_clusters}")
-    if n_clusters > (distinct := 1 if _are_alike(z) else len(np.unique(z, axis=0))):
+    if n_clusters > (distinct := _n_distinct(z)):
         raise ScraeError(
             f"{name}: expected at most as many clusters as distinct codes ({distinct}), found {n_clusters}"
         )
 
 
-def _are_alike(z: np.ndarray) -> bool:
-    """Whether all codes are one but for rounding: equal cells' codes may differ in the last bits, by their place."""
-    return bool(np.ptp(z, axis=0).max() <= _ROUNDING * np.abs(z).max())
+def _n_distinct(z: np.ndarray) -> int:
+    """Count the codes that differ; 1 where all are one but for rounding, as equal cells' codes are, by their place."""
+    alike = np.ptp(z, axis=0).max() <= _ROUNDING * np.abs(z).max()
+    return 1 if alike else len(np.unique(z, axis=0))
 
 
 def by_size(labels: np.ndarray) -> np.ndarray:
@@ -128,7 +129,7 @@ def choose_n_clusters(
     points, size = z if smoothed is None else smoothed, min(_MOST, math.ceil(_SHARE * len(z)))
     parts = [np.sort(rng.choice(len(z), size, replace=False)) for _ in range(_PARTS)]
     seeds = rng.integers(2**31, size=_PARTS).tolist()
-    distinct = min(len(np.unique(points[part], axis=0)) for part in parts)
+    distinct = min(_n_distinct(points[part]) for part in parts)
     tried = np.asarray([k for k in candidates if 2 <= k < distinct])
     if not len(tried):
         raise ScraeError(

@@ -106,8 +106,9 @@ class SCRAE(nn.Module):
     def encoder_input(self, batch: Batch | DenseBatch) -> Float[Tensor, "cells genes"] | SparseRows:
         """Return the same in the form that is faster to read."""
         if isinstance(batch, DenseBatch):
-            per_count = self.target_total / batch.total.clamp(min=1)
-            return (torch.log1p(batch.counts * per_count[:, None]) / self.gene_scale).clamp_(max=_CLIP)
+            return (torch.log1p(batch.counts * self._per_count(batch)[:, None]) / self.gene_scale).clamp_(
+                max=_CLIP
+            )
         value, n_entries = self.scaled_expression(batch), len(batch.total) * batch.n_genes
         if value.is_cuda or len(value) > _SPARSE * n_entries:
             return batch.dense(value)
@@ -120,8 +121,11 @@ class SCRAE(nn.Module):
 
     def log_expression(self, batch: Batch) -> Float[Tensor, " nonzeros"]:
         """Return log1p of the normalised counts, at the nonzero counts."""
-        per_count = self.target_total / batch.total.clamp(min=1)
-        return torch.log1p(batch.nonzeros.value * per_count.index_select(0, batch.nonzeros.cell))
+        return torch.log1p(batch.nonzeros.value * self._per_count(batch).index_select(0, batch.nonzeros.cell))
+
+    def _per_count(self, batch: Batch | DenseBatch) -> Float[Tensor, " cells"]:
+        """Return what a count of each cell stands for, once its total is ``target_total``."""
+        return self.target_total / batch.total.clamp(min=1)
 
     def autoencoder_losses(
         self,

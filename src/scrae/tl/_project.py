@@ -37,8 +37,8 @@ def project(adata: AnnData, *, use_rep: str = "X_scrae", graph: AnnData | None =
     from sklearn.manifold import TSNE
 
     z = codes_of(adata, use_rep)
-    for start in _SHOWS:
-        forget(adata, start)
+    for words in _SHOWS:
+        forget(adata, words)
     if z.shape[1] > 1:
         adata.obsm["X_pca_scrae"] = PCA(2, random_state=seed).fit_transform(z).astype(np.float32)
     if graph is None:
@@ -59,12 +59,9 @@ def project(adata: AnnData, *, use_rep: str = "X_scrae", graph: AnnData | None =
     _place(adata, "X_tsne_scrae", few, tsne.fit_transform(z[few]), _SHOWS[0])
     picture = graph.copy()
     cells = graph.obs["cell"].to_numpy()
-    if (
-        len(cells) > _SPECTRAL
-        and z.shape[1] > 1
-        and np.ptp(adata.obsm["X_pca_scrae"][cells], axis=0).min() > 0
-    ):
-        sc.tl.umap(picture, random_state=seed, init_pos=adata.obsm["X_pca_scrae"][cells], maxiter=_EPOCHS)
+    start = adata.obsm["X_pca_scrae"][cells] if len(cells) > _SPECTRAL and z.shape[1] > 1 else None
+    if start is not None and np.ptp(start, axis=0).min() > 0:
+        sc.tl.umap(picture, random_state=seed, init_pos=start, maxiter=_EPOCHS)
     else:
         sc.tl.umap(picture, random_state=seed)
     _place(adata, "X_umap_scrae", cells, picture.obsm["X_umap"], _SHOWS[1])
