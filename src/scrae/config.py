@@ -140,8 +140,8 @@ class TrainConfig:
     weight_decay : decoupled (AdamW), for encoder and decoder.
     prior_weight : λ of eq. 3. ``joint``: factor of the encoder's adversarial loss beside the reconstruction.
         ``separate``: factor of the learning rate of the encoder's own adversarial optimiser.
-    batch_weight : λ in place of ``prior_weight`` where the model has batches: the critic then compares batch by batch,
-        and a stronger pull makes the codes forget the batch.
+    prior_weight_batched : λ in place of ``prior_weight`` where the model has batches: the critic then compares
+        the codes of each batch with the prior, and a larger weight removes more of the batch effect.
     prior_update : one optimiser and one encoder pass (``joint``), or the encoder's adversarial loss with an
         optimiser and an encoder pass of its own (``separate``, as the paper's algorithm reads).
     n_critic : critic updates per update of generator and encoder.
@@ -162,7 +162,7 @@ class TrainConfig:
     schedule: Schedule = "cosine"
     weight_decay: float = 0.0
     prior_weight: float = 1.0
-    batch_weight: float = 10.0
+    prior_weight_batched: float = 10.0
     prior_update: PriorUpdate = "joint"
     n_critic: int = 5
     gradient_penalty_weight: float = 10.0
@@ -179,7 +179,7 @@ class TrainConfig:
             self,
             weight_decay=0,
             prior_weight=0,
-            batch_weight=0,
+            prior_weight_batched=0,
             gradient_penalty_weight=0,
             library_kl_weight=0,
         )
@@ -212,7 +212,7 @@ class ClusterConfig:
     method : ``smoothed``: K-means on codes averaged over neighbouring cells; ``leiden`` on the graph of these
         neighbours, at the resolution that gives K; ``kmeans`` on the codes, as in the paper; or ``gmm``, a mixture of
         Gaussians on the codes.
-    n_clusters : K; None = chosen without labels (see ``scrae.clustering.choose_n_clusters``).
+    n_clusters : K; None = chosen without labels (see ``scrae.cluster.partition.choose_n_clusters``).
     resolution : of ``leiden``, in place of K; None = the one that gives K.
     """
 
@@ -274,7 +274,7 @@ def preset(name: str) -> Settings:
                 adversarial_learning_rate=9e-5,
                 prior_update="separate",
                 prior_weight=1e-3,
-                batch_weight=1e-2,
+                prior_weight_batched=1e-2,
                 library_kl_weight=0.1,
                 validation_fraction=0.0,
                 patience=None,

@@ -7,11 +7,11 @@ from inspect import unwrap
 
 import numpy as np
 import pytest
+from helpers.selection_data import Blocks, draw_counts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 from scipy.stats import false_discovery_control
-from selection_data import Blocks, draw_counts
 
 from scrae.errors import ScraeError
 from scrae.gene_selection import GeneScores, RowBlocks, _blocks, deviance, dispersion, m3drop, nbumi, scmarker

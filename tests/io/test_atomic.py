@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
+from helpers.count_files import counts, table
 from scipy import sparse
-from written import counts, table
 
 from scrae import files
 from scrae.errors import ScraeError

@@ -9,7 +9,7 @@ import sys
 import h5py
 import numpy as np
 import pytest
-from written import table
+from helpers.count_files import table
 
 from scrae.errors import ScraeError, ScraeWarning
 from scrae.io import _walk, read, trial, try_hdf5

@@ -16,8 +16,9 @@ from anndata import AnnData
 from scipy import sparse
 
 import scrae
-from scrae import ScraeError, Settings, io, pipeline, pp
+from scrae import ScraeError, Settings, io, pp
 from scrae.io import CountBlocks
+import scrae.pipeline.run as pipeline
 
 dask = pytest.importorskip("dask", reason="the extra 'dask' is not installed")
 da = pytest.importorskip("dask.array", reason="the extra 'dask' is not installed")
@@ -214,7 +215,7 @@ def test_counts_in_a_layer_of_a_view_and_dense_chunks(file, here):
 
 def test_the_record_has_a_checksum_of_all_counts(file, here):
     def checksum(adata):
-        return scrae.source.source_of_anndata(adata, "title")["sha256"]
+        return scrae.pipeline.provenance.source_of_anndata(adata, "title")["sha256"]
 
     def dense(counts):
         return AnnData(da.from_array(counts, chunks=(CHUNK, -1)))

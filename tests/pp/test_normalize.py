@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scanpy as sc
 from anndata import AnnData
-from cells import adata_of, two_types
+from helpers.preprocessing_cells import adata_of, two_types
 from scipy import sparse
 
 from scrae import pp

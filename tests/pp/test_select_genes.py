@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scanpy as sc
 from anndata import AnnData
-from cells import adata_of, two_types
+from helpers.preprocessing_cells import adata_of, two_types
 
 from scrae import gene_selection, pp
 from scrae.errors import ScraeError, ScraeWarning

@@ -6,7 +6,7 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
-from cells import two_types
+from helpers.preprocessing_cells import two_types
 
 from scrae import io, pp
 from scrae.errors import ScraeError

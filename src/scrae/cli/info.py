@@ -71,7 +71,7 @@ def _of_run(folder: Path) -> Iterator[str]:
 
 
 def _of_model(folder: Path) -> Iterator[str]:
-    from scrae.checkpoint import load
+    from scrae.core.model_io import load
 
     model = load(folder)
     yield (

@@ -14,7 +14,7 @@ from scipy import sparse
 from scrae.checks import did_you_mean
 from scrae.errors import ScraeError, ScraeWarning
 from scrae.io.check import check_counts
-from scrae.io.names import clean_names, note, some
+from scrae.io.names import add_note, clean_names, some
 
 __all__ = [
     "GENE_EXPRESSION", "IN_ORDER", "Found", "find_counts", "put_counts", "refuse_other_features", "use_counts",
@@ -101,7 +101,7 @@ def put_counts(adata: AnnData, found: Found) -> None:
         adata.X = found.counts.copy()
     n_cells, n_genes = found.counts.shape
     replaced = "; they took the place of other values in X" if had_others else ""
-    note(adata, f"Counts were found in {found.words}: {n_cells} cells x {n_genes} genes{replaced}.")
+    add_note(adata, f"Counts were found in {found.words}: {n_cells} cells x {n_genes} genes{replaced}.")
     clean_names(adata)
 
 

@@ -14,7 +14,7 @@ from scipy import sparse
 
 from scrae.errors import ScraeError
 from scrae.gene_selection._blocks import map_blocks
-from scrae.io import note
+from scrae.io import add_note
 from scrae.pp._counts import counts_of
 
 __all__ = ["filter", "judge", "of_cells", "record"]
@@ -94,7 +94,7 @@ def record(adata: AnnData, kept: Kept) -> None:
         adata._inplace_subset_obs(kept.cells)
     if not kept.genes.all():
         adata._inplace_subset_var(kept.genes)
-    note(adata, _summary(kept.facts))
+    add_note(adata, _summary(kept.facts))
     adata.uns["scrae"]["filter"] = kept.facts
     adata.uns["scrae"]["before_filter"] = kept.before
 

@@ -11,7 +11,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from scrae.errors import ScraeError
-from scrae.io import CountBlocks, is_dask, lazy_counts, note, open_backed, use_dask
+from scrae.io import CountBlocks, add_note, is_dask, lazy_counts, open_backed, use_dask
 from scrae.io.empty import left_out, with_cell
 from scrae.pp import _filter, _normalize
 from scrae.pp._options import BY_SIZE_FACTOR, check_batches, check_options, check_streams
@@ -101,7 +101,7 @@ def preprocess_backed(
     adata._inplace_subset_var(chosen)
     adata.layers["counts"] = counts
     adata.X = _normalize.log_normalised(counts, factor, scratch=scratch)
-    note(
+    add_note(
         adata,
         f"The counts were read block by block. Of {n_genes} genes the {adata.n_vars} selected ones are "
         f"here{left_behind}.",
@@ -166,7 +166,7 @@ def _filtered(adata: AnnData, filters: Filters) -> CountBlocks:
         columns = {name: values[keep] for name, values in columns.items()}
         blocks = blocks.only(cells=keep)
         adata._inplace_subset_obs(keep)
-        note(adata, left_out(keep, filters.min_counts))
+        add_note(adata, left_out(keep, filters.min_counts))
     kept = _filter.judge(blocks, columns, adata.var_names, **filters._asdict())
     _filter.record(adata, kept)
     return blocks.only(cells=kept.cells, genes=kept.genes)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from scrae.gene_selection._blocks import map_blocks
-from scrae.io import note
-from scrae.io.names import forget, some
+from scrae.io import add_note
+from scrae.io.names import remove_notes, some
 from scrae.io.scratch import gathered
 from scrae.pp._counts import counts_of
 
@@ -125,12 +125,14 @@ def _sums(counts: sparse.csr_matrix, genes: NDArray[np.bool_] | None = None) -> 
 def record(adata: AnnData, found: SizeFactors) -> None:
     """Write ``obs["scrae_size_factor"]``, and note what the factors leave out."""
     adata.obs["scrae_size_factor"] = found.factor
-    forget(adata, "Normalisation:")
+    remove_notes(adata, "Normalisation:")
     if found.high.any():
-        note(
+        add_note(
             adata,
             f"Normalisation: the size factor leaves out {int(found.high.sum())} very highly expressed genes with "
             f"{found.share:.0%} of the counts: {some(adata.var_names[found.high])}.",
         )
     if found.n_alone:
-        note(adata, f"Normalisation: {found.n_alone} cells express no others, so their full total counts.")
+        add_note(
+            adata, f"Normalisation: {found.n_alone} cells express no others, so their full total counts."
+        )

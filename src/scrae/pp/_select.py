@@ -21,8 +21,8 @@ from scrae.gene_selection import (
     scmarker,
     seurat_v3,
 )
-from scrae.io import CountBlocks, is_dask, lazy_counts, note
-from scrae.io.names import forget
+from scrae.io import CountBlocks, add_note, is_dask, lazy_counts
+from scrae.io.names import remove_notes
 from scrae.pp._counts import counts_of
 from scrae.pp._normalize import size_factors
 from scrae.pp._options import BY_SIZE_FACTOR, check_batches, check_options, check_streams
@@ -156,10 +156,10 @@ def select(
     adata.var["scrae_selected"] = result.selected
     adata.var["scrae_score"] = result.score
     adata.var["scrae_rank"] = result.rank
-    forget(adata, "Gene selection:")
-    note(adata, f"Gene selection: {int(result.selected.sum())} of {adata.n_vars} genes by {method}.")
+    remove_notes(adata, "Gene selection:")
+    add_note(adata, f"Gene selection: {int(result.selected.sum())} of {adata.n_vars} genes by {method}.")
     for line in remarks:
-        note(adata, f"Gene selection: {line}.")
+        add_note(adata, f"Gene selection: {line}.")
     facts = {"method": method, "n_top_genes": n, "fdr": fdr, "batch_key": batch_key}
     adata.uns["scrae"]["gene_selection"] = facts | {"n_selected": int(result.selected.sum())} | picture
 
