@@ -26,8 +26,8 @@ def one(path: Path, threads: int, cells: int) -> None:
     from anndata import AnnData
     from scipy import sparse
 
-    from scrae import ClusterConfig, PreprocessConfig, Settings, TrainConfig, io
     import scrae.pipeline.run as pipeline
+    from scrae import ClusterConfig, PreprocessConfig, Settings, TrainConfig, io
 
     torch.set_num_threads(threads)
     rng = np.random.default_rng(0)

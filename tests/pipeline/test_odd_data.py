@@ -13,8 +13,8 @@ from anndata import AnnData, read_h5ad
 from scipy import sparse
 
 import scrae
-from scrae import ScraeError, Settings, io, report
 import scrae.pipeline.run as pipeline
+from scrae import ScraeError, Settings, io, report
 
 SMALL = Settings(
     preprocess=scrae.PreprocessConfig(min_cells=1, n_top_genes=20, gene_selection="deviance"),

@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 from anndata import AnnData, read_h5ad
 from scipy import sparse
-from scrae.pipeline.run import resolve_device
 
 import scrae
 from scrae import ScraeError, ScraeWarning, Settings
+from scrae.pipeline.run import resolve_device
 
 SMALL = Settings(
     preprocess=scrae.PreprocessConfig(min_cells=3, n_top_genes=20, gene_selection="deviance"),

@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 from anndata import AnnData, read_h5ad
 from scipy import sparse
-from scrae.pipeline.memory import available
-from scrae.pipeline.memory_plan import plan_memory
 
 import scrae
+import scrae.pipeline.run as pipeline
 from scrae import ScraeError, Settings, io, pp
 from scrae.io import CountBlocks
-import scrae.pipeline.run as pipeline
+from scrae.pipeline.memory import available
+from scrae.pipeline.memory_plan import plan_memory
 
 pytestmark = pytest.mark.filterwarnings("ignore:Writing zarr v2 data:UserWarning")  # anndata's default today
 

@@ -16,9 +16,9 @@ from anndata import AnnData
 from scipy import sparse
 
 import scrae
+import scrae.pipeline.run as pipeline
 from scrae import ScraeError, Settings, io, pp
 from scrae.io import CountBlocks
-import scrae.pipeline.run as pipeline
 
 dask = pytest.importorskip("dask", reason="the extra 'dask' is not installed")
 da = pytest.importorskip("dask.array", reason="the extra 'dask' is not installed")
