@@ -50,7 +50,7 @@ def fetch(
         Path | None, typer.Option(help="Folder of downloads; the user's cache folder where not given.")
     ] = None,
 ) -> None:
-    """Download a set, or go on with that, and write it as h5ad."""
+    """Download a data set and write it as h5ad."""
     from rich.console import Console
     from rich.progress import DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
