@@ -35,6 +35,7 @@ $(VENV)/.installed: pyproject.toml $(CONSTRAINTS)
 lint: install
 	$(BIN)/ruff check src tests benchmarks docs
 	$(BIN)/ruff format --check src tests benchmarks docs
+	$(BIN)/codespell src tests benchmarks docs README.md CONTRIBUTING.md CHANGELOG.md
 
 types: install
 	$(BIN)/mypy
