@@ -37,6 +37,11 @@ lint: install
 	$(BIN)/ruff format --check src tests benchmarks docs
 	$(BIN)/codespell src tests benchmarks docs README.md CONTRIBUTING.md CHANGELOG.md
 
+# Checks every commit of this clone: .pre-commit-config.yaml.
+.PHONY: hooks
+hooks: install
+	$(BIN)/pre-commit install
+
 types: install
 	$(BIN)/mypy
 
