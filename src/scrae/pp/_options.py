@@ -6,9 +6,8 @@ from typing import get_args
 
 from anndata import AnnData
 
-from scrae.checks import did_you_mean
 from scrae.config import GeneSelection
-from scrae.errors import ScraeError
+from scrae.errors import ScraeError, did_you_mean
 from scrae.io.names import some
 
 __all__ = ["BY_SIZE_FACTOR", "IN_MEMORY", "METHODS", "check_batches", "check_options", "check_streams"]
