@@ -151,7 +151,9 @@ def test_what_is_refused(file, raw, tmp_path):
     backed = anndata.read_h5ad(file, backed="r")
     with pytest.raises(ScraeError, match=r"a view of a backed one; call .to_memory\(\)"):
         pp.select_genes(backed[:50], method="m3drop")
-    with pytest.raises(ScraeError, match="There is no column 'donor' in obs for batch_key; there is 'batch'"):
+    with pytest.raises(
+        ScraeError, match="batch_key: expected a column of obs, found no 'donor' among 'batch'"
+    ):
         pp.select_genes_of_file(file, batch_key="donor")
     with pytest.raises(
         ScraeError, match="min_cells=400 leaves no gene: the most frequent one is in 298 cells"

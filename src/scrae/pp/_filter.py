@@ -17,7 +17,7 @@ from scrae.gene_selection._blocks import map_blocks
 from scrae.io import add_note
 from scrae.pp._counts import counts_of
 
-__all__ = ["apply_filters", "filter", "cell_statistics", "record"]
+__all__ = ["apply_filters", "cell_statistics", "filter", "record"]
 
 _BINS = 48
 
