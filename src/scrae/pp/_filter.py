@@ -14,7 +14,7 @@ from scipy import sparse
 
 from scrae.errors import ScraeError
 from scrae.gene_selection._blocks import map_blocks
-from scrae.io import add_note
+from scrae.io.notes import add_note
 from scrae.pp._counts import counts_of
 
 __all__ = ["apply_filters", "cell_statistics", "filter", "record"]

@@ -11,8 +11,10 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from scrae.errors import ScraeError
-from scrae.io import CountBlocks, add_note, is_dask, lazy_counts, open_backed, use_dask
-from scrae.io.empty import left_out, with_cell
+from scrae.io import CountBlocks, open_backed
+from scrae.io.empty_droplets import left_out, with_cell
+from scrae.io.lazy import is_dask, lazy_counts, use_dask
+from scrae.io.notes import add_note
 from scrae.pp import _filter, _normalize
 from scrae.pp._options import BY_SIZE_FACTOR, check_batches, check_options, check_streams
 from scrae.pp._select import Cells, blocks_of, select

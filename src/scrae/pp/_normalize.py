@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from scrae.gene_selection._blocks import map_blocks
-from scrae.io import add_note
-from scrae.io.names import remove_notes, some
+from scrae.io.names import some
+from scrae.io.notes import add_note, remove_notes
 from scrae.io.scratch import gathered
 from scrae.pp._counts import counts_of
 

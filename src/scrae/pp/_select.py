@@ -21,8 +21,9 @@ from scrae.gene_selection import (
     scmarker,
     seurat_v3,
 )
-from scrae.io import CountBlocks, add_note, is_dask, lazy_counts
-from scrae.io.names import remove_notes
+from scrae.io import CountBlocks
+from scrae.io.lazy import is_dask, lazy_counts
+from scrae.io.notes import add_note, remove_notes
 from scrae.pp._counts import counts_of
 from scrae.pp._normalize import size_factors
 from scrae.pp._options import BY_SIZE_FACTOR, check_batches, check_options, check_streams
