@@ -19,8 +19,8 @@ import torch
 import scrae
 from benchmarks.records import append, head
 from scrae.config import ModelConfig, TrainConfig
-from scrae.counts import CountData
-from scrae.ranks import Ranks, joined
+from scrae.core.data import CountData
+from scrae.core.ranks import Ranks, joined
 
 __all__ = ["main"]
 

@@ -23,14 +23,16 @@ from reference.cells import cells
 from torch import Tensor
 
 import scrae
-from scrae import cli, resume, train
+from scrae import cli
 from scrae.cli import progress  # noqa: F401  imported before the forks
-from scrae.clustering import kmeans
+from scrae.cluster.partition import kmeans
 from scrae.config import ModelConfig, TrainConfig
-from scrae.counts import CountData
+from scrae.core import checkpoint as resume
+from scrae.core import fit as train
+from scrae.core.data import CountData
+from scrae.core.model import SCRAE
+from scrae.core.ranks import Ranks, joined
 from scrae.errors import ScraeError
-from scrae.model import SCRAE
-from scrae.ranks import Ranks, joined
 
 COUNTS = cells(135, 40, seed=4)  # 14 of them held out: 121 to train on
 SMALL: dict[str, Any] = {"encoder_layers": (16,), "decoder_layers": (16,), "generator_layers": (8,)}

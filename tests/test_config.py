@@ -160,7 +160,11 @@ def test_another_preset_is_refused():
             "ModelConfig.n_noise: with prior='normal' the noise is the code, so n_noise must be None or 4, found 5",
         ),
         (TrainConfig, {"batch_size": 0}, "TrainConfig.batch_size: expected at least 1, found 0"),
-        (TrainConfig, {"batch_weight": -1}, "TrainConfig.batch_weight: expected at least 0, found -1"),
+        (
+            TrainConfig,
+            {"prior_weight_batched": -1},
+            "TrainConfig.prior_weight_batched: expected at least 0, found -1",
+        ),
         (TrainConfig, {"prior_weight": -1}, "TrainConfig.prior_weight: expected at least 0, found -1"),
         (
             TrainConfig,

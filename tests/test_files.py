@@ -16,7 +16,7 @@ from scipy import sparse
 
 import scrae
 from scrae import ScraeError, files, io
-from scrae.files import alone, atomic_path
+from scrae.files import atomic_path, exclusive_lock
 
 
 def python(program: str, folder: Path, **options: object) -> subprocess.CompletedProcess[str]:
@@ -26,29 +26,29 @@ def python(program: str, folder: Path, **options: object) -> subprocess.Complete
 
 def test_a_second_run_is_kept_out_until_the_first_one_ends(tmp_path: Path):
     folder = tmp_path / "out"
-    with alone(folder):
-        with pytest.raises(ScraeError) as error, alone(folder):
+    with exclusive_lock(folder):
+        with pytest.raises(ScraeError) as error, exclusive_lock(folder):
             pytest.fail("two at a time")
         assert (
             str(error.value)
             == f"{folder}: another run is writing there; wait for its end or give another folder."
         )
-        done = python("from scrae.files import alone\nwith alone('out'): pass", tmp_path)
+        done = python("from scrae.files import exclusive_lock\nwith exclusive_lock('out'): pass", tmp_path)
         assert "another run is writing there" in done.stderr
         (folder / "result").write_text("x")
-    with alone(folder):
+    with exclusive_lock(folder):
         pass
     assert (folder / "result").read_text() == "x"
 
 
 def test_a_folder_that_stays_empty_is_not_left(tmp_path: Path):
-    with alone(tmp_path / "a" / "b"):
+    with exclusive_lock(tmp_path / "a" / "b"):
         assert (tmp_path / "a" / "b").is_dir()
-    with pytest.raises(KeyError), alone(tmp_path / "a" / "b"):
+    with pytest.raises(KeyError), exclusive_lock(tmp_path / "a" / "b"):
         raise KeyError
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "own").mkdir()
-    with alone(tmp_path / "own"):
+    with exclusive_lock(tmp_path / "own"):
         pass
     assert (tmp_path / "own").is_dir()
 
@@ -56,8 +56,8 @@ def test_a_folder_that_stays_empty_is_not_left(tmp_path: Path):
 def test_a_killed_run_leaves_no_lock_and_its_drafts_are_removed(tmp_path: Path):
     program = """
         import os, signal
-        from scrae.files import alone, atomic_path
-        with alone("out"), atomic_path("out/a.txt") as draft, atomic_path("out") as folder:
+        from scrae.files import exclusive_lock, atomic_path
+        with exclusive_lock("out"), atomic_path("out/a.txt") as draft, atomic_path("out") as folder:
             draft.write_text("half")
             folder.mkdir()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -65,7 +65,7 @@ def test_a_killed_run_leaves_no_lock_and_its_drafts_are_removed(tmp_path: Path):
     assert python(program, tmp_path).returncode == -signal.SIGKILL
     (tmp_path / "out" / ".mine.0123abcd").write_text("x")
     assert len(list(tmp_path.iterdir())) == 2
-    with alone(tmp_path / "out"):
+    with exclusive_lock(tmp_path / "out"):
         assert [p.name for p in tmp_path.iterdir()] == ["out"]
         assert [p.name for p in (tmp_path / "out").iterdir()] == [".mine.0123abcd"]
 
@@ -73,7 +73,7 @@ def test_a_killed_run_leaves_no_lock_and_its_drafts_are_removed(tmp_path: Path):
 def test_a_file_in_place_of_the_folder(tmp_path: Path):
     (tmp_path / "out").write_text("x")
     expected = "out could not be written: a file stands where a folder is needed"
-    with pytest.raises(ScraeError, match=expected), alone(tmp_path / "out"):
+    with pytest.raises(ScraeError, match=expected), exclusive_lock(tmp_path / "out"):
         pytest.fail("a file is no folder")
 
 
@@ -81,13 +81,13 @@ def test_a_file_in_place_of_the_folder(tmp_path: Path):
 def test_a_folder_of_another_user(tmp_path: Path):
     program = """
         import os, sys
-        from scrae.files import alone
+        from scrae.files import exclusive_lock
         from scrae.errors import ScraeError
         os.setgid(65534)
         os.setuid(65534)
         for folder in ("out", "out/below"):
             try:
-                with alone(folder): pass
+                with exclusive_lock(folder): pass
             except ScraeError as error:
                 print(error)
     """
@@ -124,9 +124,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 LIMITED = """
     import resource, sys
-    from scrae import resume
+    from scrae.core import checkpoint
     from scrae.cli import main
-    resume.Checkpoint.__init__.__kwdefaults__["seconds"] = 0.0
+    checkpoint.Checkpoint.__init__.__kwdefaults__["seconds"] = 0.0
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
     sys.argv = ["scrae", "train", "p.h5ad", "-o", "model", "--max-epochs", "2"]
     main()

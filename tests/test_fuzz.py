@@ -26,8 +26,8 @@ from scipy import sparse
 import scrae
 from scrae import ScraeError, io, pp
 from scrae.cli import main
-from scrae.counts import CountData
-from scrae.metrics import score
+from scrae.cluster.metrics import score
+from scrae.core.data import CountData
 
 CASES = int(os.environ.get("SCRAE_FUZZ", "0"))
 METHODS = ["seurat_v3", "seurat", "cell_ranger", "pearson_residuals", "deviance", "m3drop", "nbumi",

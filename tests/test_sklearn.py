@@ -69,7 +69,7 @@ def test_the_transformer_is_the_model_and_nothing_else(counts: np.ndarray) -> No
 def test_the_score_is_the_likelihood_of_a_cell(counts: np.ndarray) -> None:
     import torch
 
-    from scrae.distributions import zinb_log_prob
+    from scrae.core.distributions import zinb_log_prob
 
     fitted = SCRAETransformer(**SMALL).fit(counts[:60])
     held_out, model = counts[60:], fitted.model_

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .errors import ScraeError
 
-__all__ = ["alone", "atomic_path", "write_text"]
+__all__ = ["atomic_path", "exclusive_lock", "write_text"]
 
 _REASONS = {
     errno.ENOSPC: "the disk is full; free some space",
@@ -74,7 +74,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 @contextmanager
-def alone(folder: str | os.PathLike[str]) -> Iterator[None]:
+def exclusive_lock(folder: str | os.PathLike[str]) -> Iterator[None]:
     """Keep other runs out of a folder while the block runs; the folder is made if it is not there.
 
     The system drops the lock when the process ends, however it ends. Drafts that a killed run left are

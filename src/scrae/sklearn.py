@@ -26,13 +26,13 @@ from sklearn.base import (
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import tl
-from .components import input_components
+from .cluster.transfer import nearest_clusters
 from .config import ModelConfig, TrainConfig
-from .counts import CountData
+from .core.data import CountData
+from .core.fit import fit
+from .core.input_pca import input_components
+from .core.model import SCRAE
 from .errors import ScraeWarning
-from .model import SCRAE
-from .nearest import nearest_clusters
-from .train import fit
 
 __all__ = ["SCRAEClusterer", "SCRAETransformer"]
 
@@ -120,7 +120,7 @@ class SCRAEClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # base
 
     Parameters
     ----------
-    n_clusters : K; None = chosen without labels (:func:`scrae.clustering.choose_n_clusters`).
+    n_clusters : K; None = chosen without labels (:func:`scrae.cluster.partition.choose_n_clusters`).
     n_latent, prior_weight, max_epochs, random_state, device : as in :class:`SCRAETransformer`.
 
     Attributes

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fabricated import fabricate, run_record, write_run
+from helpers.fabricated import fabricate, run_record, write_run
 from matplotlib.image import imread
 
 from scrae import report

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from served import COUNTS, NAME, TABLE, entry
+from helpers.served import COUNTS, NAME, TABLE, entry
 
 from scrae import datasets
 from scrae.datasets import _resume

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from anndata import read_h5ad
-from served import COUNTS, NAME, TABLE, command, entry
+from helpers.served import COUNTS, NAME, TABLE, command, entry
 
 from scrae import datasets
 from scrae.datasets import _download, _packed

@@ -5,8 +5,8 @@ from __future__ import annotations
 import h5py
 import numpy as np
 import pytest
+from helpers.count_files import CELLS, GENES, counts, log_table
 from scipy import sparse
-from written import CELLS, GENES, counts, log_table
 
 from scrae.errors import ScraeError
 from scrae.io import check_counts

@@ -5,8 +5,8 @@ from __future__ import annotations
 import h5py
 import numpy as np
 import pytest
+from helpers.count_files import CELLS, GENES, as_text, counts
 from scipy import sparse
-from written import CELLS, GENES, as_text, counts
 
 from scrae.errors import ScraeError
 from scrae.io import read

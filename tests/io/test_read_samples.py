@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from anndata import AnnData
+from helpers.count_files import CELLS, GENES, counts, log_table, table, write_10x_v2, write_mtx
 from scipy import sparse
-from written import CELLS, GENES, counts, log_table, table, write_10x_v2, write_mtx
 
 from scrae.errors import ScraeError, ScraeWarning
 from scrae.io import read

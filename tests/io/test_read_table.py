@@ -7,8 +7,8 @@ import gzip
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.count_files import CELLS, GENES, counts, write_text
 from scipy import sparse
-from written import CELLS, GENES, counts, write_text
 
 from scrae.errors import ScraeError
 from scrae.io import read

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
+from helpers.count_files import CELLS, counts, log_table, table
 from scipy import sparse
-from written import CELLS, counts, log_table, table
 
 from scrae.errors import ScraeError, ScraeWarning
-from scrae.io import note, use_counts
+from scrae.io import use_counts
+from scrae.io.notes import add_note
 
 
 def notes(adata):
@@ -228,11 +229,11 @@ def test_features_other_than_genes_are_refused():
 
 def test_notes_survive_a_file_and_a_foreign_slot(tmp_path):
     adata = table()
-    note(adata, "one")
+    add_note(adata, "one")
     adata.write_h5ad(tmp_path / "a.h5ad")
     again = anndata.read_h5ad(tmp_path / "a.h5ad")
-    note(again, "two")
+    add_note(again, "two")
     assert notes(again) == ["one", "two"]
     again.uns["scrae"] = "not ours"
-    note(again, "three")
+    add_note(again, "three")
     assert notes(again) == ["three"]

@@ -24,15 +24,15 @@ import numpy as np
 import torch
 from scipy import sparse
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "io"))
-from written import CELLS, GENES, counts, table, write_10x_v2, write_10x_v3, write_mtx
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from helpers.count_files import CELLS, GENES, counts, table, write_10x_v2, write_10x_v3, write_mtx
 
 import scrae
 from scrae import ModelConfig, ScraeError, TrainConfig, io
-from scrae.counts import CountData
+from scrae.core.checkpoint import Checkpoint
+from scrae.core.data import CountData
+from scrae.core.model import SCRAE
 from scrae.io import _walk
-from scrae.model import SCRAE
-from scrae.resume import Checkpoint
 
 FINE, BAD = 0, 9
 _FILES_A_PROCESS = 200

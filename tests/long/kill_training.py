@@ -25,8 +25,9 @@ from anndata import AnnData
 from scipy import sparse
 
 import scrae
-from scrae import io, pipeline, resume  # noqa: F401  imported before the forks
+from scrae import io
 from scrae.cli import main, progress  # noqa: F401
+from scrae.core import checkpoint as resume
 
 SIGNALS = {"KILL": signal.SIGKILL, "TERM": signal.SIGTERM, "INT": signal.SIGINT}
 

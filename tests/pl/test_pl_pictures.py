@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pandas as pd
 import pytest
-from fabricated import BEST_EPOCH, N_EPOCHS
+from helpers.fabricated import BEST_EPOCH, N_EPOCHS
 
 from scrae import pl
 from scrae.errors import ScraeError

@@ -1,6 +1,6 @@
 """The paper's algorithm written out: autograd on the readable formulas, and Adam by hand in NumPy.
 
-A slow twin of ``scrae.step.training_step``: the same draws in the same order, nothing shared but the networks'
+A slow twin of ``scrae.core.step.training_step``: the same draws in the same order, nothing shared but the networks'
 forward passes (which have NumPy twins of their own).
 """
 
@@ -15,9 +15,9 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from scrae.config import TrainConfig
-from scrae.counts import Batch
-from scrae.distributions import nb_log_prob, zinb_log_prob
-from scrae.model import SCRAE
+from scrae.core.data import Minibatch
+from scrae.core.distributions import nb_log_prob, zinb_log_prob
+from scrae.core.model import SCRAE
 
 
 class Adam:
@@ -46,12 +46,12 @@ class Adam:
                 p -= self.rate * torch.as_tensor(direction + self.decay * p.detach().numpy())
 
 
-def train(model: SCRAE, batches: Sequence[Batch], config: TrainConfig, rng: Generator) -> SCRAE:
+def train(model: SCRAE, batches: Sequence[Minibatch], config: TrainConfig, rng: Generator) -> SCRAE:
     """Return a trained copy of ``model``, after one iteration a batch."""
     model = copy.deepcopy(model).train()
     critic, generator = model.critic, model.latent_generator
     separate = config.prior_update == "separate"
-    weight = config.batch_weight if model.batch_names else config.prior_weight
+    weight = config.prior_weight_batched if model.batch_names else config.prior_weight
     wgan = (0.0, 0.9)
     ae = Adam(
         [*model.encoder.parameters(), *model.decoder.parameters()],
@@ -84,7 +84,7 @@ def train(model: SCRAE, batches: Sequence[Batch], config: TrainConfig, rng: Gene
     return model.eval()
 
 
-def one_hot(model: SCRAE, batch: Batch) -> Tensor:
+def one_hot(model: SCRAE, batch: Minibatch) -> Tensor:
     """A column for each experimental batch; no column without them."""
     names = len(model.batch_names)
     if not names:
@@ -102,7 +102,7 @@ def draw(model: SCRAE, n: int, rng: Generator) -> Tensor:
 
 
 def autoencoder_loss(
-    model: SCRAE, x: Tensor, batch: Batch, config: TrainConfig, rng: Generator
+    model: SCRAE, x: Tensor, batch: Minibatch, config: TrainConfig, rng: Generator
 ) -> tuple[Tensor, Tensor]:
     """Codes, and eq. 11 (with its minus)."""
     counts = batch.dense(batch.nonzeros.value)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from fabricated import N_EPOCHS
+from helpers.fabricated import N_EPOCHS
 
 from scrae.report._advice import advice
 

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from fabricated import fabricate, run_record, write_run
+from helpers.fabricated import fabricate, run_record, write_run
 
 from scrae import report
 from scrae.errors import ScraeError

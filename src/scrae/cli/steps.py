@@ -41,9 +41,10 @@ from scrae.cli.options import (
     settings_of,
 )
 from scrae.errors import ScraeError
+from scrae.files import atomic_path, exclusive_lock
 
 if TYPE_CHECKING:
-    from scrae.model import SCRAE
+    from scrae.core.model import SCRAE
 
 
 def preprocess(
@@ -63,7 +64,8 @@ def preprocess(
     preset: Preset = "default",
 ) -> None:
     """Filter, normalise and select genes."""
-    from scrae import io, pipeline
+    from scrae import io
+    from scrae.pipeline import run as pipeline
 
     pre = settings_of(
         preset,
@@ -130,7 +132,7 @@ def genes(
         pp.normalize(adata)
         pp.select_genes(adata, method=method, n_top_genes=number, fdr=fdr, batch_key=batch_key)
     table = adata.var[["scrae_score", "scrae_rank", "scrae_selected"]]
-    with io.atomic_path(output) as draft:
+    with atomic_path(output) as draft:
         table.sort_values("scrae_rank").to_csv(
             draft, index_label="gene", header=["score", "rank", "selected"]
         )
@@ -150,18 +152,18 @@ def train(
 ) -> None:
     """Train a model on a prepared h5ad; by several processes where torchrun starts them."""
     from scrae import io, tl
-    from scrae.checkpoint import save
     from scrae.cli.progress import progress_bar
-    from scrae.pipeline import resolve_device
-    from scrae.ranks import joined
-    from scrae.train import TRAINING_FILE, Checkpoint
+    from scrae.core.fit import TRAINING_FILE, Checkpoint
+    from scrae.core.model_io import save
+    from scrae.core.ranks import joined
+    from scrae.pipeline.run import resolve_device
 
     settings = settings_of(
         preset, model={"n_latent": n_latent}, train={"max_epochs": max_epochs, "seed": seed}
     )
     checkpoint = Checkpoint(path=output / TRAINING_FILE, resume=resume)
     checkpoint.refuse_unfinished()
-    with joined(resolve_device(device)) as ranks, nullcontext() if ranks.rank else io.alone(output):
+    with joined(resolve_device(device)) as ranks, nullcontext() if ranks.rank else exclusive_lock(output):
         if resume and not ranks.rank and not checkpoint.path.exists():
             typer.echo(f"{output} holds no unfinished training; this one begins at its start.")
         io.try_hdf5(file)
@@ -180,7 +182,7 @@ def train(
             )
         if ranks.rank:  # the first process writes
             return
-        with io.atomic_path(output) as draft:
+        with atomic_path(output) as draft:
             save(model, draft)
     refuse_fault(adata, output)
     facts = adata.uns["scrae"]["train"]
@@ -274,6 +276,6 @@ def _refuse_transpose(transpose: bool) -> None:
 
 
 def _load(folder: Path) -> SCRAE:
-    from scrae.checkpoint import load
+    from scrae.core.model_io import load
 
     return load(folder / "model" if (folder / "model").is_dir() else folder)

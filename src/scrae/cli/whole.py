@@ -53,7 +53,7 @@ def demo(
     """Run the whole path on 700 real blood cells that come with scanpy; no download."""
     from scrae.cli.progress import progress_bar
     from scrae.datasets import pbmc
-    from scrae.pipeline import run as run_pipeline
+    from scrae.pipeline.run import run as run_pipeline
 
     settings = settings_of(
         "default", preprocess={"n_top_genes": 500}, train={"seed": seed}, cluster={"n_clusters": 10}
@@ -106,7 +106,7 @@ def run(
     """Take raw counts to clusters, codes, pictures and a report."""
     from scrae import io
     from scrae.cli.progress import progress_bar
-    from scrae.pipeline import run as run_pipeline
+    from scrae.pipeline.run import run as run_pipeline
 
     settings = settings_of(
         preset,

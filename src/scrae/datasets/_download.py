@@ -15,7 +15,7 @@ from scrae.datasets._entry import DataSet, SourceFile
 from scrae.datasets._packed import check_packed
 from scrae.datasets._resume import fill, forget
 from scrae.errors import ScraeError, ScraeWarning
-from scrae.files import alone, write_text
+from scrae.files import exclusive_lock, write_text
 
 __all__ = ["OnBytes", "obtain"]
 
@@ -42,7 +42,7 @@ def obtain(wanted: DataSet, cache: Path | None = None, on_bytes: OnBytes | None 
             f"{wanted.name} has no certain address: download {' and '.join(by_hand)} from {wanted.page} and put "
             f"them into {folder}, or give them to scrae datasets convert {wanted.name}."
         )
-    with alone(folder):
+    with exclusive_lock(folder):
         _say_trusted(wanted, paths)
         for file, path in zip(wanted.files, paths, strict=True):
             if path.is_file():

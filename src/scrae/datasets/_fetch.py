@@ -12,8 +12,9 @@ from scrae.datasets._download import OnBytes, obtain
 from scrae.datasets._entry import DataSet
 from scrae.datasets._packed import check_packed
 from scrae.errors import ScraeError
-from scrae.io import check_counts, note
+from scrae.io import check_counts
 from scrae.io.names import clean_names, some
+from scrae.io.notes import add_note
 
 __all__ = ["convert", "fetch"]
 
@@ -118,9 +119,9 @@ def _converted(wanted: DataSet, paths: Sequence[Path]) -> AnnData:
     )
     clean_names(adata)
     adata.obs["cell_type"] = adata.obs["cell_type"].astype(str).astype("category")
-    note(adata, f"{wanted.paper}: {wanted.citation}; {wanted.accession}. Terms: {wanted.terms}")
+    add_note(adata, f"{wanted.paper}: {wanted.citation}; {wanted.accession}. Terms: {wanted.terms}")
     if wanted.remark:
-        note(adata, wanted.remark)
+        add_note(adata, wanted.remark)
     sizes = {
         "cells": (adata.n_obs, wanted.cells),
         "genes": (adata.n_vars, wanted.genes),
@@ -128,5 +129,5 @@ def _converted(wanted: DataSet, paths: Sequence[Path]) -> AnnData:
     }
     for what, (found, paper) in sizes.items():
         if found != paper:
-            note(adata, f"{found} {what} are here; the paper's table says {paper}.")
+            add_note(adata, f"{found} {what} are here; the paper's table says {paper}.")
     return adata

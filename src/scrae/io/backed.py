@@ -13,10 +13,11 @@ from anndata import AnnData
 
 from scrae.errors import ScraeError
 from scrae.io.blocks import CountBlocks
-from scrae.io.foreign import reading
+from scrae.io.find_counts import IN_ORDER, refuse_other_features
 from scrae.io.hdf5 import _refuse_missing_chunks, _refuse_pickles
-from scrae.io.names import clean_names, note, some
-from scrae.io.slots import IN_ORDER, refuse_other_features
+from scrae.io.names import clean_names, some
+from scrae.io.notes import add_note
+from scrae.io.read_errors import reading
 
 __all__ = ["open_backed"]
 
@@ -69,7 +70,7 @@ def _first_of_counts(file: Any, path: Path, layer: str | None) -> AnnData:
         except ScraeError as error:
             problems.append(error)
             continue
-        note(adata, f"Counts were found in {words}: {adata.n_obs} cells x {adata.n_vars} genes.")
+        add_note(adata, f"Counts were found in {words}: {adata.n_obs} cells x {adata.n_vars} genes.")
         clean_names(adata)
         return adata
     raise problems[0] if problems else ScraeError(f"{path} has no X, layers['counts'] or raw.")

@@ -18,8 +18,9 @@ from anndata import AnnData
 from scipy import sparse
 
 from scrae.errors import ScraeError, ScraeWarning
-from scrae.io.foreign import reading
-from scrae.io.names import note, some
+from scrae.io.names import some
+from scrae.io.notes import add_note
+from scrae.io.read_errors import reading
 
 __all__ = ["open_h5ad", "read_h5ad", "read_hdf5", "read_zarr"]
 
@@ -159,7 +160,7 @@ def read_zarr(path: Path) -> AnnData:
         zeros = list(_chunks_of_zeros(group))
         adata = anndata.io.read_zarr(path)
     for sentence in zeros:
-        note(adata, sentence)
+        add_note(adata, sentence)
         warnings.warn(f"{path}: {sentence}", ScraeWarning, stacklevel=4)
     return adata
 

@@ -14,8 +14,9 @@ from anndata import AnnData
 from scipy import sparse
 
 from scrae.errors import ScraeError
-from scrae.io.foreign import is_gzip, open_text, reading
-from scrae.io.names import note, some
+from scrae.io.names import some
+from scrae.io.notes import add_note
+from scrae.io.read_errors import is_gzip, open_text, reading
 
 __all__ = ["read_table"]
 
@@ -53,7 +54,9 @@ def read_table(path: Path, *, transpose: bool) -> AnnData:
         else:
             adata = AnnData(sparse.csr_matrix(values), obs=of_rows, var=of_columns)
     rows, columns = ("genes", "cells") if transpose else ("cells", "genes")
-    note(adata, f"Rows were taken as {rows} ({some(names)}), columns as {columns} ({some(head.columns)}).")
+    add_note(
+        adata, f"Rows were taken as {rows} ({some(names)}), columns as {columns} ({some(head.columns)})."
+    )
     return adata
 
 

@@ -9,15 +9,13 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scrae.checks import did_you_mean
-from scrae.clustering import by_size, choose_n_clusters, gmm, kmeans
+from scrae.cluster.graph import leiden, leiden_at, smoothed
+from scrae.cluster.metrics import score as score_clusters
+from scrae.cluster.partition import by_size, choose_n_clusters, gmm, kmeans
+from scrae.cluster.transfer import vote
 from scrae.config import ClusterConfig, ClusterMethod
-from scrae.errors import ScraeError
-from scrae.graph import leiden, leiden_at, smoothed
-from scrae.io import note
-from scrae.io.names import forget
-from scrae.metrics import score as score_clusters
-from scrae.nearest import vote
+from scrae.errors import ScraeError, did_you_mean
+from scrae.io.notes import add_note, remove_notes
 from scrae.tl._codes import MOST, codes_of, neighbours, sample_of
 
 __all__ = ["cluster", "score"]
@@ -45,10 +43,10 @@ def cluster(
 
     Parameters
     ----------
-    n_clusters : K; None = chosen without labels by :func:`scrae.clustering.choose_n_clusters`, whose curve goes to
+    n_clusters : K; None = chosen without labels by :func:`scrae.cluster.partition.choose_n_clusters`, with its curve in
         ``uns["scrae"]["clusters"]``, or left to ``resolution``.
     method : ``smoothed``: K-means on the codes after averaging over 15 neighbours in the codes and 15 in the input's
-        components (:func:`neighbours`, :func:`scrae.graph.smoothed`); ``leiden``: on the same graph, at the resolution
+        components (:func:`neighbours`, :func:`scrae.cluster.graph.smoothed`); ``leiden``: there, at the resolution
         that gives K clusters, or the nearest number that it can give (noted); ``kmeans``: on the codes, as in the
         paper; ``gmm``: a mixture of K Gaussians with full covariances, on the codes.
     resolution : of ``leiden``, in place of K; None = the one that gives K.
@@ -88,13 +86,13 @@ def cluster(
     found = int(labels.max()) + 1
     if found != n_clusters:
         gives = "the mixture fills {}" if method == "gmm" else "Leiden gives {} at the nearest resolution"
-        note(adata, f"{n_clusters} clusters were asked for; {gives.format(found)}.")
-    forget(adata, _SAMPLED)
+        add_note(adata, f"{n_clusters} clusters were asked for; {gives.format(found)}.")
+    remove_notes(adata, _SAMPLED)
     if len(z) < len(everyone):
         labels = _given_to_all(labels, sample, everyone)
         facts["n_sampled"] = len(z)
         others = "each other one got that of its nearest among them"
-        note(adata, f"{_SAMPLED} {len(z)} of {len(everyone)} cells; {others}.")
+        add_note(adata, f"{_SAMPLED} {len(z)} of {len(everyone)} cells; {others}.")
     adata.obs[key_added] = pd.Categorical(labels.astype(str), [str(k) for k in range(found)])
     adata.uns.setdefault("scrae", {})["clusters"] = facts | {"n_clusters": found}
 

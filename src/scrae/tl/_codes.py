@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from anndata import AnnData
 
+from scrae.cluster.graph import neighbours as graph_of
 from scrae.errors import ScraeError
-from scrae.graph import neighbours as graph_of
 
 __all__ = ["FEW", "INPUT", "MOST", "codes_of", "neighbours", "sample_of"]
 
@@ -37,7 +37,7 @@ def neighbours(
 ) -> AnnData | None:
     """Return the neighbour graphs of the codes, to be given to several steps; None for 4 cells or fewer.
 
-    See :func:`scrae.graph.neighbours`. They are no part of ``adata``, so that a result does not carry them about. Of
+    See :func:`scrae.cluster.graph.neighbours`. They are not stored in ``adata``. Of
     more than 100,000 cells they are those of a random sample of so many; ``obs["cell"]`` of the graph says which.
 
     Parameters

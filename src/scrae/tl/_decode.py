@@ -12,10 +12,10 @@ from anndata import AnnData
 from scipy import sparse
 from torch import Tensor
 
-from scrae.counts import Batch
+from scrae.core.data import Minibatch
+from scrae.core.model import SCRAE
 from scrae.errors import ScraeError
 from scrae.io.names import some
-from scrae.model import SCRAE
 from scrae.tl._train import count_data
 
 __all__ = ["denoise", "generate"]
@@ -180,7 +180,9 @@ def _code_of(model: SCRAE, batch: str | None, batch_key: str | None, what: str) 
     return names.index(batch)
 
 
-def _means(model: SCRAE, batches: Iterator[Batch], total: float | None, code: int | None) -> Iterator[Tensor]:
+def _means(
+    model: SCRAE, batches: Iterator[Minibatch], total: float | None, code: int | None
+) -> Iterator[Tensor]:
     """Yield µ of each batch, float32 [cells, genes].
 
     Parameters

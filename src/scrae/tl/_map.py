@@ -6,11 +6,10 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scrae.checks import did_you_mean
-from scrae.errors import ScraeError
-from scrae.io import note
-from scrae.model import SCRAE
-from scrae.nearest import nearest_clusters
+from scrae.cluster.transfer import nearest_clusters
+from scrae.core.model import SCRAE
+from scrae.errors import ScraeError, did_you_mean
+from scrae.io.notes import add_note
 from scrae.tl._codes import codes_of
 from scrae.tl._train import count_data
 
@@ -87,7 +86,7 @@ def map(
         "limit": found.limit,
         "n_unseen": int(unseen.sum()),
     }
-    note(
+    add_note(
         query,
         f"{unseen.sum()} of {len(unseen)} cells lie farther from the reference than 95 in 100 of its own cells do.",
     )

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from anndata import AnnData
 
-from scrae.io import note
-from scrae.io.names import forget
+from scrae.io.notes import add_note, remove_notes
 from scrae.tl._codes import codes_of, neighbours, sample_of
 
 __all__ = ["project"]
@@ -38,13 +37,13 @@ def project(adata: AnnData, *, use_rep: str = "X_scrae", graph: AnnData | None =
 
     z = codes_of(adata, use_rep)
     for words in _SHOWS:
-        forget(adata, words)
+        remove_notes(adata, words)
     if z.shape[1] > 1:
         adata.obsm["X_pca_scrae"] = PCA(2, random_state=seed).fit_transform(z).astype(np.float32)
     if graph is None:
         graph = neighbours(adata, use_rep=use_rep, seed=seed)
     if graph is None:
-        note(adata, "Too few cells for t-SNE and UMAP.")
+        add_note(adata, "Too few cells for t-SNE and UMAP.")
         return
     few = sample_of(len(z), _IN_TSNE, seed=seed)
     spread = z.shape[1] > 1 and np.ptp(z[few], axis=0).max() > 0  # else there are no axes to turn to
@@ -73,4 +72,4 @@ def _place(adata: AnnData, key: str, cells: np.ndarray, xy: np.ndarray, shows: s
     places[cells] = xy
     adata.obsm[key] = places
     if len(cells) < adata.n_obs:
-        note(adata, f"{shows} {len(cells)} of {adata.n_obs} cells, drawn at random.")
+        add_note(adata, f"{shows} {len(cells)} of {adata.n_obs} cells, drawn at random.")

@@ -11,16 +11,16 @@ import torch
 from anndata import AnnData
 from sklearn.metrics import adjusted_rand_score
 
-from scrae.clustering import gmm, kmeans
+from scrae.cluster.graph import leiden_at, smoothed
+from scrae.cluster.partition import gmm, kmeans
+from scrae.cluster.stability import jaccard
+from scrae.cluster.stability import stability as stability_of
 from scrae.config import ModelConfig, TrainConfig
+from scrae.core.fit import Epoch
 from scrae.errors import ScraeError
-from scrae.graph import leiden_at, smoothed
-from scrae.stability import jaccard
-from scrae.stability import stability as stability_of
 from scrae.tl._cluster import cluster
 from scrae.tl._codes import INPUT, codes_of, neighbours
 from scrae.tl._train import fitted
-from scrae.train import Epoch
 
 __all__ = ["agreement", "stability", "train_again"]
 

@@ -12,16 +12,16 @@ from anndata import AnnData
 from numpy.typing import NDArray
 from scipy import sparse
 
-from scrae.components import input_components
 from scrae.config import ModelConfig, TrainConfig, to_dict
-from scrae.counts import CountData
+from scrae.core.data import CountData
+from scrae.core.fit import Checkpoint, Epoch, FitResult, fit
+from scrae.core.input_pca import input_components
+from scrae.core.model import SCRAE
+from scrae.core.ranks import Ranks
 from scrae.errors import ScraeError, ScraeWarning
-from scrae.io import note
-from scrae.io.columns import batch_codes, batches_of
-from scrae.model import SCRAE
-from scrae.ranks import Ranks
+from scrae.io.batches import batch_codes, batches_of
+from scrae.io.notes import add_note
 from scrae.tl._codes import INPUT
-from scrae.train import Checkpoint, Epoch, FitResult, fit
 
 __all__ = ["count_data", "embed", "fitted", "train"]
 
@@ -81,7 +81,7 @@ def count_data(
         message = (
             f"{(at < 0).sum()} of the model's {len(genes)} genes are missing in the data and count as zero."
         )
-        note(adata, message)
+        add_note(adata, message)
         warnings.warn(message, ScraeWarning, stacklevel=2)
     picked = sparse.csc_matrix(counts)[:, np.maximum(at, 0)]
     present = sparse.diags_array((at >= 0).astype(picked.dtype), dtype=picked.dtype)
@@ -188,7 +188,7 @@ def fitted(
         )
     empty = int((data.totals == 0).sum())
     if empty:
-        note(
+        add_note(
             adata,
             f"{empty} cells have no count in the selected genes; they are kept, but their place means nothing.",
         )

@@ -1,0 +1,377 @@
+"""The command line, as a user types it: in this process, and in one of its own where that matters."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData, read_h5ad
+from scipy import sparse
+
+from scrae import __version__
+from scrae.cli import main
+from scrae.cli.progress import Bar
+from scrae.core import fit as train
+from scrae.core.fit import Epoch
+from scrae.core.model_io import load
+from scrae.errors import ScraeError, ScraeWarning
+
+SCORES = ["nmi", "ari", "ami", "homogeneity", "completeness"]
+
+
+class Done(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def scrae(*arguments: object) -> Done:
+    """Run the command line here, with its own streams and exit status."""
+    out, err = io.StringIO(), io.StringIO()
+    before, sys.argv = sys.argv, ["scrae", *map(str, arguments)]
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            main()
+        code = 0
+    except SystemExit as exit_:
+        code = int(exit_.code or 0)
+    finally:
+        sys.argv = before
+    return Done(code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="session")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """90 cells of three kinds over 60 genes, as an h5ad of raw counts."""
+    rng = np.random.default_rng(11)
+    kind = np.arange(90) % 3
+    rates = np.full((3, 60), 0.4)
+    for k in range(3):
+        rates[k, 15 * k : 15 * k + 15] = 6.0
+    made = AnnData(sparse.csr_matrix(rng.poisson(rates[kind]).astype(np.float32)))
+    made.obs["cell_type"] = pd.Categorical(np.array(["T", "B", "NK"])[kind])
+    made.obs_names = [f"cell{i}" for i in range(90)]
+    made.var_names = [f"gene{i}" for i in range(60)]
+    path = tmp_path_factory.mktemp("raw") / "cells.h5ad"
+    made.write_h5ad(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def result(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "out"
+    done = scrae(
+        "run", raw, "-o", folder, "--label-key", "cell_type", "--max-epochs", 20, "--seed", 4, "--also-2d"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "report.html" in done.stdout
+    assert "nmi" in done.stdout
+    return folder
+
+
+def test_run_writes_the_contract(result: Path, raw: Path) -> None:
+    names = {p.relative_to(result).as_posix() for p in result.rglob("*") if p.is_file()}
+    assert {
+        "result.h5ad", "clusters.csv", "report.html", "run.json",
+        "model/config.json", "model/weights.safetensors", "model/genes.txt",
+    } <= names  # fmt: skip
+    assert {"figures/umap_clusters.png", "figures/latent_labels.svg", "figures/history.png"} <= names
+    assert read_h5ad(result / "result.h5ad").obsm["X_scrae_2d"].shape == (90, 2)
+    record = json.loads((result / "run.json").read_text())
+    assert list(record["scores"]) == SCORES
+    assert record["input"]["path"] == str(raw)
+    assert record["input"]["n_cells"] == 90
+    assert record["input"]["n_genes"] == 60
+    assert len(record["input"]["sha256"]) == 64
+    assert record["seed"] == 4
+    assert record["config"]["train"]["seed"] == 4
+    assert record["epochs"] <= 20
+    assert record["peak_memory_mb"] > 0
+    assert {"read", "preprocess", "train", "cluster", "report"} <= set(record["seconds"])
+    assert not [p for p in result.iterdir() if p.name.startswith(".")]
+
+
+def test_the_table_of_clusters_is_that_of_the_result(result: Path) -> None:
+    table = pd.read_csv(result / "clusters.csv", index_col="cell", dtype=str)
+    adata = read_h5ad(result / "result.h5ad")
+    assert list(table["cluster"]) == list(adata.obs["scrae"])
+    assert list(table.index) == list(adata.obs_names)
+
+
+def test_the_same_path_a_step_at_a_time_gives_the_same_codes(result: Path, raw: Path, tmp_path: Path) -> None:
+    p, m, e, c = (tmp_path / name for name in ("p.h5ad", "model", "e.h5ad", "c.h5ad"))
+    for step in (
+        ("preprocess", raw, "-o", p),
+        ("train", p, "-o", m, "--max-epochs", 20, "--seed", 4),
+        ("embed", p, "--model", m, "-o", e),
+        ("cluster", e, "-o", c, "--seed", 4),
+    ):
+        done = scrae(*step)
+        assert done.returncode == 0, done.stderr
+    whole, steps = read_h5ad(result / "result.h5ad"), read_h5ad(c)
+    assert np.array_equal(whole.obsm["X_scrae"], steps.obsm["X_scrae"])
+    assert list(whole.obs["scrae"]) == list(steps.obs["scrae"])
+    done = scrae("score", c, "--label-key", "cell_type")
+    shown = dict(line.split() for line in done.stdout.splitlines())
+    record = json.loads((result / "run.json").read_text())
+    assert {k: f"{v:.4f}" for k, v in record["scores"].items()} == shown
+
+
+def test_new_cells_in_another_gene_order_get_the_same_codes(result: Path, raw: Path, tmp_path: Path) -> None:
+    adata = read_h5ad(raw)
+    adata[:, ::-1].copy().write_h5ad(tmp_path / "new.h5ad")
+    done = scrae("embed", tmp_path / "new.h5ad", "--model", result, "-o", tmp_path / "e.h5ad")
+    assert done.returncode == 0, done.stderr
+    whole = read_h5ad(result / "result.h5ad")
+    assert np.array_equal(read_h5ad(tmp_path / "e.h5ad").obsm["X_scrae"], whole.obsm["X_scrae"])
+
+
+def test_train_is_told_of_the_batches(result: Path, tmp_path: Path) -> None:
+    options = ("--batch-key", "cell_type", "--max-epochs", 1)
+    done = scrae("train", result / "result.h5ad", "-o", tmp_path / "model", *options)
+    assert done.returncode == 0, done.stderr
+    assert len(load(tmp_path / "model").batch_names) == 3
+
+
+def test_genes_writes_a_table(raw: Path, tmp_path: Path) -> None:
+    done = scrae("genes", raw, "-o", tmp_path / "genes.csv", "--method", "m3drop", "--n-top-genes", 7)
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "genes.csv")
+    assert list(table.columns) == ["gene", "score", "rank", "selected"]
+    assert table["selected"].sum() == 7
+    assert list(table["rank"]) == sorted(table["rank"])
+
+
+@pytest.mark.parametrize("more", [(), ("--fdr", 0.2), ("--batch-key", "cell_type", "--n-top-genes", 9)])
+def test_genes_of_a_file_that_stays_on_disk(raw: Path, tmp_path: Path, more: tuple[object, ...]) -> None:
+    tables = {}
+    for how in ("whole", "--backed"):
+        options = (*more, "--backed") if how == "--backed" else more
+        done = scrae("genes", raw, "-o", tmp_path / "g.csv", "--method", "nbumi", "--min-cells", 3, *options)
+        assert done.returncode == 0, done.stderr
+        tables[how] = pd.read_csv(tmp_path / "g.csv"), done.stdout
+    pd.testing.assert_frame_equal(tables["--backed"][0], tables["whole"][0], rtol=1e-9)
+    assert set(tables["--backed"][1].splitlines()) <= set(tables["whole"][1].splitlines())
+    assert "genes by nbumi." in tables["--backed"][1]
+
+
+def test_preprocess_of_a_file_that_stays_on_disk_leaves_the_selected_genes(raw: Path, tmp_path: Path) -> None:
+    options = ("--method", "seurat_v3", "--n-top-genes", 7, "--min-cells", 3)
+    for name, more in (("whole", ()), ("ours", ("--backed",))):
+        done = scrae("preprocess", raw, "-o", tmp_path / f"{name}.h5ad", *options, *more)
+        assert done.returncode == 0, done.stderr
+    ours, whole = (read_h5ad(tmp_path / f"{name}.h5ad") for name in ("ours", "whole"))
+    chosen = whole.var_names[whole.var["scrae_selected"]]
+    assert list(ours.var_names) == list(chosen)
+    assert abs(ours.layers["counts"] - whole[:, chosen].layers["counts"]).nnz == 0
+    assert "The counts were read block by block." in done.stdout
+
+
+def test_genes_of_a_file_are_chosen_by_some_methods_only(raw: Path, tmp_path: Path) -> None:
+    done = scrae("genes", raw, "-o", tmp_path / "g.csv", "--method", "scmarker", "--backed")
+    assert done.returncode == 1
+    assert done.stderr.startswith("scrae: scmarker needs the counts in memory, and these are in a file;")
+    done = scrae("genes", raw, "-o", tmp_path / "g.csv", "--transpose", "--backed")
+    assert done.stderr.startswith("scrae: --backed reads h5ad and zarr, and --transpose is for csv and tsv:")
+    assert not (tmp_path / "g.csv").exists()
+
+
+def test_plot_and_report_can_be_made_again(result: Path, tmp_path: Path) -> None:
+    (result / "report.html").unlink()
+    assert scrae("report", result).returncode == 0
+    assert "cell_type" in (result / "report.html").read_text(encoding="utf-8")
+    done = scrae("plot", result / "result.h5ad", "-o", tmp_path / "figures", "--label-key", "cell_type")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "figures" / "umap_labels.svg").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("--label-key", "celltype"),
+            "found no 'celltype'; there is cell_type; did you mean 'cell_type'?",
+        ),
+        (
+            ("--batch-key", "celltype"),
+            "batch_key: expected a column of obs, found no 'celltype'; there is 'cell_type'; did you mean 'cell_type'?",
+        ),
+        (("--n-clusters", "many"), "--n-clusters: expected auto or a positive whole number, found 'many'"),
+        (
+            ("--preset", "papr"),
+            "preset: expected 'default' or 'paper', found 'papr'; did you mean 'paper'?",
+        ),
+        (("--gene-selection", "m3dorp"), "'scmarker', found 'm3dorp'; did you mean 'm3drop'?"),
+        (("--cluster-method", "laiden"), "found 'laiden'; did you mean 'leiden'?"),
+        (("--n-latent", "0"), "ModelConfig.n_latent: expected 1 to 65536, found 0"),
+        (("--gene-selection", "best"), "PreprocessConfig.gene_selection: expected one of 'seurat_v3'"),
+        (("--device", "tpu"), "device: expected auto, cpu, cuda or mps, found 'tpu'"),
+        (("--layer", "spliced"), "spliced"),
+        (("--n-clusters", "500"), "expected at most as many clusters as cells (90), found 500"),
+    ],
+)
+def test_a_known_error_is_one_line_and_leaves_nothing(
+    raw: Path, tmp_path: Path, arguments: tuple[str, str], message: str
+) -> None:
+    done = scrae("run", raw, "-o", tmp_path / "out", "--max-epochs", 1, *arguments)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert done.stderr.startswith("scrae: ")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_stopped_run_goes_on_with_resume(
+    result: Path, raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    command = (
+        "run",
+        raw,
+        "-o",
+        out,
+        "--label-key",
+        "cell_type",
+        "--max-epochs",
+        20,
+        "--seed",
+        4,
+        "--also-2d",
+    )
+
+    def stop(self: Bar, epoch: Epoch, max_epochs: int) -> None:
+        if epoch.epoch == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Bar, "epoch", stop)
+    done = scrae(*command)
+    assert done.returncode == 143
+    assert done.stderr == (
+        f"scrae: stopped: the training up to epoch 3 is kept in {out}/model/training.safetensors; "
+        "the same command with --resume goes on\n"
+    )
+    monkeypatch.undo()
+    done = scrae(*command)
+    assert done.returncode == 1
+    assert "found a training that was not finished; go on with it (--resume)" in done.stderr
+    done = scrae(*command, "--resume")
+    assert done.returncode == 0, done.stderr
+    whole, resumed = read_h5ad(result / "result.h5ad"), read_h5ad(out / "result.h5ad")
+    assert np.array_equal(whole.obsm["X_scrae"], resumed.obsm["X_scrae"])
+    assert np.array_equal(whole.obsm["X_scrae_2d"], resumed.obsm["X_scrae_2d"])
+    assert sorted(p.name for p in (out / "model").iterdir()) == [
+        "config.json", "genes.txt", "weights.safetensors",
+    ]  # fmt: skip
+
+
+def test_a_training_that_breaks_keeps_what_was_good_and_ends_with_one(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert scrae("preprocess", raw, "-o", tmp_path / "p.h5ad").returncode == 0
+    original = train.training_step
+
+    def breaking(*args: Any, **options: Any) -> Any:
+        step = original(*args, **options)
+        count = args[2].critic.state_dict()["state"][0]["step"]  # one step an epoch
+        return step._replace(critic=step.critic * np.nan) if count > 3 else step
+
+    monkeypatch.setattr(train, "training_step", breaking)
+    with pytest.warns(ScraeWarning, match="Training"):
+        done = scrae("train", tmp_path / "p.h5ad", "-o", tmp_path / "m", "--max-epochs", 9)
+    assert done.returncode == 1
+    assert done.stderr.startswith("scrae: training met critic=nan at step 1 of epoch 4 (")
+    assert done.stderr.endswith(f"weights of epoch 3 were kept and written to {tmp_path / 'm'}\n")
+    load(tmp_path / "m")
+
+
+def test_debug_shows_the_traceback(raw: Path, tmp_path: Path) -> None:
+    with pytest.raises(ScraeError, match="found 'papr'"):
+        scrae("--debug", "run", raw, "-o", tmp_path, "--preset", "papr")
+
+
+def test_version() -> None:
+    assert scrae("--version").stdout.strip() == __version__
+
+
+def test_usage_errors_end_with_two_and_a_suggestion() -> None:
+    assert scrae("run").returncode == 2
+    assert scrae("fly").returncode == 2
+    done = scrae("run", "cells.h5ad", "-o", "out", "--labelkey", "x")
+    assert done.returncode == 2
+    assert "--label-key" in done.stderr
+
+
+def test_the_batch_key_of_genes_is_suggested(raw: Path, tmp_path: Path) -> None:
+    done = scrae("genes", raw, "-o", tmp_path / "g.csv", "--batch-key", "Celltype")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "scrae: There is no column 'Celltype' in obs for batch_key; there is 'cell_type', 'scrae_n_counts', "
+        "'scrae_n_genes', 'scrae_mito', 'scrae_size_factor'; did you mean 'cell_type'?\n"
+    )
+
+
+COMPLETED = {
+    "scrae ru": ["run"],
+    "scrae run {raw} -o out --label-key cell": ["cell_type"],
+    "scrae score {raw} --label-key ": ["cell_type"],
+    "scrae run {raw} --gene-selection nbumi_": ["nbumi_high_variance"],
+    "scrae run {raw} --cluster-method lei": ["leiden"],
+    "scrae run {raw} --preset p": ["paper"],
+    "scrae run {raw} --device cu": ["cuda"],
+    "scrae run missing.h5ad --label-key ": [],
+    "scrae run --label-key ": [],
+}
+COMPLETE = """
+import json, os, sys
+from contextlib import redirect_stdout, suppress
+from io import StringIO
+from scrae.cli import app
+for typed in json.loads(sys.argv[1]):
+    os.environ |= {"COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    with redirect_stdout(StringIO()) as shown, suppress(SystemExit):
+        app(prog_name="scrae")
+    print(json.dumps(shown.getvalue().split()))
+"""
+
+
+def test_the_shell_completes(raw: Path) -> None:
+    typed = [words.format(raw=raw) for words in COMPLETED]
+    done = subprocess.run(
+        [sys.executable, "-c", COMPLETE, json.dumps(typed)],
+        env=os.environ | {"_SCRAE_COMPLETE": "complete_bash"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [json.loads(line) for line in done.stdout.splitlines()] == list(COMPLETED.values())
+
+
+def test_the_program_reports_its_status_to_the_shell(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "scrae", "run", "nowhere.h5ad", "-o", "out"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("scrae: ")
+    assert "nowhere.h5ad" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys, scrae.cli; print(sorted({'torch','scanpy','anndata','pandas','matplotlib'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
