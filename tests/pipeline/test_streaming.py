@@ -91,8 +91,8 @@ def test_the_same_genes_counts_and_facts_as_in_memory(file):
         assert facts["notes"][:-1] == others["notes"]
         assert facts["notes"][1] == "6 of 150 cells with fewer than 60 counts were left out."
         assert facts["notes"][-1] == (
-            f"The counts were read block by block. Of {other.n_vars} genes the 40 selected ones are here; "
-            "obsm, layers and uns of the file are not."
+            f"The counts were read block by block. Only the 40 selected of {other.n_vars} genes are kept; "
+            "obsm, layers and uns of the file are left out."
         )
 
 

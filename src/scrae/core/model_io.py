@@ -11,9 +11,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
-from ..checks import show
 from ..config import ModelConfig, from_dict, to_dict
-from ..errors import ScraeError
+from ..errors import ScraeError, show
 from .model import SCRAE
 
 __all__ = ["load", "save"]

@@ -11,8 +11,7 @@ import pandas as pd
 from anndata import AnnData, ImplicitModificationWarning
 from scipy import sparse
 
-from scrae.checks import did_you_mean
-from scrae.errors import ScraeError, ScraeWarning
+from scrae.errors import ScraeError, ScraeWarning, did_you_mean
 from scrae.io.check import check_counts
 from scrae.io.names import clean_names, some
 from scrae.io.notes import add_note

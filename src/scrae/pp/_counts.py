@@ -1,4 +1,4 @@
-"""The one way in to the counts that `scrae.io` put into their slot."""
+"""Access to the checked counts in ``layers["counts"]``."""
 
 from __future__ import annotations
 
