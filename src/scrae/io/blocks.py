@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,8 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from scrae.errors import ScraeError
-from scrae.io.check import _from_dense, _from_sparse
+from scrae.errors import ScraeError, ScraeWarning
+from scrae.io.check import ROUNDED, from_dense, from_sparse
 from scrae.io.lazy import computed, in_blocks, is_dask
 from scrae.io.read_errors import reading
 from scrae.io.scratch import gathered
@@ -201,14 +202,16 @@ def _on_block(
     """Check a block, take the cells and genes that are meant, and call the function."""
     names = (cell_names, gene_names)
     if sparse.issparse(stored):
-        counts = _from_sparse(stored, where, names)
+        counts, rounded = from_sparse(stored, where, names)
     elif isinstance(stored, np.ndarray):
-        counts = _from_dense(stored, where, names)
+        counts, rounded = from_dense(stored, where, names)
     else:
         raise ScraeError(
             f"{where}: expected blocks that are SciPy sparse matrices or NumPy arrays, found a "
             f"{type(stored).__name__}; convert them with array.map_blocks"
         )
+    if rounded:
+        warnings.warn(f"{where}: {ROUNDED}", ScraeWarning, stacklevel=2)
     counts = counts if cells is None else counts[cells]
     return function(counts if genes is None else counts[:, genes], *of_cells)
 

@@ -64,7 +64,7 @@ def read(
 
     Returns
     -------
-    AnnData with ``layers["counts"]`` (csr_matrix int32, int64 only where needed), ``X`` (the same counts),
+    AnnData with ``layers["counts"]`` (csr_matrix int32), ``X`` (the same counts),
     ``uns["scrae"]["notes"]`` and, of several files, ``obs["sample"]``. What else a single h5ad or zarr
     holds is kept, but for ``raw``.
 

@@ -33,7 +33,7 @@ def gathered(
     Raises
     ------
     ScraeError
-        The folder cannot be written, the disk is full, or an array does not fit its dtype.
+        The folder cannot be written, or the disk is full.
     """
     if folder is None:
         return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
@@ -42,10 +42,6 @@ def gathered(
             files = [stack.enter_context(tempfile.TemporaryFile(dir=folder)) for _ in dtypes]
             for arrays in parts:
                 for file, array, dtype in zip(files, arrays, dtypes, strict=True):
-                    if not np.can_cast(array.dtype, dtype):
-                        raise ScraeError(
-                            f"expected counts that {np.dtype(dtype)} can hold, found larger ones; leave these cells out"
-                        )
                     file.write(np.ascontiguousarray(array, dtype=dtype).data)
             return [_mapped(file, dtype) for file, dtype in zip(files, dtypes, strict=True)]
     except OSError as error:
