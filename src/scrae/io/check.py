@@ -117,7 +117,7 @@ def from_sparse(matrix: Any, where: str, names: Names) -> tuple[sparse.csr_matri
     rounded = _has_fractions(csr.data)
     counts = sparse.csr_matrix((_integers(csr.data), csr.indices, csr.indptr), shape=csr.shape)
     if not counts.has_canonical_format:
-        counts = counts.astype(np.int64)  # a sum of int32 duplicates could wrap around
+        counts.data = counts.data.astype(np.int64)  # a sum of int32 duplicates could wrap around
         counts.sum_duplicates()
         _refuse_bad(counts, counts.data, where, names)
         counts.data = _integers(counts.data)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["try_hdf5"]
 
 _SECONDS = 60.0  # of wall-clock time; a sound file takes less than one
-_OBJECTS, _ATTRIBUTES, _TEXTS = 10_000, 100, 1000  # that are looked at
+_OBJECTS, _ATTRIBUTES, _TEXTS = 10_000, 100, 1000  # that are checked
 _LEAST, _MOST_COMPRESSED = 1 << 30, 2000  # bytes that any file may unpack to; times that a file may grow
 _FALSE_SIZE = 3
 
@@ -85,7 +85,8 @@ def _probe(path: Path) -> None:
 def walk(path: str) -> int:
     """Look at the objects of the file; return the exit status."""
     largest = max(_LEAST, _MOST_COMPRESSED * Path(path).stat().st_size)
-    is_false, seen = False, set()
+    is_false = False
+    seen: set[int] = set()
     with suppress(Exception), h5py.File(path, "r") as file:
         waiting: list[Any] = [file]
         while waiting and len(seen) < _OBJECTS:
@@ -115,7 +116,7 @@ def _names(mapping: Any) -> list[str]:
 
 
 def _is_larger(data: h5py.Dataset, largest: int) -> bool:
-    """Whether a data set states more bytes than the file can hold; otherwise its first values are looked at."""
+    """Whether a data set states more bytes than the file can hold; otherwise its first values are checked."""
     if data.shape is None:
         return False
     if data.size * max(1, data.dtype.itemsize) > largest:
