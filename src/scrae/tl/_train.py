@@ -106,6 +106,7 @@ def train(
     model_config: ModelConfig | None = None,
     train_config: TrainConfig | None = None,
     *,
+    seed: int = 0,
     batch_key: str | None = None,
     device: torch.device | str = "cpu",
     key_added: str = "X_scrae",
@@ -118,6 +119,7 @@ def train(
     Parameters
     ----------
     model_config, train_config : None = the defaults.
+    seed : of initialization, split, minibatches and noise.
     batch_key : column of obs with the experimental batch of each cell, at least two. The decoder and the library size's
         prior are then given the batch, and the codes are to be spread in each batch as in the others, so that they
         forget it (docs/batches.md). None = nothing is corrected.
@@ -145,13 +147,14 @@ def train(
         adata,
         model_config,
         train_config,
+        seed=seed,
         batch_key=batch_key,
         device=device,
         checkpoint=checkpoint,
         on_epoch=on_epoch,
         ranks=ranks,
     )
-    _write_codes(adata, model, data, key_added, train_config.seed)
+    _write_codes(adata, model, data, key_added, seed)
     if key_added == "X_scrae":
         slots = adata.uns.setdefault("scrae", {})
         slots["model"] = _plain(to_dict(model_config))
@@ -164,7 +167,7 @@ def train(
         }
         slots["train"] = _plain(to_dict(train_config)) | facts
         slots["history"] = result.history
-        slots["seed"] = train_config.seed
+        slots["seed"] = seed
     return model
 
 
@@ -173,6 +176,7 @@ def fitted(
     model_config: ModelConfig,
     train_config: TrainConfig,
     *,
+    seed: int,
     batch_key: str | None,
     device: torch.device | str,
     checkpoint: Checkpoint | None = None,
@@ -192,8 +196,8 @@ def fitted(
             adata,
             f"{empty} cells have no count in the selected genes; they are kept, but their place means nothing.",
         )
-    model = SCRAE.for_data(data, model_config, seed=train_config.seed)
-    result = fit(model, data, train_config, checkpoint=checkpoint, on_epoch=on_epoch, ranks=ranks)
+    model = SCRAE.for_data(data, model_config, seed=seed)
+    result = fit(model, data, train_config, seed=seed, checkpoint=checkpoint, on_epoch=on_epoch, ranks=ranks)
     return model, data, result
 
 
