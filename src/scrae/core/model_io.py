@@ -33,7 +33,7 @@ def save(model: SCRAE, folder: str | Path) -> None:
     """Write ``model`` into ``folder``, made if it is not there.
 
     Files of an earlier model are replaced. For a folder that appears whole or not at all use
-    ``scrae.io.atomic_path``, as the command line does.
+    ``scrae.files.atomic_path``, as the command line does.
 
     Raises
     ------

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..config import Settings
 from ..errors import ScraeError
-from ..io import Stored, stored
+from ..io.stored_size import Stored, stored
 from ..pp import IN_MEMORY
 
 __all__ = ["MemoryPlan", "available_memory", "plan_memory"]

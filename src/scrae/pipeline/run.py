@@ -24,7 +24,7 @@ from ..core.model import SCRAE
 from ..core.model_io import save
 from ..errors import ScraeError, ScraeWarning
 from ..files import atomic_path, exclusive_lock, write_text
-from ..io.columns import check_keys
+from ..io.batches import check_keys
 from ..io.lazy import lazy_counts
 from .memory_plan import MemoryPlan, plan_memory
 from .provenance import source_of_anndata, source_of_files

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from scrae.errors import ScraeError
-from scrae.io import in_blocks
+from scrae.io.lazy import in_blocks
 from scrae.pl._draw import ACCENT, INK, MUTED, literal, new_axes, run_facts, tidy
 
 __all__ = ["GenePoints", "gene_points", "gene_selection"]

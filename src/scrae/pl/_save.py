@@ -11,7 +11,7 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from scrae.io import atomic_path
+from scrae.files import atomic_path
 from scrae.pl._draw import run_facts
 from scrae.pl._embedding import embedding
 from scrae.pl._genes import gene_selection

@@ -15,8 +15,7 @@ from scrae.cluster.partition import by_size, choose_n_clusters, gmm, kmeans
 from scrae.cluster.transfer import vote
 from scrae.config import ClusterConfig, ClusterMethod
 from scrae.errors import ScraeError, did_you_mean
-from scrae.io import add_note
-from scrae.io.names import remove_notes
+from scrae.io.notes import add_note, remove_notes
 from scrae.tl._codes import MOST, codes_of, neighbours, sample_of
 
 __all__ = ["cluster", "score"]

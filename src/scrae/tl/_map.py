@@ -9,7 +9,7 @@ from anndata import AnnData
 from scrae.cluster.transfer import nearest_clusters
 from scrae.core.model import SCRAE
 from scrae.errors import ScraeError, did_you_mean
-from scrae.io import add_note
+from scrae.io.notes import add_note
 from scrae.tl._codes import codes_of
 from scrae.tl._train import count_data
 
