@@ -168,6 +168,8 @@ def test_the_record_holds_all_settings_and_gives_the_same_run(tmp_path: Path) ->
     settings = from_dict(Settings, record["config"])
     assert settings == replace(SMALL, **changes)
     assert record["config"] == to_dict(settings)
+    written = read_h5ad(tmp_path / "a" / "result.h5ad")
+    assert json.loads(written.uns["scrae"]["settings"]) == record["config"]
     again = scrae.run(prepared(), tmp_path / "b", settings)
     for key in ("X_scrae", "X_scrae_2d", "X_umap_scrae"):
         assert np.array_equal(first.obsm[key], again.obsm[key])

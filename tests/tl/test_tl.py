@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
-from anndata import AnnData
+from anndata import AnnData, read_h5ad
 from scipy import sparse
 
-from scrae import ClusterConfig, ModelConfig, ScraeError, ScraeWarning, TrainConfig, tl
+from scrae import ClusterConfig, ModelConfig, ScraeError, ScraeWarning, Settings, TrainConfig, tl
 from scrae.cluster.graph import neighbours as graph_of
+from scrae.config import from_dict
 from scrae.core.input_pca import input_components
 
 MODEL = ModelConfig(
@@ -107,11 +111,18 @@ def test_train_writes_its_slots_and_embed_repeats_the_codes(adata: AnnData) -> N
     assert codes.shape == (60, 3)
     assert codes.dtype == np.float32
     facts = adata.uns["scrae"]
-    assert (facts["seed"], facts["train"]["epochs"], facts["model"]["n_latent"]) == (3, 2, 3)
+    assert (facts["seed"], facts["train"]["epochs"]) == (3, 2)
     assert len(facts["history"]["reconstruction"]) == 2
     shuffled = adata[:, ::-1].copy()
     tl.embed(shuffled, model)
     assert np.array_equal(shuffled.obsm["X_scrae"], codes)
+
+
+def test_settings_are_read_back_from_the_file(adata: AnnData, tmp_path: Path) -> None:
+    tl.train(adata, MODEL, TRAIN, seed=3)
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    text = read_h5ad(tmp_path / "a.h5ad").uns["scrae"]["settings"]
+    assert from_dict(Settings, json.loads(text)) == Settings(seed=3, model=MODEL, train=TRAIN)
 
 
 def test_cells_without_counts_in_the_selected_genes_are_kept_and_said(adata: AnnData) -> None:

@@ -124,7 +124,7 @@ def analyze(
             beside = checkpoint and replace(checkpoint, path=checkpoint.path.with_stem("training_2d"))
             train(model_config=flat, key_added="X_scrae_2d", checkpoint=beside)
     with clock.stage("cluster"):
-        graph = tl.neighbours(adata, seed=seed)
+        graph = tl.neighbours(adata, seed=seed)  # old name
         tl.cluster(adata, **vars(settings.cluster), graph=graph, seed=seed)
         tl.stability(adata, graph=graph, seed=seed)
     if settings.check_seeds:
@@ -217,6 +217,7 @@ def run(
         facts = adata.uns["scrae"]
         if ours := [str(w.message) for w in caught if issubclass(w.category, ScraeWarning)]:
             facts["warnings"] = list(dict.fromkeys(ours))
+        facts["settings"] = json.dumps(to_dict(settings))
         facts["versions"] = {name: version(name) for name in _LIBRARIES}
         record = _record(adata, settings, {"command": command, "input": source, "device": device})
         clock.seconds |= seconds

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -135,7 +135,8 @@ def train(
     -----
     Writes ``obsm[key_added]``, float32 [cells, latent]; without ``batch_key`` ``obsm["X_scrae_input"]``, float32
     [cells, at most 15], the principal components of what the encoder reads, for :func:`neighbours`; and, for the usual
-    key, ``uns["scrae"]["model" | "train" | "history" | "seed"]``.
+    key, ``uns["scrae"]["settings" | "train" | "history" | "seed"]``. The settings are JSON text:
+    ``scrae.config.from_dict(scrae.Settings, json.loads(text))`` reads them back.
     Where training ended because a loss was no number, ``uns["scrae"]["train"]["fault"]`` says so, otherwise it is "".
 
     Raises
@@ -157,15 +158,16 @@ def train(
     _write_codes(adata, model, data, key_added, seed)
     if key_added == "X_scrae":
         slots = adata.uns.setdefault("scrae", {})
-        slots["model"] = _plain(to_dict(model_config))
-        facts = {
+        settings: dict[str, object] = {"seed": seed, "batch_key": batch_key}
+        settings |= {"model": to_dict(model_config), "train": to_dict(train_config)}
+        slots["settings"] = json.dumps(settings)
+        slots["train"] = {
             "epochs": result.epochs,
             "best_epoch": result.best_epoch,
             "stopped_because": result.stopped_because,
             "fault": result.fault or "",
             "batch_key": batch_key or "",
         }
-        slots["train"] = _plain(to_dict(train_config)) | facts
         slots["history"] = result.history
         slots["seed"] = seed
     return model
@@ -227,11 +229,3 @@ def _write_codes(adata: AnnData, model: SCRAE, data: CountData, key_added: str, 
     adata.obsm.pop(INPUT, None)
     if not model.batch_names:  # else cells would be neighbours by batch again
         adata.obsm[INPUT] = input_components(model, data, seed=seed)
-
-
-def _plain(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return settings as h5ad can hold them: None and lists become text."""
-    return {
-        name: value if isinstance(value, (int, float, str)) else str(value)
-        for name, value in settings.items()
-    }
