@@ -22,7 +22,7 @@ from scrae import __version__
 from scrae.cli import main
 from scrae.cli.progress import Bar
 from scrae.core import fit as train
-from scrae.core.fit import Epoch
+from scrae.core.checkpoint import Epoch
 from scrae.core.model_io import load
 from scrae.errors import ScraeError, ScraeWarning
 

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from scrae.core.fit import Epoch
+from scrae.core.checkpoint import Epoch
 
 __all__ = ["Bar", "progress_bar"]
 

@@ -44,6 +44,7 @@ from scrae.errors import ScraeError
 from scrae.files import atomic_path, exclusive_lock
 
 if TYPE_CHECKING:
+    from scrae.core.distributed import Processes
     from scrae.core.model import SCRAE
 
 
@@ -139,6 +140,10 @@ def genes(
     say_notes(adata)
 
 
+def _is_first(processes: Processes | None) -> bool:
+    return processes is None or processes.rank == 0
+
+
 def train(
     file: Prepared,
     output: Annotated[Path, typer.Option("-o", "--output", help="Model folder to write.")],
@@ -153,9 +158,9 @@ def train(
     """Train a model on a prepared h5ad; by several processes where torchrun starts them."""
     from scrae import io, tl
     from scrae.cli.progress import progress_bar
-    from scrae.core.fit import TRAINING_FILE, Checkpoint
+    from scrae.core.checkpoint import TRAINING_FILE, Checkpoint
+    from scrae.core.distributed import joined
     from scrae.core.model_io import save
-    from scrae.core.ranks import joined
     from scrae.pipeline.run import resolve_device
 
     settings = settings_of(
@@ -163,24 +168,27 @@ def train(
     )
     checkpoint = Checkpoint(path=output / TRAINING_FILE, resume=resume)
     checkpoint.refuse_unfinished()
-    with joined(resolve_device(device)) as ranks, nullcontext() if ranks.rank else exclusive_lock(output):
-        if resume and not ranks.rank and not checkpoint.path.exists():
+    device = resolve_device(device)
+    with joined(device) as processes, exclusive_lock(output) if _is_first(processes) else nullcontext():
+        if resume and _is_first(processes) and not checkpoint.path.exists():
             typer.echo(f"{output} holds no unfinished training; this one begins at its start.")
         io.try_hdf5(file)
         adata = io.read_h5ad(file)
-        with progress_bar(shown=not ranks.rank) as progress:
+        if processes is not None:  # each process keeps its shard of the cells
+            adata = adata[processes.rank :: processes.size].copy()
+        with progress_bar(shown=_is_first(processes)) as progress:
             progress.stage("train")
             model = tl.train(
                 adata,
                 settings.model,
                 settings.train,
                 batch_key=batch_key,
-                device=ranks.device,
+                device=device if processes is None else processes.device,
                 checkpoint=checkpoint,
                 on_epoch=progress.epoch,
-                ranks=ranks,
+                processes=processes,
             )
-        if ranks.rank:  # the first process writes
+        if not _is_first(processes):
             return
         with atomic_path(output) as draft:
             save(model, draft)
