@@ -121,7 +121,7 @@ def test_warm_up_leaves_no_trace_and_each_kind_is_recorded_once(monkeypatch: pyt
 
     config = train_config()
     model = SCRAE.for_data(DATA, model_config())
-    state = TrainingState(model, config, seed=0)
+    state = TrainingState(model, config, 0)
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     noise = state.noise.get_state()
     steps = [CapturedSteps(state, DATA, config, record=counting)]
@@ -138,7 +138,7 @@ def test_warm_up_leaves_no_trace_and_each_kind_is_recorded_once(monkeypatch: pyt
 
 def test_losses_of_a_step_stay_when_the_next_is_taken():
     model = SCRAE.for_data(DATA, model_config())
-    state = TrainingState(model, train_config(), seed=0)
+    state = TrainingState(model, train_config(), 0)
     steps = CapturedSteps(state, DATA, train_config(), record=as_it_stands)
     first = steps(torch.arange(16), update_prior=False)
     kept = float(first.reconstruction)
@@ -174,7 +174,7 @@ def test_no_operation_of_a_recorded_step_asks_the_data_for_a_shape_or_a_value(
     columns = width(BATCHED)
     with FakeTensorMode(allow_non_fake_inputs=True) as fake:
         model = SCRAE(BATCHED.genes, model_settings, batch_names=BATCHED.batch_names)
-        state = TrainingState(model, config, seed=0)
+        state = TrainingState(model, config, 0)
         rows = fake.from_tensor(torch.arange(16))
         batch = dense_minibatch(BATCHED, rows, columns)
         losses = training_step(model, batch, state.optimizers, config, state.noise, update_prior=update_prior)

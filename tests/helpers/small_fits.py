@@ -55,14 +55,15 @@ def train_config(**changes: Any) -> TrainConfig:
         "thinning": False,
         "validation_fraction": 0.0,
         "patience": None,
-        "seed": 0,
     }
     return TrainConfig(**settings | changes)
 
 
-def fitted(model: ModelConfig, config: TrainConfig, data: CountData = DATA) -> tuple[SCRAE, FitResult]:
-    made = SCRAE.for_data(data, model, seed=config.seed)
-    return made, fit(made, data, config)
+def fitted(
+    model: ModelConfig, config: TrainConfig, data: CountData = DATA, *, seed: int = 0
+) -> tuple[SCRAE, FitResult]:
+    made = SCRAE.for_data(data, model, seed=seed)
+    return made, fit(made, data, config, seed=seed)
 
 
 def weights(model: SCRAE, *parts: str) -> dict[str, Tensor]:

@@ -84,8 +84,8 @@ class TrainingState:
         The lowest held-out loss, its epoch (0: none) and weights; only with early stopping.
     """
 
-    def __init__(self, model: SCRAE, config: TrainConfig, *, seed: int) -> None:
-        self.model = model
+    def __init__(self, model: SCRAE, config: TrainConfig, seed: int) -> None:
+        self.model, self.seed = model, seed
         self.order = Generator().manual_seed(seed)
         self.noise = Generator(model.library_mean.device).manual_seed(seed + 1)
         self.optimizers = Optimizers.of(model, config)
@@ -223,7 +223,7 @@ class CheckpointFile:
         self._about = {
             "format": _FORMAT,
             "model": to_dict(state.model.config),
-            "train": to_dict(config),
+            "train": to_dict(config) | {"seed": state.seed},
             "device": state.model.library_mean.device.type,
             "processes": processes,
             "data": data and _fingerprint(data),

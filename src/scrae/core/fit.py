@@ -58,6 +58,7 @@ def fit(
     data: CountData,
     config: TrainConfig,
     *,
+    seed: int = 0,
     checkpoint: Checkpoint | None = None,
     on_epoch: Callable[[Epoch, int], None] | None = None,
     processes: Processes | None = None,
@@ -74,6 +75,8 @@ def fit(
         The training cells, of which a random part is held out for early stopping.
     config : TrainConfig
         Optimization settings.
+    seed : int
+        Seed of the split into training and held-out cells, the minibatches and the noise.
     checkpoint : Checkpoint or None
         Where training is saved while it runs and resumed from. On the CPU an interrupted and resumed training
         ends with the same bits as an uninterrupted one. None: not saved.
@@ -106,7 +109,7 @@ def fit(
         raise ScraeError(
             f"fit: expected the model's batches {show(model.batch_names)}, found {show(data.batch_names)}"
         )
-    training = _Training(model, data, config, processes)
+    training = _Training(model, data, config, seed, processes)
     file = None if checkpoint is None else training.open(checkpoint)
     first = processes is None or processes.rank == 0
     fault = training.run(file if first else None, on_epoch if first else None)
@@ -133,15 +136,15 @@ class _Training:
     """One training: its state and its data."""
 
     def __init__(
-        self, model: SCRAE, data: CountData, config: TrainConfig, processes: Processes | None
+        self, model: SCRAE, data: CountData, config: TrainConfig, seed: int, processes: Processes | None
     ) -> None:
-        seed, n_steps = config.seed, None
-        self.settings, self.processes = config, processes
+        n_steps = None
+        self.settings, self.seed, self.processes = config, seed, processes
         if processes is not None:
             seed += processes.seed_offset
             config = replace(config, batch_size=math.ceil(config.batch_size / processes.size))
         self.data, self.config = data, config
-        self.state = TrainingState(model, config, seed=seed)
+        self.state = TrainingState(model, config, seed)
         self.train, self.held_out = _split(len(data), config.validation_fraction, self.state.order)
         if config.patience is not None and not len(self.held_out):
             raise ScraeError(
@@ -169,7 +172,7 @@ class _Training:
         data = None if rank else self.data
         file = CheckpointFile(checkpoint, self.state, data, self.settings, processes=size)
         if rank:
-            self.state.noise.manual_seed(self.settings.seed + self.processes.seed_offset + self.state.epoch)
+            self.state.noise.manual_seed(self.seed + self.processes.seed_offset + self.state.epoch)
         return file
 
     def is_stopped(self) -> bool:
