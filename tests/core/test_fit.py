@@ -378,9 +378,9 @@ def test_a_loss_that_is_not_finite_is_an_error(network: str, term: str):
     gene = int(counts[first].max(axis=0).argmax())
     assert str(error.value) == (
         f"fit: expected finite losses, found {term}=nan at step 1 of epoch 1 (the largest of its cells has "
-        f"{counts[cell].sum()} counts (number {cell} of the data, from 0; the median of all is "
+        f"{counts[cell].sum()} counts (cell {cell} of the data, from 0; the median is "
         f"{np.sort(counts.sum(axis=1))[29]}), the largest count is {counts[first].max()}, of gene '{gene}'); "
-        "lower the learning rates or leave such cells out"
+        "lower the learning rates or leave out these cells"
     )
 
 

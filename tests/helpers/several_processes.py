@@ -47,7 +47,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # settings of th
 }
 BATCHES = {"batch_names": ("a", "b", "c"), "batch_codes": np.arange(240) % 7 % 3}
 TRAINING = {"max_epochs": "7", "seed": "3"}
-STEPS = 2  # of an epoch, for each of two processes
+STEPS = 3  # of an epoch, for each of two processes
 
 
 def fork(number: int, work: Callable[[int], None], said: Path) -> list[int]:

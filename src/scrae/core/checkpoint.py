@@ -69,6 +69,8 @@ class TrainingState:
         Describes the optimizers.
     seed : int
         Seed of the two generators.
+    offset : int
+        Added to the seed, so that several processes draw differently.
 
     Attributes
     ----------
@@ -84,10 +86,10 @@ class TrainingState:
         The lowest held-out loss, its epoch (0: none) and weights; only with early stopping.
     """
 
-    def __init__(self, model: SCRAE, config: TrainConfig, seed: int) -> None:
+    def __init__(self, model: SCRAE, config: TrainConfig, seed: int, *, offset: int = 0) -> None:
         self.model, self.seed = model, seed
-        self.order = Generator().manual_seed(seed)
-        self.noise = Generator(model.library_mean.device).manual_seed(seed + 1)
+        self.order = Generator().manual_seed(seed + offset)
+        self.noise = Generator(model.library_mean.device).manual_seed(seed + offset + 1)
         self.optimizers = Optimizers.of(model, config)
         self.epoch = self.iteration = 0
         self.rows: list[Epoch] = []

@@ -99,8 +99,7 @@ class Processes:
         except RuntimeError as error:
             reason = str(error).splitlines()[0].split("] ")[-1].split(". ")[0][:120]
             raise LostProcessError(
-                f"expected {self.size} processes until the end of the training, found one lost ({reason}); resume by "
-                "the same command with --resume"
+                f"expected {self.size} processes until the end of the training, found one lost ({reason})"
             ) from error
         return values
 

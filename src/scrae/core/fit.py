@@ -141,10 +141,11 @@ class _Training:
         n_steps = None
         self.settings, self.seed, self.processes = config, seed, processes
         if processes is not None:
-            seed += processes.seed_offset
             config = replace(config, batch_size=math.ceil(config.batch_size / processes.size))
         self.data, self.config = data, config
-        self.state = TrainingState(model, config, seed)
+        self.state = TrainingState(
+            model, config, seed, offset=0 if processes is None else processes.seed_offset
+        )
         self.train, self.held_out = _split(len(data), config.validation_fraction, self.state.order)
         if config.patience is not None and not len(self.held_out):
             raise ScraeError(
