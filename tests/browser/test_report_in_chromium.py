@@ -15,7 +15,7 @@ from matplotlib.image import imread
 from scrae import report
 
 BROWSER = os.environ.get("SCRAE_BROWSER", "")
-pytestmark = pytest.mark.skipif(not BROWSER, reason="SCRAE_BROWSER names no Chromium")
+pytestmark = pytest.mark.skipif(not BROWSER, reason="SCRAE_BROWSER does not name a Chromium")
 
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
@@ -27,8 +27,8 @@ window.alert = (words) => wrong.push(`alert ${words}`);
 addEventListener('error', (event) => wrong.push(String(event.message)));
 </script>"""
 
-# What every probe can use.
-TELL = """<script>
+# Available to every probe.
+HARNESS = """<script>
 const scatter = document.getElementById('canvas'), menu = document.getElementById('color');
 const press = (key) => scatter.dispatchEvent(new KeyboardEvent('keydown', { key, cancelable: true }));
 const frame = () => { theme.click(); theme.click(); return scatter.toDataURL(); };
@@ -42,10 +42,10 @@ const sweep = (done) => {
   }
 };
 addEventListener('load', () => setTimeout(() => {
-  const told = {};
+  const found = {};
   PROBE;
-  told.wrong = wrong;
-  document.body.dataset.told = JSON.stringify(told);
+  found.wrong = wrong;
+  document.body.dataset.found = JSON.stringify(found);
 }, 800));
 </script>"""
 
@@ -57,12 +57,12 @@ def chromium(tmp_path: Path, *flags: str) -> str:
 
 
 def ask(tmp_path: Path, page: Path, probe: str) -> dict:
-    """Open the page, run a script in it, and return what the script put into ``told``."""
+    """Open the page, run a script in it, and return what the script stored in ``found``."""
     html = page.read_text(encoding="utf-8").replace("<head>", f"<head>{CATCH}", 1)
     copy = tmp_path / "probed.html"
-    copy.write_text(html.replace("</body>", TELL.replace("PROBE", probe) + "</body>"), encoding="utf-8")
+    copy.write_text(html.replace("</body>", HARNESS.replace("PROBE", probe) + "</body>"), encoding="utf-8")
     dom = chromium(tmp_path, "--window-size=1400,1200", "--dump-dom", copy.as_uri())
-    return json.loads(unescape(re.search(r'data-told="([^"]*)"', dom)[1]))
+    return json.loads(unescape(re.search(r'data-found="([^"]*)"', dom)[1]))
 
 
 @pytest.fixture(scope="module")
@@ -72,29 +72,29 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_scatter_offers_groups_quantities_and_genes(tmp_path, page):
     probe = """
-        told.bases = listed('#basis option');
-        told.sections = [...document.querySelectorAll('#color optgroup')].map((o) => [o.label, o.children.length]);
-        told.legend = listed('#legend .name');
+        found.bases = listed('#basis option');
+        found.sections = [...document.querySelectorAll('#color optgroup')].map((o) => [o.label, o.children.length]);
+        found.legend = listed('#legend .name');
     """
-    told = ask(tmp_path, page, probe)
-    assert told["wrong"] == []
-    assert told["bases"] == ["UMAP", "t-SNE", "PCA"]
-    assert told["sections"] == [["Groups", 3], ["Quantities", 3], ["Marker genes", 50], ["Other", 1]]
-    assert told["legend"] == list("012345")
+    found = ask(tmp_path, page, probe)
+    assert found["wrong"] == []
+    assert found["bases"] == ["UMAP", "t-SNE", "PCA"]
+    assert found["sections"] == [["Groups", 3], ["Quantities", 3], ["Marker genes", 50], ["Other", 1]]
+    assert found["legend"] == list("012345")
 
 
 def test_every_coloring_draws_another_picture_and_hovering_names_a_cell(tmp_path, page):
     probe = """
         const frames = [frame()];
         for (const value of [1, 3, 7]) { colorBy(value); frames.push(frame()); }
-        told.different = new Set(frames).size;
+        found.different = new Set(frames).size;
         sweep(() => !document.getElementById('hover').hidden);
-        told.hover = document.getElementById('hover').innerText;
+        found.hover = document.getElementById('hover').innerText;
     """
-    told = ask(tmp_path, page, probe)
-    assert told["wrong"] == []
-    assert told["different"] == 4
-    lines = told["hover"].split("\n")
+    found = ask(tmp_path, page, probe)
+    assert found["wrong"] == []
+    assert found["different"] == 4
+    lines = found["hover"].split("\n")
     assert re.fullmatch(r"CELL\d{6}-1", lines[0])
     names = [
         "Cluster",
@@ -114,19 +114,19 @@ def test_keys_buttons_and_legend_work(tmp_path, page):
         press('+'); const zoomed = frame();
         press('ArrowLeft'); const moved = frame();
         press('0');
-        told.keys = [zoomed !== start, moved !== zoomed, frame() === start];
+        found.keys = [zoomed !== start, moved !== zoomed, frame() === start];
         document.querySelector('#legend button').click();
-        told.single = frame() !== start;
-        told.pressed = [...document.querySelectorAll('#legend button')].map((b) => b.getAttribute('aria-pressed'));
+        found.single = frame() !== start;
+        found.pressed = [...document.querySelectorAll('#legend button')].map((b) => b.getAttribute('aria-pressed'));
         document.getElementById('reset').click();
-        told.reset = frame() === start;
+        found.reset = frame() === start;
     """
-    told = ask(tmp_path, page, probe)
-    assert told["wrong"] == []
-    assert told["keys"] == [True, True, True]
-    assert told["pressed"] == ["true", *["false"] * 5]
-    assert told["single"]
-    assert told["reset"]
+    found = ask(tmp_path, page, probe)
+    assert found["wrong"] == []
+    assert found["keys"] == [True, True, True]
+    assert found["pressed"] == ["true", *["false"] * 5]
+    assert found["single"]
+    assert found["reset"]
 
 
 def test_nothing_from_the_data_runs(tmp_path):
@@ -138,13 +138,13 @@ def test_nothing_from_the_data_runs(tmp_path):
     probe = """
         colorBy(1);
         sweep(() => false);
-        told.images = document.images.length;
-        told.legend = listed('#legend .name');
+        found.images = document.images.length;
+        found.legend = listed('#legend .name');
     """
-    told = ask(tmp_path, page, probe)
-    assert told["wrong"] == []
-    assert told["images"] == 0
-    assert told["legend"] == evil
+    found = ask(tmp_path, page, probe)
+    assert found["wrong"] == []
+    assert found["images"] == 0
+    assert found["legend"] == evil
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_light_and_dark(tmp_path, page, flags, background):
     assert pixels[5, 5, 0] == background
     canvas = pixels[400:900, 300:900].reshape(-1, 3)
     assert (canvas[:, 0] == background).mean() > 0.5
-    assert len(np.unique(canvas, axis=0)) > 20  # points in several colours
+    assert len(np.unique(canvas, axis=0)) > 20  # points in several colors
 
 
 def test_it_prints(tmp_path, page):
@@ -173,5 +173,5 @@ def test_100_000_cells_and_73_types_open(tmp_path):
     adata = fabricate(100_000, 60, 73, label_names=names)
     page = report.build(write_run(tmp_path / "run", adata, run_record(adata)))
     assert page.stat().st_size < 10_000_000
-    told = ask(tmp_path, page, "told.cells = JSON.parse(document.getElementById('cells').textContent).n")
-    assert told == {"cells": 20_000, "wrong": []}
+    found = ask(tmp_path, page, "found.cells = JSON.parse(document.getElementById('cells').textContent).n")
+    assert found == {"cells": 20_000, "wrong": []}
