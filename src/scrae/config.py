@@ -9,8 +9,7 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from .checks import at_least, between, check_types, did_you_mean, show
-from .errors import ScraeError
+from .errors import ScraeError, check_fields, did_you_mean, show
 
 __all__ = [
     "ClusterConfig",
@@ -72,9 +71,9 @@ class PreprocessConfig:
     n_top_genes: int = 2000
 
     def __post_init__(self) -> None:
-        check_types(self)
-        at_least(self, min_cells=0, min_genes=0, min_counts=0, n_top_genes=2)
-        between(self, max_mito=(0.0, 1.0))
+        check_fields(self)
+        _at_least(self, min_cells=0, min_genes=0, min_counts=0, n_top_genes=2)
+        _between(self, max_mito=(0.0, 1.0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +109,8 @@ class ModelConfig:
     divergence: Divergence = "wasserstein"
 
     def __post_init__(self) -> None:
-        check_types(self)
-        between(self, n_latent=(1, _WIDEST), n_noise=(1, _WIDEST), leak=(0.0, 1.0), dropout=(0.0, 0.95))
+        check_fields(self)
+        _between(self, n_latent=(1, _WIDEST), n_noise=(1, _WIDEST), leak=(0.0, 1.0), dropout=(0.0, 0.95))
         for name in ("encoder_layers", "decoder_layers", "generator_layers", "critic_layers"):
             sizes = getattr(self, name)
             if len(sizes) > _DEEPEST or not all(1 <= size <= _WIDEST for size in sizes):
@@ -173,9 +172,9 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_types(self)
-        at_least(self, batch_size=1, max_epochs=1, n_critic=1, patience=1)
-        at_least(
+        check_fields(self)
+        _at_least(self, batch_size=1, max_epochs=1, n_critic=1, patience=1)
+        _at_least(
             self,
             weight_decay=0,
             prior_weight=0,
@@ -183,7 +182,7 @@ class TrainConfig:
             gradient_penalty_weight=0,
             library_kl_weight=0,
         )
-        between(
+        _between(
             self,
             learning_rate=(0.0, 1.0),
             adversarial_learning_rate=(0.0, 1.0),
@@ -221,11 +220,11 @@ class ClusterConfig:
     resolution: float | None = None
 
     def __post_init__(self) -> None:
-        check_types(self)
-        at_least(self, n_clusters=1)
+        check_fields(self)
+        _at_least(self, n_clusters=1)
         if self.resolution is None:
             return
-        between(self, resolution=(0.0, 64.0))
+        _between(self, resolution=(0.0, 64.0))
         if self.method != "leiden" or self.n_clusters is not None:
             other = f"method={self.method!r}" if self.method != "leiden" else f"n_clusters={self.n_clusters}"
             raise ScraeError(
@@ -244,7 +243,7 @@ class Settings:
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
 
     def __post_init__(self) -> None:
-        check_types(self)
+        check_fields(self)
 
 
 def preset(name: str) -> Settings:
@@ -313,3 +312,21 @@ def from_dict(cls: type[C], values: dict[str, Any]) -> C:
         else:
             arguments[name] = tuple(value) if isinstance(value, list) else value
     return cls(**arguments)
+
+
+def _at_least(config: Any, **minima: float) -> None:
+    """Refuse a field that is smaller than it may be; None passes."""
+    for name, minimum in minima.items():
+        value = getattr(config, name)
+        if value is not None and value < minimum:
+            raise ScraeError(
+                f"{type(config).__name__}.{name}: expected at least {minimum}, found {show(value)}"
+            )
+
+
+def _between(config: Any, **ranges: tuple[float, float]) -> None:
+    """Refuse a field outside its range, both ends allowed; None passes."""
+    for name, (low, high) in ranges.items():
+        value = getattr(config, name)
+        if value is not None and not low <= value <= high:
+            raise ScraeError(f"{type(config).__name__}.{name}: expected {low} to {high}, found {show(value)}")

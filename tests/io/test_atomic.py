@@ -20,7 +20,8 @@ from scipy import sparse
 
 from scrae import files
 from scrae.errors import ScraeError
-from scrae.io import atomic_path, write_h5ad, write_text
+from scrae.files import atomic_path, write_text
+from scrae.io import write_h5ad
 
 
 def names(folder):
@@ -226,7 +227,8 @@ LIMITED = """
     from anndata import AnnData
     from scipy import sparse
     from scrae.errors import ScraeError
-    from scrae.io import atomic_path, write_h5ad, write_text
+    from scrae.files import atomic_path, write_text
+    from scrae.io import write_h5ad
 
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     big = AnnData(sparse.random(3000, 300, density=0.3, format="csr", random_state=0))
@@ -265,7 +267,7 @@ def test_a_killed_process_leaves_the_old_file(tmp_path):
     path.write_text("old")
     program = """
         import os, signal
-        from scrae.io import atomic_path
+        from scrae.files import atomic_path
         with atomic_path("a.txt") as draft:
             draft.write_text("half")
             os.kill(os.getpid(), signal.SIGKILL)

@@ -12,7 +12,7 @@ import pytest
 from helpers.count_files import table
 
 from scrae.errors import ScraeError, ScraeWarning
-from scrae.io import _walk, read, trial, try_hdf5
+from scrae.io import _walk, probe, read, try_hdf5
 
 
 def test_whole_files_and_others_pass(tmp_path):
@@ -50,8 +50,8 @@ def test_a_crash_and_a_hang(tmp_path, monkeypatch, program, message):
     path = tmp_path / "a.h5ad"
     table().write_h5ad(path)
     (tmp_path / "walk.py").write_text(program)
-    monkeypatch.setattr(trial, "_WALK", tmp_path / "walk.py")
-    monkeypatch.setattr(trial, "_SECONDS", 1)
+    monkeypatch.setattr(probe, "_WALK", tmp_path / "walk.py")
+    monkeypatch.setattr(probe, "_SECONDS", 1)
     with pytest.raises(ScraeError) as error:
         try_hdf5(path)
     assert str(error.value) == f"{path}: {message}"

@@ -13,7 +13,8 @@ from helpers.count_files import CELLS, counts, log_table, table
 from scipy import sparse
 
 from scrae.errors import ScraeError, ScraeWarning
-from scrae.io import add_note, use_counts
+from scrae.io import use_counts
+from scrae.io.notes import add_note
 
 
 def notes(adata):

@@ -17,6 +17,7 @@ import scrae
 import scrae.pipeline.run as pipeline
 from scrae import ScraeError, Settings, io, pp
 from scrae.io import CountBlocks
+from scrae.io.stored_size import Stored, stored
 from scrae.pipeline.memory import available
 from scrae.pipeline.memory_plan import plan_memory
 
@@ -90,8 +91,8 @@ def test_the_same_genes_counts_and_facts_as_in_memory(file):
         assert facts["notes"][:-1] == others["notes"]
         assert facts["notes"][1] == "6 of 150 cells with fewer than 60 counts were left out."
         assert facts["notes"][-1] == (
-            f"The counts were read block by block. Of {other.n_vars} genes the 40 selected ones are here; "
-            "obsm, layers and uns of the file are not."
+            f"The counts were read block by block. Only the 40 selected of {other.n_vars} genes are kept; "
+            "obsm, layers and uns of the file are left out."
         )
 
 
@@ -201,7 +202,7 @@ class TestPlan:
     def large(self, monkeypatch):
         """A million cells with 20,000 genes at 5 %, which no test writes."""
         monkeypatch.setattr(
-            "scrae.pipeline.memory_plan.stored", lambda *_: io.Stored(10**6, 20_000, 10**9, 8 * 10**9, True)
+            "scrae.pipeline.memory_plan.stored", lambda *_: Stored(10**6, 20_000, 10**9, 8 * 10**9, True)
         )
 
     @pytest.fixture
@@ -275,20 +276,20 @@ class TestPlan:
 def test_sizes_from_the_head_of_a_file(file, tmp_path):
     adata = cells()
     entries = adata.X.nnz
-    size = io.stored(file)
+    size = stored(file)
     assert size[:3] == (150, 90, entries)
     assert size.in_blocks
     assert 8 * entries < size.n_bytes < 12 * entries + 20_000
     adata.layers["dense"] = adata.X.toarray()
     adata.X = adata.X.tocsc()
     adata.write_h5ad(tmp_path / "more.h5ad")
-    assert not io.stored(tmp_path / "more.h5ad").in_blocks
-    more = io.stored(tmp_path / "more.h5ad", "dense")
+    assert not stored(tmp_path / "more.h5ad").in_blocks
+    more = stored(tmp_path / "more.h5ad", "dense")
     assert more[:3] == (150, 90, 150 * 90)
     assert more.n_bytes >= 4 * 150 * 90 + 8 * entries
     (tmp_path / "a.csv").write_text("gene,1")
-    assert io.stored(tmp_path / "a.csv") is None
-    assert io.stored(tmp_path / "none.h5ad") is None
+    assert stored(tmp_path / "a.csv") is None
+    assert stored(tmp_path / "none.h5ad") is None
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def lazily(file, **slots) -> AnnData:
 @pytest.fixture(scope="module")
 def cluster():
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
     ) as made:
         yield made
 
@@ -120,7 +120,7 @@ def test_two_workers_give_the_same_as_in_memory(file, client, method):
     assert facts["notes"][:-1] == others["notes"]
     assert facts["notes"][1] == "3 of 150 cells with fewer than 60 counts were left out."
     assert facts["notes"][-1] == (
-        f"The counts were read block by block. Of {other.n_vars} genes the 30 selected ones are here."
+        f"The counts were read block by block. Only the 30 selected of {other.n_vars} genes are kept."
     )
 
 

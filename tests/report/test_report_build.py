@@ -75,7 +75,7 @@ def test_the_page_has_every_section_and_the_numbers(page):
         )
     )
     assert figures == {
-        "cells": "400", "genes modelled": "60", "clusters": "5", "run time": "28.0 s", "NMI": "0.812", "ARI": "0.746",
+        "cells": "400", "genes modeled": "60", "clusters": "5", "run time": "28.0 s", "NMI": "0.812", "ARI": "0.746",
         "AMI": "0.810", "Homogeneity": "0.822", "Completeness": "0.803", "Subsamples": "0.950",
     }  # fmt: skip
     assert "of 412" in page

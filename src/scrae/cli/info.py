@@ -84,7 +84,7 @@ def _of_model(folder: Path) -> Iterator[str]:
 def _of_cells(adata: AnnData, file: Path, transpose: bool) -> Iterator[str]:
     import numpy as np
 
-    from scrae.io.empty import mostly_empty
+    from scrae.io.empty_droplets import mostly_empty
 
     counts = adata.layers["counts"]
     totals = np.asarray(counts.sum(axis=1, dtype=np.int64)).ravel()

@@ -41,6 +41,7 @@ from scrae.cli.options import (
     settings_of,
 )
 from scrae.errors import ScraeError
+from scrae.files import atomic_path, exclusive_lock
 
 if TYPE_CHECKING:
     from scrae.core.model import SCRAE
@@ -131,7 +132,7 @@ def genes(
         pp.normalize(adata)
         pp.select_genes(adata, method=method, n_top_genes=number, fdr=fdr, batch_key=batch_key)
     table = adata.var[["scrae_score", "scrae_rank", "scrae_selected"]]
-    with io.atomic_path(output) as draft:
+    with atomic_path(output) as draft:
         table.sort_values("scrae_rank").to_csv(
             draft, index_label="gene", header=["score", "rank", "selected"]
         )
@@ -162,7 +163,7 @@ def train(
     )
     checkpoint = Checkpoint(path=output / TRAINING_FILE, resume=resume)
     checkpoint.refuse_unfinished()
-    with joined(resolve_device(device)) as ranks, nullcontext() if ranks.rank else io.exclusive_lock(output):
+    with joined(resolve_device(device)) as ranks, nullcontext() if ranks.rank else exclusive_lock(output):
         if resume and not ranks.rank and not checkpoint.path.exists():
             typer.echo(f"{output} holds no unfinished training; this one begins at its start.")
         io.try_hdf5(file)
@@ -181,7 +182,7 @@ def train(
             )
         if ranks.rank:  # the first process writes
             return
-        with io.atomic_path(output) as draft:
+        with atomic_path(output) as draft:
             save(model, draft)
     refuse_fault(adata, output)
     facts = adata.uns["scrae"]["train"]

@@ -15,9 +15,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from ..checks import show
 from ..config import TrainConfig, to_dict
-from ..errors import ScraeError
+from ..errors import ScraeError, show
 from ..files import atomic_path
 from .data import CountData
 from .state import Epoch, Snapshot, TrainingState

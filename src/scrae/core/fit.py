@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from ..checks import show
 from ..config import Schedule, TrainConfig
-from ..errors import ScraeError, ScraeWarning
+from ..errors import ScraeError, ScraeWarning, show
 from .checkpoint import TRAINING_FILE, Checkpoint, Keeper, fingerprint
 from .cuda_graphs import CapturedSteps
 from .data import CountData

@@ -12,8 +12,9 @@ from scrae.datasets._download import OnBytes, obtain
 from scrae.datasets._entry import DataSet
 from scrae.datasets._packed import check_packed
 from scrae.errors import ScraeError
-from scrae.io import add_note, check_counts
+from scrae.io import check_counts
 from scrae.io.names import clean_names, some
+from scrae.io.notes import add_note
 
 __all__ = ["convert", "fetch"]
 

@@ -13,10 +13,11 @@ from anndata import AnnData
 
 from scrae.errors import ScraeError
 from scrae.io.blocks import CountBlocks
-from scrae.io.foreign import reading
+from scrae.io.find_counts import IN_ORDER, refuse_other_features
 from scrae.io.hdf5 import _refuse_missing_chunks, _refuse_pickles
-from scrae.io.names import add_note, clean_names, some
-from scrae.io.slots import IN_ORDER, refuse_other_features
+from scrae.io.names import clean_names, some
+from scrae.io.notes import add_note
+from scrae.io.read_errors import reading
 
 __all__ = ["open_backed"]
 

@@ -15,8 +15,8 @@ from scipy import sparse
 
 from scrae.errors import ScraeError
 from scrae.io.check import _from_dense, _from_sparse
-from scrae.io.foreign import reading
 from scrae.io.lazy import computed, in_blocks, is_dask
+from scrae.io.read_errors import reading
 from scrae.io.scratch import gathered
 
 __all__ = ["CountBlocks"]

@@ -18,8 +18,9 @@ from anndata import AnnData
 from scipy import sparse
 
 from scrae.errors import ScraeError, ScraeWarning
-from scrae.io.foreign import reading
-from scrae.io.names import add_note, some
+from scrae.io.names import some
+from scrae.io.notes import add_note
+from scrae.io.read_errors import reading
 
 __all__ = ["open_h5ad", "read_h5ad", "read_hdf5", "read_zarr"]
 

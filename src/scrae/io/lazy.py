@@ -14,8 +14,9 @@ import zarr
 from anndata import AnnData
 
 from scrae.errors import ScraeError
-from scrae.io.names import add_note, clean_names
-from scrae.io.slots import refuse_other_features
+from scrae.io.find_counts import refuse_other_features
+from scrae.io.names import clean_names
+from scrae.io.notes import add_note
 
 __all__ = ["computed", "in_blocks", "is_dask", "lazy_counts", "use_dask"]
 

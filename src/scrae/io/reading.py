@@ -12,12 +12,13 @@ import numpy as np
 from anndata import AnnData
 
 from scrae.errors import ScraeError
-from scrae.io.empty import left_out, with_cell
+from scrae.io.empty_droplets import left_out, with_cell
+from scrae.io.find_counts import GENE_EXPRESSION, find_counts, put_counts
 from scrae.io.hdf5 import read_hdf5, read_zarr
 from scrae.io.mtx import holds_mtx, read_mtx
-from scrae.io.names import add_note, some
+from scrae.io.names import some
+from scrae.io.notes import add_note
 from scrae.io.samples import join_samples
-from scrae.io.slots import GENE_EXPRESSION, find_counts, put_counts
 from scrae.io.table import read_table
 
 __all__ = ["read"]

@@ -14,8 +14,9 @@ from anndata import AnnData
 from scipy import sparse
 
 from scrae.errors import ScraeError
-from scrae.io.foreign import is_gzip, open_text, reading
-from scrae.io.names import add_note, some
+from scrae.io.names import some
+from scrae.io.notes import add_note
+from scrae.io.read_errors import is_gzip, open_text, reading
 
 __all__ = ["read_table"]
 

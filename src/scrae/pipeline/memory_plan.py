@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..config import PreprocessConfig
 from ..errors import ScraeError
-from ..io import Stored, stored
+from ..io.stored_size import Stored, stored
 from ..pp import IN_MEMORY
 from . import memory
 

@@ -9,8 +9,9 @@ from typing import Any
 from anndata import AnnData
 from scipy.sparse import csr_matrix
 
-from .. import io
 from ..errors import ScraeError
+from ..io.blocks import CountBlocks
+from ..io.lazy import lazy_counts
 
 __all__ = ["source_of_anndata", "source_of_files"]
 
@@ -22,8 +23,8 @@ def source_of_anndata(adata: AnnData, title: str) -> dict[str, Any]:
     ------
     ScraeError : it holds no counts.
     """
-    if (matrix := io.lazy_counts(adata)) is not None:
-        of_blocks = io.CountBlocks(matrix=matrix, gene_names=adata.var_names).map(_of_counts)
+    if (matrix := lazy_counts(adata)) is not None:
+        of_blocks = CountBlocks(matrix=matrix, gene_names=adata.var_names).map(_of_counts)
         return {"path": title, "sha256": hashlib.sha256(b"".join(of_blocks)).hexdigest()}
     if "counts" not in adata.layers:
         raise ScraeError(

@@ -24,7 +24,9 @@ from ..core.fit import TRAINING_FILE, Checkpoint, Epoch
 from ..core.model import SCRAE
 from ..core.model_io import save
 from ..errors import ScraeError, ScraeWarning
-from ..io.columns import check_keys
+from ..files import atomic_path, exclusive_lock, write_text
+from ..io.batches import check_keys
+from ..io.lazy import lazy_counts
 from .memory_plan import MemoryPlan, plan_memory
 from .provenance import source_of_anndata, source_of_files
 
@@ -64,7 +66,7 @@ def preprocess(adata: AnnData, config: PreprocessConfig, *, scratch: Path | None
     """Filter, normalise and select genes, in place; of counts in a file or dask array only the selected are left."""
     settings = asdict(config)
     method, n_top_genes = settings.pop("gene_selection"), settings.pop("n_top_genes")
-    if io.lazy_counts(adata) is not None:
+    if lazy_counts(adata) is not None:
         pp.preprocess_backed(adata, method=method, n_top_genes=n_top_genes, scratch=scratch, **settings)
         return
     pp.filter(adata, **settings)
@@ -194,7 +196,7 @@ def run(
     device, folder, start = resolve_device(device), Path(output), time.perf_counter()
     checkpoint = Checkpoint(path=folder / "model" / TRAINING_FILE, resume=resume)
     checkpoint.refuse_unfinished()
-    with io.exclusive_lock(folder):
+    with exclusive_lock(folder):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ScraeWarning)
             if isinstance(inputs, AnnData):
@@ -279,13 +281,13 @@ class _Clock:
 def _write(adata: AnnData, model: SCRAE, record: dict[str, Any], folder: Path, progress: Progress) -> None:
     """Write everything that DESIGN's contract names; each file appears whole or not at all."""
     clock = _Clock(progress)
-    with clock.stage("figures"), io.atomic_path(folder / "figures") as draft:
+    with clock.stage("figures"), atomic_path(folder / "figures") as draft:
         pl.save_figures(adata, draft, label_key=record["label_key"])  # and their colours into uns
     with clock.stage("write"):
         io.write_h5ad(adata, folder / "result.h5ad")
-        with io.atomic_path(folder / "clusters.csv") as draft:
+        with atomic_path(folder / "clusters.csv") as draft:
             adata.obs["scrae"].to_csv(draft, index_label="cell", header=["cluster"])
-        with io.atomic_path(folder / "model") as draft:
+        with atomic_path(folder / "model") as draft:
             save(model, draft)
     with clock.stage("report"):
         _write_record(record, clock, folder)  # the report reads it
@@ -297,7 +299,7 @@ def _write_record(record: dict[str, Any], clock: _Clock, folder: Path) -> None:
     scale = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
     record["seconds"] |= clock.seconds
     record["peak_memory_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale)
-    io.write_text(folder / "run.json", json.dumps(record, indent=2) + "\n")
+    write_text(folder / "run.json", json.dumps(record, indent=2) + "\n")
 
 
 def _record(

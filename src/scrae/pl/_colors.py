@@ -9,8 +9,7 @@ import pandas as pd
 from anndata import AnnData
 from matplotlib.colors import is_color_like, to_hex
 
-from scrae.checks import did_you_mean
-from scrae.errors import ScraeError
+from scrae.errors import ScraeError, did_you_mean
 
 __all__ = ["MISSING", "PALETTE", "category_colors", "category_column", "is_category"]
 

@@ -13,8 +13,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from scrae.checks import did_you_mean
-from scrae.errors import ScraeError
+from scrae.errors import ScraeError, did_you_mean
 from scrae.pl._colors import MISSING, category_colors, category_column, is_category
 from scrae.pl._draw import INK, literal, new_axes, shorten
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from scrae.errors import ScraeError
-from scrae.io import in_blocks
+from scrae.io.lazy import in_blocks
 from scrae.pl._draw import ACCENT, INK, MUTED, label_axes, label_decades, new_axes, run_facts
 
 __all__ = ["gene_selection"]

@@ -12,7 +12,7 @@ import numpy as np
 from anndata import AnnData
 from matplotlib.figure import Figure
 
-from scrae.io import atomic_path
+from scrae.files import atomic_path
 from scrae.pl._cells import quality
 from scrae.pl._draw import run_facts
 from scrae.pl._embedding import embedding

@@ -7,7 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from scrae.io import write_text
+from scrae.files import write_text
 from scrae.report._advice import advice
 from scrae.report._content import cluster_rows, headline, label_view, marker_view, scatter_view, title_of
 from scrae.report._markers import marker_tables, summarize

@@ -49,7 +49,7 @@ def headline(run: Run) -> list[Tile]:
     tiles = [Tile(f"{adata.n_obs:,}", "cells", _of(adata.n_obs, given.get("n_cells")))]
     if "scrae_selected" in adata.var:
         n_selected = int(adata.var["scrae_selected"].sum())
-        tiles.append(Tile(f"{n_selected:,}", "genes modelled", _of(n_selected, run.n_genes)))
+        tiles.append(Tile(f"{n_selected:,}", "genes modeled", _of(n_selected, run.n_genes)))
     if run.has_clusters:
         n_clusters = len(category_column(adata, "scrae").categories)
         how = "chosen without labels" if "candidates" in run.part("clusters") else "as asked"

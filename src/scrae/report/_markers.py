@@ -80,7 +80,7 @@ def marker_tables(expression: Expression) -> dict[str, pd.DataFrame]:
     """Return for each cluster its at most ten best genes by Welch's t-test against all other cells.
 
     Equal to ``scanpy.tl.rank_genes_groups(method="t-test")``, but one pass over the data serves all clusters.
-    A cluster is left out when it or the rest has fewer than two cells. ``X`` holds log-normalised values.
+    A cluster is left out when it or the rest has fewer than two cells. ``X`` holds log-normalized values.
 
     Returns
     -------

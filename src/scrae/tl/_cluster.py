@@ -9,15 +9,13 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scrae.checks import did_you_mean
 from scrae.cluster.graph import leiden, leiden_at, smoothed
 from scrae.cluster.metrics import score as score_clusters
 from scrae.cluster.partition import by_size, choose_n_clusters, gmm, kmeans
 from scrae.cluster.transfer import vote
 from scrae.config import ClusterConfig, ClusterMethod
-from scrae.errors import ScraeError
-from scrae.io import add_note
-from scrae.io.names import remove_notes
+from scrae.errors import ScraeError, did_you_mean
+from scrae.io.notes import add_note, remove_notes
 from scrae.tl._codes import MOST, codes_of, neighbours, sample_of
 
 __all__ = ["cluster", "score"]

@@ -6,11 +6,10 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scrae.checks import did_you_mean
 from scrae.cluster.transfer import nearest_clusters
 from scrae.core.model import SCRAE
-from scrae.errors import ScraeError
-from scrae.io import add_note
+from scrae.errors import ScraeError, did_you_mean
+from scrae.io.notes import add_note
 from scrae.tl._codes import codes_of
 from scrae.tl._train import count_data
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from anndata import AnnData
 
-from scrae.io import add_note
-from scrae.io.names import remove_notes
+from scrae.io.notes import add_note, remove_notes
 from scrae.tl._codes import codes_of, neighbours, sample_of
 
 __all__ = ["project"]

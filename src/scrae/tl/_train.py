@@ -19,8 +19,8 @@ from scrae.core.input_pca import input_components
 from scrae.core.model import SCRAE
 from scrae.core.ranks import Ranks
 from scrae.errors import ScraeError, ScraeWarning
-from scrae.io import add_note
-from scrae.io.columns import batch_codes, batches_of
+from scrae.io.batches import batch_codes, batches_of
+from scrae.io.notes import add_note
 from scrae.tl._codes import INPUT
 
 __all__ = ["count_data", "embed", "fitted", "train"]

@@ -218,7 +218,7 @@
         bar.style.background = `linear-gradient(0deg, ${ramp(9).join(",")})`;
         for (const t of [1, 0.5, 0]) ends.append(make("span", "", write(real(color, t * color.top))));
         row.append(bar, ends);
-        box.append(row, make("div", "note", color.kind === "gene" ? "log-normalised expression" : color.log ? "logarithmic" : ""));
+        box.append(row, make("div", "note", color.kind === "gene" ? "log-normalized expression" : color.log ? "logarithmic" : ""));
         return;
       }
       const { categories, colors, sizes } = color.group;

@@ -11,10 +11,10 @@ import pandas as pd
 from anndata import AnnData, ImplicitModificationWarning
 from scipy import sparse
 
-from scrae.checks import did_you_mean
-from scrae.errors import ScraeError, ScraeWarning
+from scrae.errors import ScraeError, ScraeWarning, did_you_mean
 from scrae.io.check import check_counts
-from scrae.io.names import add_note, clean_names, some
+from scrae.io.names import clean_names, some
+from scrae.io.notes import add_note
 
 __all__ = [
     "GENE_EXPRESSION", "IN_ORDER", "Found", "find_counts", "put_counts", "refuse_other_features", "use_counts",

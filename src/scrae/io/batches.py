@@ -7,8 +7,7 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from scrae.checks import did_you_mean
-from scrae.errors import ScraeError
+from scrae.errors import ScraeError, did_you_mean
 from scrae.io.names import some
 
 __all__ = ["batch_codes", "batches_of", "check_keys"]
