@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
 import re
@@ -175,3 +177,38 @@ def test_100_000_cells_and_73_types_open(tmp_path):
     assert page.stat().st_size < 10_000_000
     found = ask(tmp_path, page, "found.cells = JSON.parse(document.getElementById('cells').textContent).n")
     assert found == {"cells": 20_000, "wrong": []}
+
+
+def test_a_saved_image_has_title_and_legend(tmp_path, page):
+    probe = """
+        const saved = [];
+        HTMLAnchorElement.prototype.click = function () { saved.push(this); };
+        const save = document.getElementById('save');
+        save.click(); colorBy(7); save.click();
+        found.names = saved.map((link) => link.download);
+        found.images = saved.map((link) => link.href);
+        found.plot = scatter.width;
+    """
+    found = ask(tmp_path, page, probe)
+    assert found["wrong"] == []
+    assert found["names"][0] == "UMAP_Cluster.png"
+    for image in found["images"]:
+        pixels = imread(io.BytesIO(base64.b64decode(image.split(",")[1])))[:, :, :3]
+        assert pixels.shape[1] > found["plot"] + 100
+        legend = pixels[:, found["plot"] :].reshape(-1, 3)
+        assert len(np.unique(legend, axis=0)) > 20
+
+
+def test_colors_of_clusters_stand_out_in_the_dark(tmp_path):
+    page = report.build(write_run(tmp_path / "run", fabricate(600, 40, 10)))
+    probe = """
+        theme.click();
+        found.swatches = [...document.querySelectorAll('[data-color]')].map((s) => getComputedStyle(s).backgroundColor);
+    """
+    found = ask(tmp_path, page, probe)
+    assert len(found["swatches"]) >= 20
+    for swatch in found["swatches"]:
+        values = np.array([*map(int, re.findall(r"\d+", swatch)[:3]), 0x14, 0x17, 0x1A]).reshape(2, 3) / 255
+        linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+        color, ground = linear @ [0.2126, 0.7152, 0.0722]
+        assert (color + 0.05) / (ground + 0.05) >= 3
