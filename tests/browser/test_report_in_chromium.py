@@ -192,11 +192,14 @@ def test_a_saved_image_has_title_and_legend(tmp_path, page):
     found = ask(tmp_path, page, probe)
     assert found["wrong"] == []
     assert found["names"][0] == "UMAP_Cluster.png"
+    plots = []
     for image in found["images"]:
         pixels = imread(io.BytesIO(base64.b64decode(image.split(",")[1])))[:, :, :3]
         assert pixels.shape[1] > found["plot"] + 100
+        plots.append(pixels[60:, : found["plot"]])
         legend = pixels[:, found["plot"] :].reshape(-1, 3)
         assert len(np.unique(legend, axis=0)) > 20
+    assert not np.array_equal(*plots)
 
 
 def test_colors_of_clusters_stand_out_in_the_dark(tmp_path):

@@ -321,6 +321,7 @@
     });
     // The plot with its title and legend, as one PNG.
     function image() {
+      draw();  // a change may still wait for its frame
       const { categories = [], colors = [] } = color.group ?? {};
       const rows = color.kind === "group" ? Math.max(Math.floor((height - 20) / 18), 1) : 1;
       const columns = color.kind === "none" ? 0 : Math.ceil(Math.max(categories.length, 1) / rows), column = 190;
