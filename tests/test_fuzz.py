@@ -202,7 +202,7 @@ TRAINING: dict[str, list[str]] = {
     "--n-latent": ["1", "2", "0", "-1", "70000", "x"],
     "--max-epochs": ["1", "0", "-1", "x"],
     "--seed": ["0", "7", "4294967295", "4294967296", "-1"],
-    "--device": ["cpu", "auto", "mps", "tpu", ""],
+    "--device": ["cpu", "auto", "tpu", ""],
     "--preset": ["default", "papr"],
     "--resume": [],
 }

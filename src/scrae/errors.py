@@ -7,9 +7,12 @@ import math
 import types
 import typing
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 __all__ = ["ScraeError", "ScraeWarning", "check_fields", "did_you_mean", "show"]
+
+_MOST_SIZES = 32
+"""Bounds a tuple of layer sizes, so that a foreign model folder cannot ask for any amount of memory."""
 
 
 class ScraeError(ValueError):
@@ -37,8 +40,11 @@ def did_you_mean(name: object, known: Iterable[object]) -> str:
 
 
 def check_fields(config: Any) -> None:
-    """Refuse a config whose fields do not hold what their annotations say."""
-    for name, hint in typing.get_type_hints(type(config)).items():
+    """Raise an error that names the field of a dataclass whose value does not fit its annotation.
+
+    ``Annotated[int, low, high]`` is a whole number between these, both allowed.
+    """
+    for name, hint in typing.get_type_hints(type(config), include_extras=True).items():
         value = getattr(config, name)
         if not _fits(value, hint):
             raise ScraeError(
@@ -53,25 +59,27 @@ def _fits(value: Any, hint: Any) -> bool:
         return value in parts
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, part) for part in parts)
+    if origin is Annotated:
+        kind, low, high = parts
+        is_number = isinstance(value, (int, float) if kind is float else int) and not isinstance(value, bool)
+        return is_number and low <= value <= high and value != math.inf
     if origin is tuple:
-        return isinstance(value, tuple) and all(_fits(v, parts[0]) for v in value)
-    if hint is float:
         return (
-            isinstance(value, (int, float)) and not isinstance(value, bool) and -math.inf < value < math.inf
+            isinstance(value, tuple) and len(value) <= _MOST_SIZES and all(_fits(v, parts[0]) for v in value)
         )
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
     return isinstance(value, hint)
 
 
 def _describe(hint: Any) -> str:
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
-        return "one of " + ", ".join(repr(p) for p in parts)
+        return "one of " + ", ".join(map(repr, parts))
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(_describe(part) for part in parts)
+        return " or ".join(map(_describe, parts))
+    if origin is Annotated:
+        kind, low, high = parts
+        extent = f"of at least {low}" if high == math.inf else f"from {low} to {high}"
+        return f"a {'whole ' if kind is int else ''}number {extent}"
     if origin is tuple:
-        return f"a tuple of {_describe(parts[0])}"
-    return {int: "a whole number", float: "a number", type(None): "None"}.get(
-        hint, getattr(hint, "__name__", str(hint))
-    )
+        return f"a tuple of at most {_MOST_SIZES} sizes, each {_describe(parts[0])}"
+    return {type(None): "None", bool: "True or False", str: "a text"}.get(hint) or str(hint.__name__)

@@ -38,7 +38,7 @@ def settings(**changes: Any) -> tuple[ModelConfig, TrainConfig]:
         "generator_layers": (8,),
         "critic_layers": (8,),
     }
-    training: dict[str, Any] = {"batch_size": 16, "max_epochs": 6, "n_critic": 2, "seed": 3}
+    training: dict[str, Any] = {"batch_size": 16, "max_epochs": 6, "n_critic": 2}
     for name, value in changes.items():
         (model if name in ModelConfig.__dataclass_fields__ else training)[name] = value
     return ModelConfig(**model), TrainConfig(**training)
@@ -49,9 +49,10 @@ def run(
     checkpoint: Checkpoint | None = None,
     on_epoch: Callable[[Epoch, int], None] | None = None,
     data: CountData = DATA,
+    seed: int = 3,
 ) -> tuple[SCRAE, FitResult]:
-    model = SCRAE.for_data(data, configs[0], seed=configs[1].seed)
-    return model, fit(model, data, configs[1], checkpoint=checkpoint, on_epoch=on_epoch)
+    model = SCRAE.for_data(data, configs[0], seed=seed)
+    return model, fit(model, data, configs[1], seed=seed, checkpoint=checkpoint, on_epoch=on_epoch)
 
 
 def stopping_at(number: int, how: BaseException) -> Callable[[Epoch, int], None]:
@@ -175,7 +176,6 @@ def test_an_unfinished_training_is_not_overwritten(kept: Checkpoint):
 @pytest.mark.parametrize(
     ("changes", "found"),
     [
-        ({"seed": 4}, "TrainConfig.seed=3, found 4"),
         ({"max_epochs": None}, "TrainConfig.max_epochs=6, found None"),
         ({"encoder_layers": (12, 3)}, "ModelConfig.encoder_layers=[12], found [12, 3]"),
     ],
@@ -186,6 +186,13 @@ def test_other_settings_are_refused(kept: Checkpoint, changes: dict[str, Any], f
     assert str(error.value) == (
         f"resume: the training began with {found}; give what it began with, or delete {kept.path} to begin anew"
     )
+
+
+def test_another_seed_is_refused(kept: Checkpoint):
+    with pytest.raises(
+        ScraeError, match=r"^resume: the training began with TrainConfig.seed=3, found 4; give what"
+    ):
+        run(settings(), kept, seed=4)
 
 
 def test_other_data_is_refused(kept: Checkpoint):

@@ -65,7 +65,7 @@ class Keeper:
         self._about = {
             "format": _FORMAT,
             "model": to_dict(state.model.config),
-            "train": to_dict(config),
+            "train": to_dict(config) | {"seed": state.seed},
             "device": data.device.type,
             "data": fingerprint(data),
         }

@@ -53,6 +53,7 @@ def fit(
     data: CountData,
     config: TrainConfig,
     *,
+    seed: int = 0,
     checkpoint: Checkpoint | None = None,
     on_epoch: Callable[[Epoch, int], None] | None = None,
     ranks: Ranks | None = None,
@@ -64,6 +65,7 @@ def fit(
 
     Parameters
     ----------
+    seed : of the split into training and held-out cells, the minibatches and the noise.
     checkpoint : where the training is kept while it runs, and whether it goes on from there; None = nowhere. On CPU
         a training that was stopped at any moment and went on ends with the same bits as one that was not.
     on_epoch : called after every epoch, with it and the most epochs there can be, for progress.
@@ -88,7 +90,7 @@ def fit(
         raise ScraeError(
             f"fit: expected the model's batches {show(model.batch_names)}, found {show(data.batch_names)}"
         )
-    state = TrainingState(model, config)
+    state = TrainingState(model, config, seed)
     train, held_out = _split(len(data), config.validation_fraction, state.order)
     if config.patience is not None and not len(held_out):
         raise ScraeError(
@@ -98,7 +100,7 @@ def fit(
     run = _Run(state, data, config, train, held_out, ranks)
     keeper = None if checkpoint is None else Keeper(checkpoint, state, data, config)
     if ranks.size > 1:
-        facts = fingerprint(data), repr((model.config, config)), str(state.epoch)
+        facts = fingerprint(data), repr((model.config, config, seed)), str(state.epoch)
         names = "counts, genes and batches", "settings", "epochs done"
         ranks.refuse_difference(dict(zip(names, facts, strict=True)))
     if ranks.rank:

@@ -53,10 +53,10 @@ class TrainingState:
     best, best_epoch, best_weights : the lowest held-out loss, its epoch and weights; with early stopping only.
     """
 
-    def __init__(self, model: SCRAE, config: TrainConfig) -> None:
-        self.model = model
-        self.order = Generator().manual_seed(config.seed)
-        self.noise = Generator(model.library_mean.device).manual_seed(config.seed + 1)
+    def __init__(self, model: SCRAE, config: TrainConfig, seed: int = 0) -> None:
+        self.model, self.seed = model, seed
+        self.order = Generator().manual_seed(seed)
+        self.noise = Generator(model.library_mean.device).manual_seed(seed + 1)
         self.optimizers = Optimizers.of(model, config)
         self.epoch = self.iteration = 0
         self.rate = 1.0

@@ -12,6 +12,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 from scipy import sparse
 
+from scrae.config import PreprocessConfig
 from scrae.errors import ScraeError
 from scrae.gene_selection._blocks import map_blocks
 from scrae.io.notes import add_note
@@ -25,8 +26,8 @@ _BINS = 48
 def filter(
     adata: AnnData,
     *,
-    min_cells: int = 10,
-    min_genes: int = 1,
+    min_cells: int = PreprocessConfig.min_cells,
+    min_genes: int = PreprocessConfig.min_genes,
     min_counts: int | None = None,
     max_mito: float | None = None,
 ) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from anndata import AnnData
 from numpy.typing import NDArray
 
+from scrae.config import PreprocessConfig
 from scrae.errors import ScraeError
 from scrae.io import CountBlocks, open_backed
 from scrae.io.empty_droplets import left_out, with_cell
@@ -27,8 +28,8 @@ _RANKING = ["scrae_selected", "scrae_score", "scrae_rank"]
 class Filters(NamedTuple):
     """The thresholds of `scrae.pp.filter`."""
 
-    min_cells: int = 10
-    min_genes: int = 1
+    min_cells: int = PreprocessConfig.min_cells
+    min_genes: int = PreprocessConfig.min_genes
     min_counts: int | None = None
     max_mito: float | None = None
 
@@ -36,10 +37,10 @@ class Filters(NamedTuple):
 def preprocess_backed(
     adata: AnnData,
     *,
-    method: str = "seurat_v3",
-    n_top_genes: int = 2000,
-    min_cells: int = 10,
-    min_genes: int = 1,
+    method: str = PreprocessConfig.gene_selection,
+    n_top_genes: int = PreprocessConfig.n_top_genes,
+    min_cells: int = PreprocessConfig.min_cells,
+    min_genes: int = PreprocessConfig.min_genes,
     min_counts: int | None = None,
     max_mito: float | None = None,
     scratch: Path | None = None,
@@ -113,11 +114,11 @@ def preprocess_backed(
 def select_genes_of_file(
     path: str | os.PathLike[str],
     *,
-    method: str = "m3drop",
-    n_top_genes: int | None = 2000,
+    method: str = PreprocessConfig.gene_selection,
+    n_top_genes: int | None = PreprocessConfig.n_top_genes,
     fdr: float | None = None,
     batch_key: str | None = None,
-    min_cells: int = 10,
+    min_cells: int = PreprocessConfig.min_cells,
     layer: str | None = None,
 ) -> AnnData:
     """Select genes of an h5ad or zarr file that may be larger than the memory.

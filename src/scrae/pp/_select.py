@@ -10,6 +10,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 from scipy import sparse
 
+from scrae.config import PreprocessConfig
 from scrae.errors import ScraeError
 from scrae.gene_selection import (
     GeneScores,
@@ -49,8 +50,8 @@ class Cells(NamedTuple):
 def select_genes(
     adata: AnnData,
     *,
-    method: str = "seurat_v3",
-    n_top_genes: int | None = 2000,
+    method: str = PreprocessConfig.gene_selection,
+    n_top_genes: int | None = PreprocessConfig.n_top_genes,
     fdr: float | None = None,
     batch_key: str | None = None,
 ) -> None:

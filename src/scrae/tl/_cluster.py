@@ -29,7 +29,7 @@ def cluster(
     adata: AnnData,
     *,
     n_clusters: int | None = None,
-    method: ClusterMethod = "smoothed",
+    method: ClusterMethod = ClusterConfig.method,
     resolution: float | None = None,
     use_rep: str = "X_scrae",
     key_added: str = "scrae",

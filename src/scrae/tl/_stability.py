@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -112,11 +111,12 @@ def train_again(
     train_config: TrainConfig | None = None,
     *,
     times: int,
+    seed: int = 0,
     batch_key: str | None = None,
     device: torch.device | str = "cpu",
     on_epoch: Callable[[Epoch, int], None] | None = None,
 ) -> dict[int, np.ndarray]:
-    """Train so many models with the seeds that follow the config's, and return their codes for :func:`agreement`.
+    """Train so many models with the seeds that follow ``seed``, and return their codes for :func:`agreement`.
 
     Parameters
     ----------
@@ -133,12 +133,17 @@ def train_again(
     model_config, train_config = model_config or ModelConfig(), train_config or TrainConfig()
     codes = {}
     for step in range(1, times + 1):
-        seed = (train_config.seed + step) % _SEEDS
-        config = replace(train_config, seed=seed)
+        other = (seed + step) % _SEEDS
         model, data, _ = fitted(
-            adata, model_config, config, batch_key=batch_key, device=device, on_epoch=on_epoch
+            adata,
+            model_config,
+            train_config,
+            seed=other,
+            batch_key=batch_key,
+            device=device,
+            on_epoch=on_epoch,
         )
-        codes[seed] = model.encode(data)
+        codes[other] = model.encode(data)
     return codes
 
 

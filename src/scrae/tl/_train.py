@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -106,6 +106,7 @@ def train(
     model_config: ModelConfig | None = None,
     train_config: TrainConfig | None = None,
     *,
+    seed: int = 0,
     batch_key: str | None = None,
     device: torch.device | str = "cpu",
     key_added: str = "X_scrae",
@@ -118,6 +119,7 @@ def train(
     Parameters
     ----------
     model_config, train_config : None = the defaults.
+    seed : of initialization, split, minibatches and noise.
     batch_key : column of obs with the experimental batch of each cell, at least two. The decoder and the library size's
         prior are then given the batch, and the codes are to be spread in each batch as in the others, so that they
         forget it (docs/batches.md). None = nothing is corrected.
@@ -133,7 +135,8 @@ def train(
     -----
     Writes ``obsm[key_added]``, float32 [cells, latent]; without ``batch_key`` ``obsm["X_scrae_input"]``, float32
     [cells, at most 15], the principal components of what the encoder reads, for :func:`neighbours`; and, for the usual
-    key, ``uns["scrae"]["model" | "train" | "history" | "seed"]``.
+    key, ``uns["scrae"]["settings" | "train" | "history" | "seed"]``. The settings are JSON text:
+    ``scrae.config.from_dict(scrae.Settings, json.loads(text))`` reads them back.
     Where training ended because a loss was no number, ``uns["scrae"]["train"]["fault"]`` says so, otherwise it is "".
 
     Raises
@@ -145,26 +148,28 @@ def train(
         adata,
         model_config,
         train_config,
+        seed=seed,
         batch_key=batch_key,
         device=device,
         checkpoint=checkpoint,
         on_epoch=on_epoch,
         ranks=ranks,
     )
-    _write_codes(adata, model, data, key_added, train_config.seed)
+    _write_codes(adata, model, data, key_added, seed)
     if key_added == "X_scrae":
         slots = adata.uns.setdefault("scrae", {})
-        slots["model"] = _plain(to_dict(model_config))
-        facts = {
+        settings: dict[str, object] = {"seed": seed, "batch_key": batch_key}
+        settings |= {"model": to_dict(model_config), "train": to_dict(train_config)}
+        slots["settings"] = json.dumps(settings)
+        slots["train"] = {
             "epochs": result.epochs,
             "best_epoch": result.best_epoch,
             "stopped_because": result.stopped_because,
             "fault": result.fault or "",
             "batch_key": batch_key or "",
         }
-        slots["train"] = _plain(to_dict(train_config)) | facts
         slots["history"] = result.history
-        slots["seed"] = train_config.seed
+        slots["seed"] = seed
     return model
 
 
@@ -173,6 +178,7 @@ def fitted(
     model_config: ModelConfig,
     train_config: TrainConfig,
     *,
+    seed: int,
     batch_key: str | None,
     device: torch.device | str,
     checkpoint: Checkpoint | None = None,
@@ -192,8 +198,8 @@ def fitted(
             adata,
             f"{empty} cells have no count in the selected genes; they are kept, but their place means nothing.",
         )
-    model = SCRAE.for_data(data, model_config, seed=train_config.seed)
-    result = fit(model, data, train_config, checkpoint=checkpoint, on_epoch=on_epoch, ranks=ranks)
+    model = SCRAE.for_data(data, model_config, seed=seed)
+    result = fit(model, data, train_config, seed=seed, checkpoint=checkpoint, on_epoch=on_epoch, ranks=ranks)
     return model, data, result
 
 
@@ -223,11 +229,3 @@ def _write_codes(adata: AnnData, model: SCRAE, data: CountData, key_added: str, 
     adata.obsm.pop(INPUT, None)
     if not model.batch_names:  # else cells would be neighbours by batch again
         adata.obsm[INPUT] = input_components(model, data, seed=seed)
-
-
-def _plain(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return settings as h5ad can hold them: None and lists become text."""
-    return {
-        name: value if isinstance(value, (int, float, str)) else str(value)
-        for name, value in settings.items()
-    }

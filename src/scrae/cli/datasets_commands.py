@@ -1,4 +1,4 @@
-"""``datasets``: the paper's data sets by name. Heavy imports wait inside the commands."""
+"""``datasets``: the paper's data sets by name. Heavy imports are inside the commands."""
 
 from __future__ import annotations
 
@@ -7,25 +7,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scrae.cli.options import say_notes
+from scrae.cli.options import print_notes
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 datasets = typer.Typer(
-    help="The ten data sets of the paper: where they lie, and how they become counts and labels.",
+    help="Download or convert the ten data sets of the paper.",
     no_args_is_help=True,
 )
 
 Name = Annotated[str, typer.Argument(help="Name of the set; see: scrae datasets list.")]
-Written = Annotated[
-    Path | None, typer.Option("-o", "--output", help="h5ad to write; NAME.h5ad where not given.")
-]
+Written = Annotated[Path | None, typer.Option("-o", "--output", help="h5ad to write; default NAME.h5ad.")]
 
 
 @datasets.command("list")
 def show() -> None:
-    """List the sets: sizes and numbers of types as the paper gives them, and how to get them."""
+    """List the data sets with the sizes and numbers of cell types in the paper, and how to get them."""
     from scrae.datasets import CATALOGUE
 
     typer.echo(f"{'name':13}{'in the paper':16}{'cells':>7}  {'genes':>6}  types  {'source':13}download")
@@ -36,8 +34,8 @@ def show() -> None:
         )
     typer.echo(
         "\nchecked: compared with known checksums\n"
-        "trusted: no checksum is known, so that of the first download is kept and compared from then on\n"
-        "by hand: no address is certain; fetch says where to look and where to put the files\n"
+        "trusted: no checksum is known; later downloads are compared with the first\n"
+        "by hand: no stable address; fetch says where to look and where to put the files\n"
         "\nNext: scrae datasets fetch NAME, or scrae datasets convert NAME FILES for files that you have."
     )
 
@@ -47,10 +45,10 @@ def fetch(
     name: Name,
     output: Written = None,
     cache: Annotated[
-        Path | None, typer.Option(help="Folder of downloads; the user's cache folder where not given.")
+        Path | None, typer.Option(help="Folder for downloads; default the user's cache folder.")
     ] = None,
 ) -> None:
-    """Download a set, or go on with that, and write it as h5ad."""
+    """Download a data set and write it as h5ad; an interrupted download is resumed."""
     from rich.console import Console
     from rich.progress import DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -76,11 +74,12 @@ def fetch(
 def convert(
     name: Name,
     files: Annotated[
-        list[Path], typer.Argument(help="The publisher's files under their own names, or folders of them.")
+        list[Path],
+        typer.Argument(help="The publisher's files with their original names, or folders of them."),
     ],
     output: Written = None,
 ) -> None:
-    """Write a set as h5ad from files that you have; nothing is downloaded."""
+    """Convert files that you have to h5ad; nothing is downloaded."""
     from scrae import datasets, io
 
     io.try_hdf5(*files)
@@ -91,5 +90,5 @@ def _write(adata: AnnData, output: Path) -> None:
     from scrae import io
 
     io.write_h5ad(adata, output)
-    say_notes(adata)
+    print_notes(adata)
     typer.echo(f"{output}: {adata.n_obs} cells x {adata.n_vars} genes, labels in cell_type")
