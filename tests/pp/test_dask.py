@@ -157,7 +157,7 @@ def test_a_worker_says_what_is_no_count(file, client):
     with pytest.raises(
         ScraeError,
         match=r"^the dask array holds a value that is no whole number \(0.69\d+\) at cell '\d+', gene 'g\d+'; counts "
-        r"are whole numbers from 0 up. It looks like log-normalised values. Give the matrix of raw counts",
+        r"are whole numbers from 0 up. It looks like log-normalized values. Give the matrix of raw counts",
     ):
         pp.preprocess_backed(adata)
 

@@ -48,7 +48,7 @@ def fetch(
         Path | None, typer.Option(help="Folder for downloads; default the user's cache folder.")
     ] = None,
 ) -> None:
-    """Download a data set and write it as h5ad; an interrupted download is resumed."""
+    """Download a data set and write it as h5ad."""
     from rich.console import Console
     from rich.progress import DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 

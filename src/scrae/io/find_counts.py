@@ -12,7 +12,7 @@ from anndata import AnnData, ImplicitModificationWarning
 from scipy import sparse
 
 from scrae.errors import ScraeError, ScraeWarning, did_you_mean
-from scrae.io.check import check_counts
+from scrae.io.check import ROUNDED, checked
 from scrae.io.names import clean_names, some
 from scrae.io.notes import add_note
 
@@ -30,6 +30,7 @@ class Found(NamedTuple):
     counts: sparse.csr_matrix  # [cells, genes of the place]
     place: str  # "X", "raw" or the name of a layer
     words: str  # the same for a message
+    rounded: bool  # values within noise of whole numbers were rounded
 
 
 def use_counts(adata: AnnData, layer: str | None = None) -> None:
@@ -59,7 +60,7 @@ def use_counts(adata: AnnData, layer: str | None = None) -> None:
 
     Notes
     -----
-    Writes ``layers["counts"]`` (csr_matrix int32, int64 only where needed), ``X`` (a copy of it),
+    Writes ``layers["counts"]`` (csr_matrix int32), ``X`` (a copy of it),
     ``obs_names`` and ``var_names`` (no name empty or twice) and ``uns["scrae"]["notes"]``.
     """
     refuse_other_features(adata)
@@ -102,6 +103,9 @@ def put_counts(adata: AnnData, found: Found) -> None:
     n_cells, n_genes = found.counts.shape
     replaced = "; they took the place of other values in X" if had_others else ""
     add_note(adata, f"Counts were found in {found.words}: {n_cells} cells x {n_genes} genes{replaced}.")
+    if found.rounded:
+        add_note(adata, f"In {found.words}, {ROUNDED}")
+        warnings.warn(f"{found.words}: {ROUNDED}", ScraeWarning, stacklevel=3)
     clean_names(adata)
 
 
@@ -140,8 +144,8 @@ def _check(adata: AnnData, place: str) -> Found:
         matrix = adata.X
     else:
         matrix, genes = adata.raw.X, adata.raw.var_names
-    counts = check_counts(matrix, places[place], cell_names=adata.obs_names, gene_names=genes)
-    return Found(counts, place, places[place])
+    counts, rounded = checked(matrix, places[place], (adata.obs_names, genes))
+    return Found(counts, place, places[place], rounded)
 
 
 def _hint(adata: AnnData, tried: Sequence[str]) -> str:
@@ -180,4 +184,4 @@ def _genes_of_x(found: Found, genes: pd.Index, wanted: pd.Index) -> Found:
             "raw holds counts, but its genes cannot be matched to those of X; give adata.raw.to_adata()."
         )
     words = f"raw ({len(at)} of its {len(genes)} genes: those of X)"
-    return Found(found.counts[:, at], found.place, words)
+    return found._replace(counts=found.counts[:, at], words=words)

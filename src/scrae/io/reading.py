@@ -12,9 +12,10 @@ import numpy as np
 from anndata import AnnData
 
 from scrae.errors import ScraeError
+from scrae.io.backed import read_zarr
 from scrae.io.empty_droplets import left_out, with_cell
 from scrae.io.find_counts import GENE_EXPRESSION, find_counts, put_counts
-from scrae.io.hdf5 import read_hdf5, read_zarr
+from scrae.io.hdf5 import read_hdf5
 from scrae.io.mtx import holds_mtx, read_mtx
 from scrae.io.names import some
 from scrae.io.notes import add_note
@@ -64,7 +65,7 @@ def read(
 
     Returns
     -------
-    AnnData with ``layers["counts"]`` (csr_matrix int32, int64 only where needed), ``X`` (the same counts),
+    AnnData with ``layers["counts"]`` (csr_matrix int32), ``X`` (the same counts),
     ``uns["scrae"]["notes"]`` and, of several files, ``obs["sample"]``. What else a single h5ad or zarr
     holds is kept, but for ``raw``.
 

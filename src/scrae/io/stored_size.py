@@ -1,4 +1,4 @@
-"""How large the matrices of a file are, from its head alone."""
+"""Size of the count matrix of a file, from its metadata alone."""
 
 from __future__ import annotations
 
@@ -13,32 +13,43 @@ __all__ = ["Stored", "stored"]
 
 
 class Stored(NamedTuple):
-    """What an h5ad, zarr or 10x h5 file states of itself."""
+    """Sizes in the metadata of an h5ad, zarr or 10x h5 file."""
 
     n_cells: int
     n_genes: int
-    n_entries: int  # values of the matrix of counts that are stored
-    n_bytes: int  # of all arrays, unpacked
-    in_blocks: bool  # whether it can be read block by block
+    n_entries: int  # stored values of the count matrix
+    n_bytes: int  # of all arrays, uncompressed
+    in_blocks: bool  # whether it can be read in blocks of cells
 
 
 def stored(path: Path, layer: str | None = None) -> Stored | None:
-    """Return the sizes of a file; None where it is of another format or damaged, which the reader says.
+    """Return the sizes of a file.
 
-    The matrix is the one called `layer`, otherwise ``X``, or ``raw`` where there is no ``X``.
+    Parameters
+    ----------
+    path : pathlib.Path
+        A file or folder of any kind.
+    layer : str, optional
+        Name of the count matrix. None: ``X``, or ``raw`` if there is no ``X``.
+
+    Returns
+    -------
+    Stored or None
+        None if the file is damaged or of another format.
     """
     try:
         if path.is_dir():
             return _of_anndata(zarr.open_group(str(path), mode="r"), layer)
         with h5py.File(path, "r") as file:
             return _of_10x(file) if "matrix" in file else _of_anndata(file, layer)
-    except Exception:  # a damaged file makes the libraries raise nearly anything
+    except (OSError, LookupError, ValueError, RuntimeError):  # of the libraries, for other and damaged files
         return None
 
 
 def _of_anndata(file: Any, layer: str | None) -> Stored:
-    key = next(name for name in (f"layers/{layer}", layer, "X", "raw/X") if name and name in file)
-    matrix = file["raw/X" if key == "raw" else key]
+    places = (f"layers/{layer}", "raw/X" if layer == "raw" else layer, "X", "raw/X")
+    key = next((name for name in places if name and name in file), "X")
+    matrix = file[key]
     is_array = hasattr(matrix, "shape")
     n_cells, n_genes = (int(n) for n in (matrix.shape if is_array else matrix.attrs["shape"]))
     n_entries = n_cells * n_genes if is_array else int(matrix["data"].shape[0])

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from scrae.gene_selection._blocks import map_blocks
+from scrae.io.blocks import gathered
 from scrae.io.names import some
 from scrae.io.notes import add_note, remove_notes
-from scrae.io.scratch import gathered
 from scrae.pp._counts import counts_of
 
 __all__ = ["log_normalized", "normalize", "record", "size_factors"]
