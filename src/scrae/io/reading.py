@@ -17,7 +17,7 @@ from scrae.io.hdf5 import read_hdf5, read_zarr
 from scrae.io.mtx import holds_mtx, read_mtx
 from scrae.io.names import note, some
 from scrae.io.samples import join_samples
-from scrae.io.slots import GENE_EXPRESSION, find_counts, put_counts
+from scrae.io.slots import GENE_EXPRESSION, find_counts, layer_names, put_counts
 from scrae.io.table import read_table
 
 __all__ = ["read"]
@@ -145,7 +145,7 @@ def _with_counts(adata: AnnData, layer: str | None) -> AnnData:
     """Give the counts their slots. Where they are in raw, all genes of raw are kept; raw itself is not."""
     found = find_counts(adata, layer)
     if found.place == "raw":
-        lost = [*(f"layers[{name!r}]" for name in adata.layers), *(f"varm[{name!r}]" for name in adata.varm)]
+        lost = [*(f"layers[{name!r}]" for name in layer_names(adata)), *(f"varm[{name!r}]" for name in adata.varm)]
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*names are not unique")  # put_counts makes them so
             adata = AnnData(
