@@ -12,13 +12,11 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor
 from torch.nn import functional
 
+from ..config import LARGEST_COUNT
 from ..errors import ScraeError
 from ._kernels import Nonzeros, SparseRows, count_nll, thin
 
-__all__ = ["EXPRESSION_LIMIT", "LARGEST_COUNT", "Cells", "CountData", "Minibatch"]
-
-LARGEST_COUNT = 2**31 - 1
-"""Largest count accepted anywhere: it fits int32."""
+__all__ = ["EXPRESSION_LIMIT", "Cells", "CountData", "Minibatch"]
 
 EXPRESSION_LIMIT = 10.0
 """Scaled expression is clipped here, as in scanpy's usual recipe: single counts of rare genes must not dominate."""

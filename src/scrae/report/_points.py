@@ -115,12 +115,13 @@ def _basis(adata: AnnData, basis: str, cells: NDArray[np.int64]) -> dict[str, An
 
 def _group(adata: AnnData, key: str, title: str, cells: NDArray[np.int64]) -> dict[str, Any]:
     column = category_column(adata, key)
+    codes = column.codes.astype(np.int64)  # pandas stores few categories as int8, which cannot hold 65,535
     return {
         "name": title,
         "categories": column.categories.tolist(),
         "colors": category_colors(adata, key),
-        "sizes": np.bincount(column.codes[column.codes >= 0], minlength=len(column.categories)).tolist(),
-        "codes": _base64(np.where(column.codes < 0, 65_535, column.codes)[cells].astype("<u2")),
+        "sizes": np.bincount(codes[codes >= 0], minlength=len(column.categories)).tolist(),
+        "codes": _base64(np.where(codes < 0, 65_535, codes)[cells].astype("<u2")),
     }
 
 
