@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from .errors import ScraeError, check_fields, did_you_mean, show
 
 __all__ = [
+    "LARGEST_COUNT",
     "ClusterConfig",
     "ModelConfig",
     "PreprocessConfig",
@@ -29,16 +30,9 @@ Divergence = Literal["wasserstein", "jensen-shannon", "kullback-leibler"]
 PriorUpdate = Literal["joint", "separate"]
 Schedule = Literal["constant", "cosine"]
 GeneSelection = Literal[
-    "seurat_v3",
-    "seurat",
-    "cell_ranger",
-    "pearson_residuals",
-    "deviance",
-    "m3drop",
-    "nbumi",
-    "nbumi_high_variance",
+    "seurat_v3", "seurat", "cell_ranger", "pearson_residuals", "deviance", "m3drop", "nbumi", "nbumi_high_variance",
     "scmarker",
-]
+]  # fmt: skip
 ClusterMethod = Literal["smoothed", "leiden", "kmeans", "gmm"]
 Device = Literal["auto", "cpu", "cuda"]
 Preset = Literal["default", "paper"]
@@ -53,6 +47,9 @@ _Share = Annotated[float, 0, 1]
 _Seed = Annotated[int, 0, 2**32 - 1]  # what NumPy, scikit-learn and torch all accept
 _STEPS, _FEWEST_EPOCHS = 1000, 5
 C = TypeVar("C")
+
+LARGEST_COUNT = 2**31 - 1
+"""Largest count that is read or modelled: it fits int32."""
 
 
 @dataclass(frozen=True, kw_only=True)

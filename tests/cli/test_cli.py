@@ -27,7 +27,7 @@ from scrae.cli.options import OPTIONS, changed
 from scrae.cli.progress import Bar
 from scrae.config import ClusterConfig, ModelConfig, PreprocessConfig, Settings, TrainConfig
 from scrae.core import fit as train
-from scrae.core.fit import Epoch
+from scrae.core.checkpoint import Epoch
 from scrae.core.model_io import load
 from scrae.errors import ScraeError, ScraeWarning
 

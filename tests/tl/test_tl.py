@@ -58,7 +58,7 @@ def test_count_data_needs_counts_and_a_selection(adata: AnnData) -> None:
 def test_genes_are_aligned_by_name(adata: AnnData) -> None:
     genes = ("g7", "g0", "g11")
     data = tl.count_data(adata, genes=genes)
-    dense = data.batch(np_rows(60))
+    dense = data.minibatch(np_rows(60))
     expected = adata.layers["counts"].toarray()[:, [7, 0, 11]]
     assert np.array_equal(dense.dense(dense.nonzeros.value).numpy(), expected)
 
@@ -88,7 +88,7 @@ def test_missing_genes_count_as_zero_and_are_said(adata: AnnData) -> None:
         ScraeWarning, match="1 of the model's 3 genes are missing in the data and count as zero"
     ):
         data = tl.count_data(adata, genes=("g7", "elsewhere", "g0"))
-    batch = data.batch(np_rows(60))
+    batch = data.minibatch(np_rows(60))
     dense = batch.dense(batch.nonzeros.value).numpy()
     assert (dense[:, 1] == 0).all()
     assert np.array_equal(dense[:, [0, 2]], adata.layers["counts"].toarray()[:, [7, 0]])

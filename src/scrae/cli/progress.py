@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
-from scrae.core.fit import Epoch
+from scrae.core.checkpoint import Epoch
 from scrae.pipeline.run import Progress
 
 __all__ = ["Bar"]

@@ -24,6 +24,7 @@ from scrae.config import Settings
 from scrae.files import atomic_path, exclusive_lock
 
 if TYPE_CHECKING:
+    from scrae.core.distributed import Processes
     from scrae.core.model import SCRAE
 
 
@@ -90,6 +91,10 @@ def genes(
     print_notes(adata)
 
 
+def _is_first(processes: Processes | None) -> bool:
+    return processes is None or processes.rank == 0
+
+
 @takes("batch_key", "model", "train", "seed", "device")
 def train(
     file: Prepared,
@@ -101,20 +106,22 @@ def train(
     """Train a model on a prepared h5ad; by several processes if torchrun starts them."""
     from scrae import io, tl
     from scrae.cli.progress import Bar
-    from scrae.core.fit import TRAINING_FILE, Checkpoint
+    from scrae.core.checkpoint import TRAINING_FILE, Checkpoint
+    from scrae.core.distributed import joined
     from scrae.core.model_io import save
-    from scrae.core.ranks import joined
     from scrae.pipeline.run import resolve_device
 
     checkpoint = Checkpoint(path=output / TRAINING_FILE, resume=resume)
     checkpoint.refuse_unfinished()
     device = resolve_device(settings.device)
-    with joined(device) as ranks, nullcontext() if ranks.rank else exclusive_lock(output):
-        if resume and not ranks.rank and not checkpoint.path.exists():
+    with joined(device) as processes, exclusive_lock(output) if _is_first(processes) else nullcontext():
+        if resume and _is_first(processes) and not checkpoint.path.exists():
             typer.echo(f"{output}: no unfinished training found; starting a new one.")
         io.try_hdf5(file)
         adata = io.read_h5ad(file)
-        with Bar(shown=not ranks.rank) as progress:
+        if processes is not None:  # each process keeps its shard of the cells
+            adata = adata[processes.rank :: processes.size].copy()
+        with Bar(shown=_is_first(processes)) as progress:
             progress.on_stage("train")
             model = tl.train(
                 adata,
@@ -122,12 +129,12 @@ def train(
                 settings.train,
                 seed=settings.seed,
                 batch_key=settings.batch_key,
-                device=ranks.device,
+                device=device if processes is None else processes.device,
                 checkpoint=checkpoint,
                 on_epoch=progress.on_epoch,
-                ranks=ranks,
+                processes=processes,
             )
-        if ranks.rank:  # the first process writes
+        if not _is_first(processes):
             return
         with atomic_path(output) as draft:
             save(model, draft)

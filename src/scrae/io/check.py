@@ -11,15 +11,15 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
+from scrae.config import LARGEST_COUNT
 from scrae.errors import ScraeError, ScraeWarning
 
-__all__ = ["LARGEST_COUNT", "ROUNDED", "check_counts", "checked", "from_dense", "from_sparse"]
+__all__ = ["ROUNDED", "check_counts", "checked", "from_dense", "from_sparse"]
 
 Names = tuple[
     Sequence[Any] | pd.Index | None, Sequence[Any] | pd.Index | None
 ]  # of cells and genes; None: numbered
 
-LARGEST_COUNT = 2**31 - 1  # counts are int32 everywhere after reading
 _NOISE = 1e-3  # distance from a whole number that is rounding noise of float32, not a fraction
 ROUNDED = f"values within {_NOISE:g} of whole numbers were rounded."
 _VALUES_AT_A_TIME = 1 << 22

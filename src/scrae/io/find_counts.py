@@ -126,8 +126,13 @@ def _places(adata: AnnData) -> dict[str, str]:
     """Where a matrix lies, and that in words. A layer called X or raw comes before the slot of that name."""
     slots = {"X": adata.X is not None, "raw": adata.raw is not None}
     return {name: name for name, there in slots.items() if there} | {
-        name: f"layers[{name!r}]" for name in adata.layers
+        name: f"layers[{name!r}]" for name in layer_names(adata)
     }
+
+
+def layer_names(adata: AnnData) -> list[str]:
+    """Return the names of the layers, without ``X``, which anndata >= 0.13 lists among them under the key None."""
+    return [name for name in adata.layers if name is not None]
 
 
 def _check(adata: AnnData, place: str) -> Found:

@@ -19,7 +19,7 @@ from anndata import AnnData
 
 from .. import io, pl, pp, report, tl
 from ..config import PreprocessConfig, Settings, to_dict
-from ..core.fit import TRAINING_FILE, Checkpoint, Epoch
+from ..core.checkpoint import TRAINING_FILE, Checkpoint, Epoch
 from ..core.model import SCRAE
 from ..core.model_io import save
 from ..errors import ScraeError, ScraeWarning

@@ -74,7 +74,7 @@ def denoise(
     total = float(model.target_total) if library == "median" else library
     x = np.empty((len(data), len(at)), dtype=np.float32)
     start = 0
-    for means in _means(model, data.batches(_BLOCK), total, code):
+    for means in _means(model, data.minibatches(_BLOCK), total, code):
         x[start : start + len(means)] = means[:, at].cpu().numpy()
         start += len(means)
     whose = "its own counts" if total is None else f"{total:g} counts"

@@ -15,7 +15,7 @@ from scrae.cluster.partition import gmm, kmeans
 from scrae.cluster.stability import jaccard
 from scrae.cluster.stability import stability as stability_of
 from scrae.config import ModelConfig, TrainConfig
-from scrae.core.fit import Epoch
+from scrae.core.checkpoint import Epoch
 from scrae.errors import ScraeError
 from scrae.tl._cluster import cluster
 from scrae.tl._codes import INPUT, codes_of, neighbours

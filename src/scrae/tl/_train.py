@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from scrae.config import ModelConfig, TrainConfig, to_dict
+from scrae.core.checkpoint import Checkpoint, Epoch
 from scrae.core.data import CountData
-from scrae.core.fit import Checkpoint, Epoch, FitResult, fit
+from scrae.core.distributed import Processes
+from scrae.core.fit import FitResult, fit
 from scrae.core.input_pca import input_components
 from scrae.core.model import SCRAE
-from scrae.core.ranks import Ranks
 from scrae.errors import ScraeError, ScraeWarning
 from scrae.io.batches import batch_codes, batches_of
 from scrae.io.notes import add_note
@@ -112,7 +113,7 @@ def train(
     key_added: str = "X_scrae",
     checkpoint: Checkpoint | None = None,
     on_epoch: Callable[[Epoch, int], None] | None = None,
-    ranks: Ranks | None = None,
+    processes: Processes | None = None,
 ) -> SCRAE:
     """Train a model on the selected genes and embed the cells.
 
@@ -125,7 +126,8 @@ def train(
         forget it (docs/batches.md). None = nothing is corrected.
     checkpoint : where the training is kept while it runs, and whether it goes on from there; None = nowhere.
     on_epoch : called after every epoch, with it and the most epochs there can be, for progress.
-    ranks : the processes that train this model together, as :func:`scrae.fit` has them; None = this process alone.
+    processes : the processes that train this model together, each with its own cells in ``adata``, as :func:`scrae.fit`
+        has them; None: a single one.
 
     Returns
     -------
@@ -153,7 +155,7 @@ def train(
         device=device,
         checkpoint=checkpoint,
         on_epoch=on_epoch,
-        ranks=ranks,
+        processes=processes,
     )
     _write_codes(adata, model, data, key_added, seed)
     if key_added == "X_scrae":
@@ -183,7 +185,7 @@ def fitted(
     device: torch.device | str,
     checkpoint: Checkpoint | None = None,
     on_epoch: Callable[[Epoch, int], None] | None = None,
-    ranks: Ranks | None = None,
+    processes: Processes | None = None,
 ) -> tuple[SCRAE, CountData, FitResult]:
     """Train as :func:`train` does, but write nothing except notes; also the counts and how training went."""
     data = count_data(adata, batch_key=batch_key, device=device)
@@ -199,7 +201,9 @@ def fitted(
             f"{empty} cells have no count in the selected genes; they are kept, but their place means nothing.",
         )
     model = SCRAE.for_data(data, model_config, seed=seed)
-    result = fit(model, data, train_config, seed=seed, checkpoint=checkpoint, on_epoch=on_epoch, ranks=ranks)
+    result = fit(
+        model, data, train_config, seed=seed, checkpoint=checkpoint, on_epoch=on_epoch, processes=processes
+    )
     return model, data, result
 
 

@@ -1,4 +1,4 @@
-"""How far the clusters come out again: from parts of the cells, and from models trained with other seeds."""
+"""Cluster stability under subsampling of the cells and retraining with other seeds."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scrae.pl._colors import category_colors, category_column
+from scrae.pl import category_colors, category_column
 from scrae.report._run import Run
 
-__all__ = ["DOUBTFUL", "STABLE", "cluster_stability", "firm_view"]
+__all__ = ["DOUBTFUL", "STABLE", "cluster_stability", "stability_view"]
 
 DOUBTFUL, STABLE = 0.6, 0.75
-"""Bounds of Hennig (2007, CSDA 52:258): not to be trusted below the first, stable from the second on."""
+"""Thresholds of Hennig (2007, CSDA 52:258): unstable below the first, stable from the second on."""
 
 
 def cluster_stability(run: Run) -> dict[str, float]:
-    """Return cluster → its Jaccard index on parts of the cells or in other models, whichever is lower."""
+    """Return the Jaccard index of each cluster in subsamples or in other models, whichever is lower."""
     if not run.has_clusters:
         return {}
     names = category_column(run.adata, "scrae").categories.tolist()
@@ -32,18 +32,18 @@ def _per_cluster(run: Run, part: str, n_clusters: int) -> list[float]:
     return np.nan_to_num(values).tolist() if len(values) == n_clusters else []
 
 
-def firm_view(run: Run) -> dict[str, Any] | None:
-    """Return agreement on parts of the cells and between models; None where nothing was compared."""
+def stability_view(run: Run) -> dict[str, Any] | None:
+    """Return the agreement of subsamples and of models; None where nothing was compared."""
     lowest = cluster_stability(run)
     if not lowest:
         return None
     colors, count = category_colors(run.adata, "scrae"), len(lowest)
-    parts, models = (_per_cluster(run, part, count) for part in ("stability", "agreement"))
+    subsamples, models = (_per_cluster(run, part, count) for part in ("stability", "agreement"))
     rows = [
         {
             "name": name,
             "color": colors[i],
-            "parts": parts[i] if parts else None,
+            "subsamples": subsamples[i] if subsamples else None,
             "models": models[i] if models else None,
             "verdict": _verdict(value),
         }
@@ -54,7 +54,7 @@ def firm_view(run: Run) -> dict[str, Any] | None:
         "rows": rows,
         "n_stable": n_stable,
         "n_clusters": count,
-        "parts": _parts(run) if parts else None,
+        "subsamples": _subsamples(run) if subsamples else None,
         "models": _models(run) if models else None,
     }
 
@@ -62,10 +62,10 @@ def firm_view(run: Run) -> dict[str, Any] | None:
 def _verdict(value: float) -> str:
     if value >= STABLE:
         return "stable"
-    return "doubtful" if value >= DOUBTFUL else "not stable"
+    return "doubtful" if value >= DOUBTFUL else "unstable"
 
 
-def _parts(run: Run) -> dict[str, Any]:
+def _subsamples(run: Run) -> dict[str, Any]:
     facts = run.part("stability")
     return _range(np.asarray(facts["ari"], dtype=np.float64)) | {
         "repeats": int(facts["repeats"]),

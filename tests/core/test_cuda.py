@@ -8,20 +8,25 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from core.test_fit import BATCHED, DATA, equal, model_config, train_config
+from helpers.inputs import dense_input
+from helpers.small_fits import BATCHED, DATA, equal, model_config, train_config
 from torch import Generator, Tensor
 from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensorMode
 
-from scrae.core import fit as train
-from scrae.core.cuda_graphs import CapturedSteps
-from scrae.core.data import CountData, DenseMinibatch
+from scrae.core import fit as training
+from scrae.core._cuda import CapturedSteps, DenseMinibatch, dense_minibatch
+from scrae.core.checkpoint import TrainingState
+from scrae.core.data import CountData
 from scrae.core.fit import FitResult, fit
 from scrae.core.model import SCRAE
-from scrae.core.state import TrainingState
 from scrae.core.step import StepLosses, training_step
 from scrae.errors import ScraeWarning
 
 Record = Callable[[Callable[[], Tensor], Generator], Callable[[], Tensor]]
+
+
+def width(data: CountData) -> int:
+    return int(data.indptr.diff().max())
 
 
 def as_it_stands(body: Callable[[], Tensor], _: Generator) -> Callable[[], Tensor]:
@@ -44,13 +49,13 @@ def fitted(
             if record is None:
                 self.rows = self.rows[:0]  # no minibatch is of this size
 
-    start = train._Run.__init__
+    start = training._Training.__init__
 
-    def on_device(run: train._Run, *args: object) -> None:
+    def on_device(run: training._Training, *args: object) -> None:
         start(run, *args)
-        run.captured = Captured(run.state, run.data, run.config)
+        run.step = Captured(run.state, run.data, run.config)
 
-    monkeypatch.setattr(train._Run, "__init__", on_device)
+    monkeypatch.setattr(training._Training, "__init__", on_device)
     model = SCRAE.for_data(data, model_config())
     return model, fit(model, data, train_config(**changes))
 
@@ -82,7 +87,7 @@ def test_it_is_the_training_of_the_cpu_but_for_rounding(monkeypatch: pytest.Monk
 
 def test_the_schedule_reaches_the_recorded_steps(monkeypatch: pytest.MonkeyPatch):
     seen: list[float] = []
-    inner = train.CapturedSteps.__call__
+    inner = CapturedSteps.__call__
 
     def spy(steps: CapturedSteps, rows: Tensor, *, update_prior: bool) -> StepLosses:
         seen.append(float(steps.state.optimizers.autoencoder.param_groups[0]["lr"]))
@@ -116,7 +121,7 @@ def test_warm_up_leaves_no_trace_and_each_kind_is_recorded_once(monkeypatch: pyt
 
     config = train_config()
     model = SCRAE.for_data(DATA, model_config())
-    state = TrainingState(model, config)
+    state = TrainingState(model, config, 0)
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     noise = state.noise.get_state()
     steps = [CapturedSteps(state, DATA, config, record=counting)]
@@ -133,7 +138,7 @@ def test_warm_up_leaves_no_trace_and_each_kind_is_recorded_once(monkeypatch: pyt
 
 def test_losses_of_a_step_stay_when_the_next_is_taken():
     model = SCRAE.for_data(DATA, model_config())
-    state = TrainingState(model, train_config())
+    state = TrainingState(model, train_config(), 0)
     steps = CapturedSteps(state, DATA, train_config(), record=as_it_stands)
     first = steps(torch.arange(16), update_prior=False)
     kept = float(first.reconstruction)
@@ -148,7 +153,7 @@ def test_a_recording_that_fails_is_said_and_training_goes_on(monkeypatch: pytest
     with (
         monkeypatch.context() as patch,
         pytest.warns(
-            ScraeWarning, match=r"not be recorded \(CUDA error: .* capturing\); training goes on"
+            ScraeWarning, match=r"not be captured \(CUDA error: .* capturing\); training continues eagerly"
         ) as said,
     ):
         model, _ = fitted(patch, record=failing)
@@ -166,37 +171,35 @@ def test_no_operation_of_a_recorded_step_asks_the_data_for_a_shape_or_a_value(
     """A graph cannot hold such operations; fake tensors have no values to ask for."""
     config = train_config(prior_update=prior_update, thinning=True)
     model_settings = replace(model_config(), dropout=0.1)
-    most = BATCHED.most_nonzeros()
+    columns = width(BATCHED)
     with FakeTensorMode(allow_non_fake_inputs=True) as fake:
         model = SCRAE(BATCHED.genes, model_settings, batch_names=BATCHED.batch_names)
-        state = TrainingState(model, config)
+        state = TrainingState(model, config, 0)
         rows = fake.from_tensor(torch.arange(16))
-        batch = BATCHED.dense_batch(rows, most)
+        batch = dense_minibatch(BATCHED, rows, columns)
         losses = training_step(model, batch, state.optimizers, config, state.noise, update_prior=update_prior)
         assert [tuple(value.shape) for value in losses] == [()] * 6
         with pytest.raises(DynamicOutputShapeException):  # so the mode does notice
-            BATCHED.batch(rows)
+            BATCHED.minibatch(rows)
 
 
 def test_a_dense_batch_holds_the_same_counts():
     rows = torch.tensor([5, 5, 0, 59, 17])
     for data in (DATA, BATCHED):
-        sparse, dense = data.batch(rows), data.dense_batch(rows, data.most_nonzeros())
+        sparse, dense = data.minibatch(rows), dense_minibatch(data, rows, width(data))
         assert isinstance(dense, DenseMinibatch)
         torch.testing.assert_close(dense.counts, sparse.dense(sparse.nonzeros.value), rtol=0, atol=0)
         torch.testing.assert_close(dense.log_library, sparse.log_library, rtol=0, atol=0)
         assert (dense.batch_code is None) == (sparse.batch_code is None)
-        alone, part = data.dense_batch(rows[1:3], data.most_nonzeros()), dense.part(slice(1, 3))
-        assert all(a is b is None or torch.equal(a, b) for a, b in zip(alone, part, strict=True))
         if dense.batch_code is not None:
             assert torch.equal(dense.batch_code, sparse.batch_code)
         model = SCRAE.for_data(data, model_config())
-        torch.testing.assert_close(model.encoder_input(dense), model.inputs(sparse))
+        torch.testing.assert_close(model.encoder_input(dense), dense_input(model, sparse))
 
 
 def test_dense_counts_are_thinned_by_half():
     data = CountData(np.full((400, 3), [0, 1, 1000]))
-    thinned = data.dense_batch(torch.arange(400), 3).thinned(Generator().manual_seed(0))
+    thinned = dense_minibatch(data, torch.arange(400), width(data)).thinned(Generator().manual_seed(0))
     assert thinned.counts[:, 0].eq(0).all()
     assert abs(thinned.counts[:, 1].mean() - 0.5) < 0.1
     assert abs(thinned.counts[:, 2].mean() - 500) < 4
@@ -206,6 +209,6 @@ def test_dense_counts_are_thinned_by_half():
 
 def test_cells_without_any_count_have_a_dense_batch():
     data = CountData(np.array([[0, 2], [0, 0], [0, 0]]))
-    assert data.dense_batch(torch.arange(3), data.most_nonzeros()).counts.tolist() == [[0, 2], [0, 0], [0, 0]]
+    assert dense_minibatch(data, torch.arange(3), width(data)).counts.tolist() == [[0, 2], [0, 0], [0, 0]]
     empty = CountData(np.zeros((2, 2), dtype=int))
-    assert empty.dense_batch(torch.arange(2), empty.most_nonzeros()).counts.tolist() == [[0, 0], [0, 0]]
+    assert dense_minibatch(empty, torch.arange(2), width(empty)).counts.tolist() == [[0, 0], [0, 0]]
