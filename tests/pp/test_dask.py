@@ -156,8 +156,8 @@ def test_a_worker_says_what_is_no_count(file, client):
     adata.X = adata.X.map_blocks(np.log1p)
     with pytest.raises(
         ScraeError,
-        match=r"^the dask array holds a value that is not a whole number \(0.69\d+\) at cell '\d+', gene 'g\d+'; counts "
-        r"are whole numbers from 0 up. It looks like log-normalized values. Give the matrix of raw counts",
+        match=r"^the dask array holds a value that is not a whole number \(0.69\d+\) at cell '\d+', gene 'g\d+'; "
+        r"counts are whole numbers from 0 up. It looks like log-normalized values. Give the matrix of raw counts",
     ):
         pp.preprocess_backed(adata)
 
