@@ -93,7 +93,7 @@ def test_processes_that_do_not_find_each_other_are_named(monkeypatch: pytest.Mon
     for name, value in {"WORLD_SIZE": "2", "RANK": "0"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("MASTER_ADDR", raising=False)
-    with pytest.raises(ScraeError, match="expected 2 processes that find each other"), joined("cpu"):
+    with pytest.raises(ScraeError, match="expected 2 processes started by torchrun"), joined("cpu"):
         pass
 
 
