@@ -77,7 +77,7 @@ def test_an_unfinished_training_is_not_overwritten(seen: dict[str, Any]):
 
 def test_it_is_resumed_by_the_same_number_of_processes_alone(seen: dict[str, Any]):
     assert seen["by one"]["statuses"] == [1]
-    assert "the training began with a number of processes of 2, found 1" in seen["by one"]["said"][0]
+    assert "the training began with processes=2, found 1" in seen["by one"]["said"][0]
     assert seen["resumed"]["statuses"] == [0, 0]
     assert seen["resumed"]["said"] == ["7 epochs: all 7 epochs were run.", ""]
     assert seen["left"] == ["config.json", "genes.txt", "weights.safetensors"]
