@@ -40,7 +40,7 @@ def config_of(settings: Settings) -> dict[str, Any]:
     """All that shapes the codes, in one flat dict; filters of cells are not in it, since all cells count."""
     genes = {key: getattr(settings.preprocess, key) for key in ("min_cells", "gene_selection", "n_top_genes")}
     train = to_dict(settings.train)
-    del train["seed"], train["prior_weight_batched"]  # no batches there
+    del train["prior_weight_batched"]  # no batches there
     return {**genes, **to_dict(settings.model), **train}
 
 
@@ -76,7 +76,8 @@ def embed(
     tl.train(
         counts,
         _part(ModelConfig, config),
-        _part(TrainConfig, {**config, "seed": seed}),
+        _part(TrainConfig, config),
+        seed=seed,
         batch_key=batch_key,
         device=device,
     )
@@ -99,7 +100,8 @@ def embed_each_epoch(
     fit(
         model,
         seen,
-        _part(TrainConfig, {**config, "seed": seed}),
+        _part(TrainConfig, config),
+        seed=seed,
         on_epoch=lambda *_: codes.append(model.encode(unseen)),
     )
     return EpochCodes(test, codes, {"n_genes_used": seen.n_genes, "epochs": len(codes)})

@@ -82,8 +82,8 @@ def _run(path: Path, labels: np.ndarray, *, seed: int, prior: str, weight: float
     parts = {"unseen": np.sort(order[:n_unseen]), "seen": np.sort(order[n_unseen:])}
     ready = {name: tl.count_data(counts[cells]) for name, cells in parts.items()}
     model = SCRAE.for_data(ready["seen"], from_dict(ModelConfig, {"prior": prior}), seed=seed)
-    config = TrainConfig(seed=seed, prior_weight=weight, validation_fraction=0.0, patience=None)
-    fit(model, ready["seen"], config)
+    config = TrainConfig(prior_weight=weight, validation_fraction=0.0, patience=None)
+    fit(model, ready["seen"], config, seed=seed)
     n_types = len(np.unique(labels))
     found = {}
     for name, cells in parts.items():

@@ -131,7 +131,7 @@ def _endless(data: CountData, batch_size: int) -> Iterator[Minibatch]:
     """Whole batches, epoch after epoch."""
     order = Generator().manual_seed(2)
     while True:
-        yield from (b for b in data.batches(batch_size, generator=order) if len(b.total) == batch_size)
+        yield from (b for b in data.minibatches(batch_size, generator=order) if len(b.total) == batch_size)
 
 
 def scvi(counts: sparse.csr_matrix, config: ModelConfig, batch_size: int) -> Loop | None:

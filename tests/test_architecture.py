@@ -93,9 +93,7 @@ def test_the_page_names_every_room_and_no_other():
     assert LAYERS["errors"] == 0
     assert LAYERS["cli"] == max(LAYERS.values())
     assert len(LAYERS) == len({room(path) for path in FILES} - {"scrae"})
-    assert (
-        len([path for path in FILES if path.parent == SOURCE]) <= MODULES + 1
-    )  # checks.py goes with the settings
+    assert len([path for path in FILES if path.parent == SOURCE]) <= MODULES
     assert len([path for path in SOURCE.iterdir() if (path / "__init__.py").exists()]) <= FOLDERS
 
 
@@ -114,9 +112,9 @@ class TestFile:
         }
         assert {name for name in names if name.split(".")[1] not in LAYERS} <= {"scrae.__version__"}
 
-    def test_the_lowest_layer_imports_only_errors_and_checks(self, path: Path):
+    def test_the_lowest_layer_imports_only_errors(self, path: Path):
         if LAYERS.get(room(path)) == 0:
-            assert rooms_used(path) <= {"errors", "checks"}
+            assert rooms_used(path) <= {"errors"}
 
     def test_anndata_and_scanpy_live_in_layer_3_and_above(self, path: Path):
         if LAYERS.get(room(path), 0) < 3:

@@ -118,9 +118,9 @@ def names_of(page: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_blocks_say_what_they_are(page: Path) -> None:
-    known = {"python", "bash", "console", "text"}
+    known = {"python", "bash", "console", "text", "bibtex", "yaml"}
     odd = [block.line for block in BLOCKS[page] if block.language not in known and "{" not in block.language]
-    assert odd == [], f"{name(page)}: lines {odd}: say ```bash, ```python or ```text"
+    assert odd == [], f"{name(page)}: lines {odd}: say ```bash, ```python, ```text or ```yaml"
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if BLOCKS[page]], ids=name)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from scrae.core.distributions import stirling
+from scrae.core._kernels import stirling
 
 __all__ = ["ZINB", "zinb_nll"]
 

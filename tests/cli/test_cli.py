@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import os
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,12 +19,15 @@ import pandas as pd
 import pytest
 from anndata import AnnData, read_h5ad
 from scipy import sparse
+from typer.main import get_command
 
-from scrae import __version__
-from scrae.cli import main
+from scrae import __version__, pp, tl
+from scrae.cli import app, main
+from scrae.cli.options import OPTIONS, changed
 from scrae.cli.progress import Bar
+from scrae.config import ClusterConfig, ModelConfig, PreprocessConfig, Settings, TrainConfig
 from scrae.core import fit as train
-from scrae.core.fit import Epoch
+from scrae.core.checkpoint import Epoch
 from scrae.core.model_io import load
 from scrae.errors import ScraeError, ScraeWarning
 
@@ -94,7 +99,7 @@ def test_run_writes_the_contract(result: Path, raw: Path) -> None:
     assert record["input"]["n_genes"] == 60
     assert len(record["input"]["sha256"]) == 64
     assert record["seed"] == 4
-    assert record["config"]["train"]["seed"] == 4
+    assert record["config"]["seed"] == 4
     assert record["epochs"] <= 20
     assert record["peak_memory_mb"] > 0
     assert {"read", "preprocess", "train", "cluster", "report"} <= set(record["seconds"])
@@ -144,7 +149,7 @@ def test_train_is_told_of_the_batches(result: Path, tmp_path: Path) -> None:
 
 
 def test_genes_writes_a_table(raw: Path, tmp_path: Path) -> None:
-    done = scrae("genes", raw, "-o", tmp_path / "genes.csv", "--method", "m3drop", "--n-top-genes", 7)
+    done = scrae("genes", raw, "-o", tmp_path / "genes.csv", "--gene-selection", "m3drop", "--n-top-genes", 7)
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "genes.csv")
     assert list(table.columns) == ["gene", "score", "rank", "selected"]
@@ -157,7 +162,9 @@ def test_genes_of_a_file_that_stays_on_disk(raw: Path, tmp_path: Path, more: tup
     tables = {}
     for how in ("whole", "--backed"):
         options = (*more, "--backed") if how == "--backed" else more
-        done = scrae("genes", raw, "-o", tmp_path / "g.csv", "--method", "nbumi", "--min-cells", 3, *options)
+        done = scrae(
+            "genes", raw, "-o", tmp_path / "g.csv", "--gene-selection", "nbumi", "--min-cells", 3, *options
+        )
         assert done.returncode == 0, done.stderr
         tables[how] = pd.read_csv(tmp_path / "g.csv"), done.stdout
     pd.testing.assert_frame_equal(tables["--backed"][0], tables["whole"][0], rtol=1e-9)
@@ -166,7 +173,7 @@ def test_genes_of_a_file_that_stays_on_disk(raw: Path, tmp_path: Path, more: tup
 
 
 def test_preprocess_of_a_file_that_stays_on_disk_leaves_the_selected_genes(raw: Path, tmp_path: Path) -> None:
-    options = ("--method", "seurat_v3", "--n-top-genes", 7, "--min-cells", 3)
+    options = ("--gene-selection", "seurat_v3", "--n-top-genes", 7, "--min-cells", 3)
     for name, more in (("whole", ()), ("ours", ("--backed",))):
         done = scrae("preprocess", raw, "-o", tmp_path / f"{name}.h5ad", *options, *more)
         assert done.returncode == 0, done.stderr
@@ -178,7 +185,7 @@ def test_preprocess_of_a_file_that_stays_on_disk_leaves_the_selected_genes(raw: 
 
 
 def test_genes_of_a_file_are_chosen_by_some_methods_only(raw: Path, tmp_path: Path) -> None:
-    done = scrae("genes", raw, "-o", tmp_path / "g.csv", "--method", "scmarker", "--backed")
+    done = scrae("genes", raw, "-o", tmp_path / "g.csv", "--gene-selection", "scmarker", "--backed")
     assert done.returncode == 1
     assert done.stderr.startswith("scrae: scmarker needs the counts in memory, and these are in a file;")
     done = scrae("genes", raw, "-o", tmp_path / "g.csv", "--transpose", "--backed")
@@ -206,16 +213,19 @@ def test_plot_and_report_can_be_made_again(result: Path, tmp_path: Path) -> None
             ("--batch-key", "celltype"),
             "batch_key: expected a column of obs, found no 'celltype'; there is 'cell_type'; did you mean 'cell_type'?",
         ),
-        (("--n-clusters", "many"), "--n-clusters: expected auto or a positive whole number, found 'many'"),
+        (
+            ("--n-clusters", "many"),
+            "ClusterConfig.n_clusters: expected a whole number of at least 1 or None, found 'many'",
+        ),
         (
             ("--preset", "papr"),
             "preset: expected 'default' or 'paper', found 'papr'; did you mean 'paper'?",
         ),
         (("--gene-selection", "m3dorp"), "'scmarker', found 'm3dorp'; did you mean 'm3drop'?"),
         (("--cluster-method", "laiden"), "found 'laiden'; did you mean 'leiden'?"),
-        (("--n-latent", "0"), "ModelConfig.n_latent: expected 1 to 65536, found 0"),
+        (("--n-latent", "0"), "ModelConfig.n_latent: expected a whole number from 1 to 65536, found 0"),
         (("--gene-selection", "best"), "PreprocessConfig.gene_selection: expected one of 'seurat_v3'"),
-        (("--device", "tpu"), "device: expected auto, cpu, cuda or mps, found 'tpu'"),
+        (("--device", "tpu"), "Settings.device: expected one of 'auto', 'cpu', 'cuda', found 'tpu'"),
         (("--layer", "spliced"), "spliced"),
         (("--n-clusters", "500"), "expected at most as many clusters as cells (90), found 500"),
     ],
@@ -253,7 +263,7 @@ def test_a_stopped_run_goes_on_with_resume(
         if epoch.epoch == 3:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(Bar, "epoch", stop)
+    monkeypatch.setattr(Bar, "on_epoch", stop)
     done = scrae(*command)
     assert done.returncode == 143
     assert done.stderr == (
@@ -292,6 +302,129 @@ def test_a_training_that_breaks_keeps_what_was_good_and_ends_with_one(
     assert done.stderr.startswith("scrae: training met critic=nan at step 1 of epoch 4 (")
     assert done.stderr.endswith(f"weights of epoch 3 were kept and written to {tmp_path / 'm'}\n")
     load(tmp_path / "m")
+
+
+def test_a_run_again_from_its_record_gives_the_same_and_options_override(
+    result: Path, tmp_path: Path
+) -> None:
+    done = scrae("run", "--config", result / "run.json", "-o", tmp_path / "again")
+    assert done.returncode == 0, done.stderr
+    first, again = (json.loads((folder / "run.json").read_text()) for folder in (result, tmp_path / "again"))
+    assert again["config"] == first["config"]
+    assert (again["input"], again["scores"]) == (first["input"], first["scores"])
+    for key in ("X_scrae", "X_scrae_2d"):
+        assert np.array_equal(
+            read_h5ad(result / "result.h5ad").obsm[key],
+            read_h5ad(tmp_path / "again" / "result.h5ad").obsm[key],
+        )
+    options = ("--label-key", "none", "--no-also-2d", "--prior-weight", 0.5, "--encoder-layers", "16,8")
+    done = scrae("run", "--config", result / "run.json", "-o", tmp_path / "b", *options, "--n-clusters", 3)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "b" / "run.json").read_text())["config"]
+    expected = first["config"] | {"label_key": None, "also_2d": False}
+    expected["model"] |= {"encoder_layers": [16, 8]}
+    expected["train"] |= {"prior_weight": 0.5}
+    expected["cluster"] |= {"n_clusters": 3}
+    assert found == expected
+
+
+def test_settings_are_read_from_yaml(raw: Path, tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("model: {n_latent: 3, likelihood: nb}\ntrain:\n  max_epochs: 1\n  patience: null\n")
+    assert scrae("preprocess", raw, "-o", tmp_path / "p.h5ad").returncode == 0
+    done = scrae("train", tmp_path / "p.h5ad", "-o", tmp_path / "m", "--config", file, "--n-latent", 4)
+    assert done.returncode == 0, done.stderr
+    config = load(tmp_path / "m").config
+    assert (config.n_latent, config.likelihood) == (4, "nb")
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("{", (), "--config: expected JSON or YAML in"),
+        ("[1]", (), "--config: expected a mapping of settings in"),
+        ('{"model": {"latent": 3}}', (), "ModelConfig: unknown setting 'latent'"),
+        (
+            "{}",
+            ("--preset", "paper"),
+            "--preset and --config both give the settings to start from: leave one out",
+        ),
+    ],
+)
+def test_a_wrong_config_file_is_an_error(
+    raw: Path, tmp_path: Path, text: str, options: tuple[str, ...], message: str
+) -> None:
+    (tmp_path / "c.json").write_text(text)
+    done = scrae("run", raw, "-o", tmp_path / "out", "--config", tmp_path / "c.json", *options)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_run_without_input_is_a_usage_error(tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text("{}")
+    assert scrae("run", "-o", tmp_path / "out").returncode == 2
+    done = scrae("run", "-o", tmp_path / "out", "--config", tmp_path / "c.json")
+    assert done.returncode == 2
+    assert "INPUTS" in done.stderr
+
+
+class TestOptions:
+    def test_every_setting_is_an_option_of_run_with_its_description(self) -> None:
+        parameters = {one.name: one for one in get_command(app).commands["run"].params}
+        names = {field.name for field in fields(Settings)} - {"preprocess", "model", "train", "cluster"}
+        for cls in (PreprocessConfig, ModelConfig, TrainConfig):
+            names |= {field.name for field in fields(cls)}
+        names |= {"cluster_method", "n_clusters", "resolution"}
+        assert names == parameters.keys() - {"inputs", "output", "config", "preset", "resume", "help"}
+        for name in names:
+            assert parameters[name].help, name
+            assert parameters[name].default is None, name  # so that the file and the preset count
+
+    def test_the_everyday_ones_come_first(self) -> None:
+        panels = [one.rich_help_panel for one in get_command(app).commands["run"].params[1:]]
+        assert panels.index("Advanced") == len(panels) - panels.count("Advanced")
+        assert 20 < panels.count("Advanced") < 25
+
+    @pytest.mark.parametrize("option", OPTIONS)
+    def test_a_default_that_is_typed_is_the_default(self, option: str) -> None:
+        setting = OPTIONS[option]
+        typed = (
+            setting.default
+            if isinstance(setting.default, bool)
+            else setting.parse(setting._text(setting.default))
+        )
+        assert typed == setting.default
+        assert type(typed) is type(setting.default)
+        assert changed(Settings(), {option: typed}) == Settings()
+
+    def test_a_default_is_the_same_everywhere(self) -> None:
+        for function, names in (
+            (pp.filter, ("min_cells", "min_genes", "min_counts", "max_mito")),
+            (pp.preprocess_backed, ("min_cells", "min_genes", "min_counts", "max_mito", "n_top_genes")),
+            (pp.select_genes, ("n_top_genes",)),
+            (pp.select_genes_of_file, ("n_top_genes", "min_cells")),
+        ):
+            parameters = inspect.signature(function).parameters
+            for name in names:
+                assert parameters[name].default == OPTIONS[name].default, (function, name)
+        for function in (pp.select_genes, pp.select_genes_of_file, pp.preprocess_backed):
+            assert (
+                inspect.signature(function).parameters["method"].default == OPTIONS["gene_selection"].default
+            )
+        for name in ("method", "n_clusters", "resolution"):
+            assert inspect.signature(tl.cluster).parameters[name].default == getattr(ClusterConfig, name)
+
+
+def test_without_a_terminal_long_training_is_reported_in_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    times = iter([0.0, 10.0, 31.0, 40.0, 62.0])
+    monkeypatch.setattr("scrae.cli.progress.time.monotonic", lambda: next(times))
+    with Bar() as bar:
+        for number in range(1, 5):
+            bar.on_epoch(Epoch(number, 1.5, 0, 0, 0, 0, 0, float("nan"), 0), 4)
+    assert capsys.readouterr().err == "epoch 2 of 4, loss 1.5\nepoch 4 of 4, loss 1.5\n"
 
 
 def test_debug_shows_the_traceback(raw: Path, tmp_path: Path) -> None:

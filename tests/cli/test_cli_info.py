@@ -12,7 +12,7 @@ from anndata import AnnData
 from scipy import sparse
 from typer.testing import CliRunner
 
-from scrae import checks
+from scrae import errors
 from scrae.cli import app
 from scrae.config import ModelConfig
 from scrae.core.data import CountData
@@ -157,8 +157,8 @@ def test_folders_of_models_and_runs(cells: AnnData, tmp_path: Path) -> None:
 
 
 def test_the_nearest_name_is_suggested_and_only_a_near_one() -> None:
-    assert checks.did_you_mean("celltype", ["batch", "cell_type"]) == "; did you mean 'cell_type'?"
-    assert checks.did_you_mean("CELL_TYPE", ["batch", "Cell_Type"]) == "; did you mean 'Cell_Type'?"
-    assert checks.did_you_mean("x", ["batch", "cell_type"]) == ""
-    assert checks.did_you_mean("x", []) == ""
-    assert checks.did_you_mean(3, [4, None]) == ""
+    assert errors.did_you_mean("celltype", ["batch", "cell_type"]) == "; did you mean 'cell_type'?"
+    assert errors.did_you_mean("CELL_TYPE", ["batch", "Cell_Type"]) == "; did you mean 'Cell_Type'?"
+    assert errors.did_you_mean("x", ["batch", "cell_type"]) == ""
+    assert errors.did_you_mean("x", []) == ""
+    assert errors.did_you_mean(3, [4, None]) == ""

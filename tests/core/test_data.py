@@ -39,7 +39,7 @@ def dense_of(batch: Minibatch) -> np.ndarray:
 def test_every_format_is_the_same_matrix(make: Any, dtype: Any):
     data = CountData(make(DENSE.astype(dtype)), list("abcde"))
     assert (len(data), data.n_genes, data.genes) == (4, 5, ("a", "b", "c", "d", "e"))
-    batch = data.batch(torch.arange(4))
+    batch = data.minibatch(torch.arange(4))
     np.testing.assert_array_equal(dense_of(batch), DENSE)
     np.testing.assert_array_equal(data.totals, DENSE.sum(axis=1))
     np.testing.assert_array_equal(batch.total, DENSE.sum(axis=1))
@@ -49,7 +49,7 @@ def test_duplicates_are_summed_stored_zeros_dropped_and_the_caller_s_matrix_stay
     values, columns, rows = np.array([2, 4, 0, 1, 5]), np.array([3, 3, 1, 0, 2]), np.array([0, 3, 5])
     given = sp.csr_matrix((values.copy(), columns.copy(), rows.copy()), shape=(2, 4))
     data = CountData(given)
-    batch = data.batch(torch.arange(2))
+    batch = data.minibatch(torch.arange(2))
     np.testing.assert_array_equal(dense_of(batch), [[0, 0, 0, 6], [1, 0, 5, 0]])
     assert sorted(batch.nonzeros.value.tolist()) == [1, 5, 6]
     np.testing.assert_array_equal(data.totals, [6, 6])
@@ -71,7 +71,7 @@ def test_duplicates_are_summed_stored_zeros_dropped_and_the_caller_s_matrix_stay
 def test_counts_are_held_in_the_smallest_integers(largest: int, dtype: torch.dtype):
     data = CountData(np.array([[1, 0, largest], [0, 12, 3]]))
     assert data.values.dtype == dtype
-    nonzeros = data.batch(torch.tensor([0, 1])).nonzeros
+    nonzeros = data.minibatch(torch.tensor([0, 1])).nonzeros
     assert nonzeros.value.tolist() == [1, largest, 12, 3]
     assert nonzeros.gene.tolist() == [0, 2, 1, 2]
     np.testing.assert_allclose(
@@ -80,11 +80,11 @@ def test_counts_are_held_in_the_smallest_integers(largest: int, dtype: torch.dty
 
 
 def test_true_and_false_are_counts():
-    np.testing.assert_array_equal(dense_of(CountData(DENSE > 0).batch(torch.arange(4))), DENSE > 0)
+    np.testing.assert_array_equal(dense_of(CountData(DENSE > 0).minibatch(torch.arange(4))), DENSE > 0)
 
 
 def test_a_batch_has_the_cells_in_the_asked_order_even_twice():
-    batch = CountData(DENSE).batch(torch.tensor([3, 1, 0, 3]))
+    batch = CountData(DENSE).minibatch(torch.tensor([3, 1, 0, 3]))
     np.testing.assert_array_equal(dense_of(batch), DENSE[[3, 1, 0, 3]])
     assert batch.nonzeros.cell.tolist() == [0, 0, 0, 2, 2, 3, 3, 3]
     assert batch.start.tolist() == [0, 3, 3, 5, 8]
@@ -97,7 +97,7 @@ def test_a_batch_has_the_cells_in_the_asked_order_even_twice():
 
 def cells_seen(data: CountData, **settings: Any) -> list[list[int]]:
     """The cells of each batch, known by their totals."""
-    return [[int(total) for total in batch.total] for batch in data.batches(4, **settings)]
+    return [[int(total) for total in batch.total] for batch in data.minibatches(4, **settings)]
 
 
 def test_batches_visit_each_cell_once():
@@ -120,7 +120,7 @@ def test_one_generator_shuffles_every_pass_anew():
 
 
 def test_a_whole_set_of_empty_cells_is_legal():
-    batch = CountData(sp.csr_matrix((3, 2), dtype=np.int32)).batch(torch.arange(3))
+    batch = CountData(sp.csr_matrix((3, 2), dtype=np.int32)).minibatch(torch.arange(3))
     np.testing.assert_array_equal(dense_of(batch), np.zeros((3, 2)))
     np.testing.assert_array_equal(batch.log_library, np.zeros(3))
 
@@ -168,7 +168,7 @@ def test_gene_names_must_fit():
 
 def test_a_thinned_batch_keeps_each_molecule_with_probability_one_half():
     counts = np.tile(np.array([[1, 2, 7, 62, 63, 5000]]), (4000, 1))
-    batch = CountData(counts).batch(torch.arange(4000))
+    batch = CountData(counts).minibatch(torch.arange(4000))
     thinned = batch.thinned(torch.Generator().manual_seed(3))
     values = thinned.dense(thinned.nonzeros.value).numpy()
     expected = counts[0] / 2
@@ -187,10 +187,10 @@ def test_a_thinned_batch_keeps_each_molecule_with_probability_one_half():
 def test_the_batches_of_the_cells_come_along():
     data = CountData(DENSE, batch_names=("x", "y", "z"), batch_codes=np.array([2, 0, 0, 1], dtype=np.int8))
     assert data.batch_names == ("x", "y", "z")
-    batch = data.batch(torch.tensor([3, 0, 0]))
+    batch = data.minibatch(torch.tensor([3, 0, 0]))
     assert batch.batch_code.tolist() == [1, 2, 2]
     assert batch.thinned(torch.Generator().manual_seed(0)).batch_code.tolist() == [1, 2, 2]
-    assert CountData(DENSE).batch(torch.tensor([3])).batch_code is None
+    assert CountData(DENSE).minibatch(torch.tensor([3])).batch_code is None
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,12 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from core.test_distributions import COUNTS, FAR, LOG_MU, LOG_THETA, LOGITS, ZEROS, nonzeros_of
+from helpers.likelihood_cases import COUNTS, FAR, LOG_MU, LOG_THETA, LOGITS, ZEROS, nonzeros_of
 from reference import zinb
 from torch import Generator, Tensor
 
-from scrae.core.dense_likelihood import dense_count_nll
-from scrae.core.distributions import count_nll
+from scrae.core._cuda import dense_count_nll
+from scrae.core._kernels import count_nll
 
 GRID = list(product(COUNTS, LOG_MU.tolist(), LOG_THETA.tolist(), LOGITS[:-1]))
 

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.inputs import dense_input
+from helpers.small_fits import BATCHED, DATA, equal, fitted, model_config, train_config, weights
 from reference import training as slow
 from reference.cells import cells
 from torch import Generator, Tensor
@@ -19,75 +21,13 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from scrae.cluster.metrics import score
 from scrae.cluster.partition import kmeans
 from scrae.config import ModelConfig, TrainConfig
-from scrae.core import fit as train
+from scrae.core import fit as training
+from scrae.core.checkpoint import Epoch
 from scrae.core.data import CountData
-from scrae.core.fit import Epoch, FitResult, fit
+from scrae.core.fit import FitResult, fit
 from scrae.core.model import SCRAE
-from scrae.core.ranks import Ranks
-from scrae.core.state import TrainingState
 from scrae.core.step import Optimizers, training_step
 from scrae.errors import ScraeError, ScraeWarning
-
-DATA = CountData(cells(60, 15, seed=4))
-BATCHED = CountData(
-    cells(60, 15, seed=4), batch_names=("a", "b", "c"), batch_codes=np.arange(60) ** 2 % 11 % 3
-)
-
-
-def model_config(**changes: Any) -> ModelConfig:
-    settings: dict[str, Any] = {
-        "n_latent": 2,
-        "encoder_layers": (12,),
-        "decoder_layers": (12,),
-        "generator_layers": (8,),
-        "critic_layers": (8, 8),
-        "n_noise": None,
-        "leak": 0.2,
-        "dropout": 0.0,
-        "likelihood": "zinb",
-        "library": "inferred",
-        "prior": "learned",
-        "divergence": "wasserstein",
-    }
-    return ModelConfig(**settings | changes)
-
-
-def train_config(**changes: Any) -> TrainConfig:
-    settings: dict[str, Any] = {
-        "batch_size": 16,
-        "max_epochs": 3,
-        "learning_rate": 2e-3,
-        "adversarial_learning_rate": 1e-3,
-        "schedule": "constant",
-        "weight_decay": 0.0,
-        "prior_weight": 1.0,
-        "prior_weight_batched": 2.5,
-        "prior_update": "joint",
-        "n_critic": 2,
-        "gradient_penalty_weight": 10.0,
-        "library_kl_weight": 0.1,
-        "thinning": False,
-        "validation_fraction": 0.0,
-        "patience": None,
-        "seed": 0,
-    }
-    return TrainConfig(**settings | changes)
-
-
-def fitted(model: ModelConfig, config: TrainConfig, data: CountData = DATA) -> tuple[SCRAE, FitResult]:
-    made = SCRAE.for_data(data, model, seed=config.seed)
-    return made, fit(made, data, config)
-
-
-def weights(model: SCRAE, *parts: str) -> dict[str, Tensor]:
-    return {
-        name: v.clone() for name, v in model.state_dict().items() if not parts or name.split(".")[0] in parts
-    }
-
-
-def equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
-    assert first.keys() == second.keys()
-    return all(torch.equal(first[name], second[name]) for name in first)
 
 
 @contextmanager
@@ -126,7 +66,7 @@ def test_steps_follow_the_slow_twin(
         thinning=thinning,
     )
     model = SCRAE.for_data(data, model_config(**changes), seed=1).double()
-    before, optimizers, batches = weights(model), Optimizers.of(model, config), list(data.batches(13))
+    before, optimizers, batches = weights(model), Optimizers.of(model, config), list(data.minibatches(13))
     with double_precision():
         expected = slow.train(model, batches, config, Generator().manual_seed(8))
         rng = Generator().manual_seed(8)
@@ -241,8 +181,8 @@ def test_the_normal_prior_at_weight_30_makes_codes_standard_normal_and_none_does
 @pytest.mark.parametrize("prior_update", ["joint", "separate"])
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(prior_update: str):
     def run(seed: int) -> tuple[dict[str, Tensor], np.ndarray, FitResult]:
-        config = train_config(prior_update=prior_update, validation_fraction=0.2, patience=2, seed=seed)
-        model, result = fitted(model_config(dropout=0.2), config)
+        config = train_config(prior_update=prior_update, validation_fraction=0.2, patience=2)
+        model, result = fitted(model_config(dropout=0.2), config, seed=seed)
         return weights(model), model.encode(DATA), result
 
     (first, codes, result), (again, same_codes, same_result), (other, other_codes, _) = run(5), run(5), run(6)
@@ -257,8 +197,8 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(prior_update: st
 def test_the_training_seed_alone_matters_too():
     model = SCRAE.for_data(DATA, model_config(), seed=1)
     twin = copy.deepcopy(model)
-    fit(model, DATA, train_config(seed=1))
-    fit(twin, DATA, train_config(seed=2))
+    fit(model, DATA, train_config(), seed=1)
+    fit(twin, DATA, train_config(), seed=2)
     assert not equal(weights(model), weights(twin))
 
 
@@ -301,7 +241,7 @@ def test_held_out_cells_are_never_trained_on(held_out: list[Tensor], monkeypatch
         trained.extend(batch.total.tolist())
         return original(model, batch, *args, **settings)
 
-    monkeypatch.setattr(train, "training_step", spy)
+    monkeypatch.setattr(training, "training_step", spy)
     fitted(model_config(), train_config(max_epochs=2, validation_fraction=0.25, patience=5), data)
     kept = set(data.totals[held_out[0]].tolist())
     assert len(kept) == 11  # a quarter of 41, rounded up
@@ -380,7 +320,7 @@ def test_history_averages_over_the_steps_that_used_a_term():
     rows = torch.randperm(60, generator=order)
     steps = [
         training_step(twin, batch, optimizers, config, noise, update_prior=i == 3)
-        for i, batch in enumerate(DATA.batches(16, rows=rows, generator=order), start=1)
+        for i, batch in enumerate(DATA.minibatches(16, rows=rows, generator=order), start=1)
     ]
     history = fit(model, DATA, config).history
     for name in ("reconstruction", "library", "critic", "gradient_penalty"):
@@ -438,9 +378,9 @@ def test_a_loss_that_is_not_finite_is_an_error(network: str, term: str):
     gene = int(counts[first].max(axis=0).argmax())
     assert str(error.value) == (
         f"fit: expected finite losses, found {term}=nan at step 1 of epoch 1 (the largest of its cells has "
-        f"{counts[cell].sum()} counts (number {cell} of the data, from 0; the median of all is "
+        f"{counts[cell].sum()} counts (cell {cell} of the data, from 0; the median is "
         f"{np.sort(counts.sum(axis=1))[29]}), the largest count is {counts[first].max()}, of gene '{gene}'); "
-        "lower the learning rates or leave such cells out"
+        "lower the learning rates or leave out these cells"
     )
 
 
@@ -451,7 +391,7 @@ def skipped(generator: Generator) -> Generator:
 
 
 def breaking(monkeypatch: pytest.MonkeyPatch, term: str, broken: Callable[[int], bool]) -> None:
-    """Make a term NaN in the steps, counted from 0, that ``broken`` names; an undone step counts too."""
+    """Make a term NaN in the steps, counted from 0, that ``broken`` names."""
     original, count = training_step, itertools.count()
 
     def late(model: SCRAE, *args: Any, **settings: Any) -> Any:
@@ -462,59 +402,50 @@ def breaking(monkeypatch: pytest.MonkeyPatch, term: str, broken: Callable[[int],
             model.get_parameter("decoder.log_theta").fill_(torch.nan)  # as a wild step leaves it
         return step._replace(**{term: getattr(step, term) * torch.nan})
 
-    monkeypatch.setattr(train, "training_step", late)
+    monkeypatch.setattr(training, "training_step", late)
 
 
 @pytest.mark.parametrize("term", ["reconstruction", "critic", "gradient_penalty", "encoder", "generator"])
-def test_an_epoch_with_a_nan_is_undone_and_run_again_with_half_the_rates(
+def test_a_nan_ends_training_with_the_weights_of_the_last_good_epoch(
     monkeypatch: pytest.MonkeyPatch, term: str
 ):
+    good = fitted(model_config(), train_config(max_epochs=1))[0]
     breaking(monkeypatch, term, lambda step: step == 7)  # four steps an epoch; the last of the second
     made = SCRAE.for_data(DATA, model_config(), seed=0)
     with pytest.warns(ScraeWarning) as caught:
         result = fit(made, DATA, train_config(max_epochs=3))
     assert len(caught) == 1
-    assert str(caught[0].message).startswith(f"Training met {term}=nan at step 4 of epoch 2 (the largest")
-    assert str(caught[0].message).endswith("it went back to epoch 1 and halved the learning rates.")
-    assert result.history["epoch"].tolist() == [1, 2, 3]
-    assert result.history["learning_rate"].tolist() == [2e-3, 1e-3, 1e-3]
-    assert result.fault is None
-    assert all(torch.isfinite(value).all() for value in weights(made).values())
+    message = str(caught[0].message)
+    assert message.startswith(
+        f"Training ended early: {term}=nan at step 4 of epoch 2 (the largest of its cells has"
+    )
+    assert message.endswith("; weights of epoch 1 were kept.")
+    assert result.fault is not None
+    assert result.fault.startswith(f"{term}=nan at step 4 of epoch 2 (")
+    assert (result.epochs, result.best_epoch) == (1, 1)
+    assert result.stopped_because == f"{result.fault}; weights of epoch 1 were kept"
+    assert result.history["epoch"].tolist() == [1]
+    assert equal(weights(made), weights(good))
 
 
-def test_going_back_leaves_nothing_of_the_undone_epoch(monkeypatch: pytest.MonkeyPatch):
-    undone = SCRAE.for_data(DATA, model_config(), seed=0)
-    breaking(monkeypatch, "reconstruction", lambda step: step in (5, 9))
-    with pytest.warns(ScraeWarning):
-        fit(undone, DATA, train_config(max_epochs=2))
-    monkeypatch.undo()
-    # The same by hand: one epoch at full rates, the second at a quarter.
-    plain = SCRAE.for_data(DATA, model_config(), seed=0)
-    state = TrainingState(plain, train_config(max_epochs=2))
-    rows, _ = train._split(60, 0.0, state.order)
-    run = train._Run(state, DATA, train_config(max_epochs=2), rows, rows[:0], Ranks())
-    plain.train()
-    assert run.one_epoch() is None
-    state.rate = 0.25
-    assert run.one_epoch() is None
-    assert equal(weights(undone), weights(plain))
-
-
-def test_a_fault_that_stays_ends_training_with_the_good_weights(monkeypatch: pytest.MonkeyPatch):
+def test_with_early_stopping_a_nan_ends_training_with_the_best_weights(monkeypatch: pytest.MonkeyPatch):
+    config = train_config(max_epochs=9, validation_fraction=0.2, patience=5)
     good = fitted(model_config(), train_config(max_epochs=2, validation_fraction=0.2, patience=5))[0]
     breaking(monkeypatch, "library", lambda step: step >= 6)  # three steps an epoch
     made = SCRAE.for_data(DATA, model_config(), seed=0)
-    with pytest.warns(ScraeWarning) as caught:
-        result = fit(made, DATA, train_config(max_epochs=9, validation_fraction=0.2, patience=5))
-    said = [str(one.message) for one in caught]
-    assert len(said) == 4
-    assert all("halved the learning rates" in sentence for sentence in said[:3])
-    assert said[3].startswith("Training ended early: it ")
-    assert result.epochs == 2
-    assert result.fault is not None
-    assert result.fault.startswith("library=nan at step 1 of epoch 3 (the largest of its cells has")
-    assert "also with learning rates halved 3 times; weights of epoch" in result.stopped_because
+    with pytest.warns(ScraeWarning, match="weights of epoch 2 were kept"):
+        result = fit(made, DATA, config)
+    assert result.epochs == result.best_epoch == 2
     assert equal(weights(made), weights(good))
+
+
+def test_a_nan_in_the_first_epoch_is_an_error(monkeypatch: pytest.MonkeyPatch):
+    breaking(monkeypatch, "reconstruction", lambda step: step == 2)
+    expected = (
+        r"^fit: expected finite losses, found reconstruction=nan at step 3 of epoch 1 \(.*lower the learning"
+    )
+    with pytest.raises(ScraeError, match=expected):
+        fitted(model_config(), train_config(max_epochs=2))
 
 
 def test_a_weight_that_breaks_in_the_last_step_is_seen(monkeypatch: pytest.MonkeyPatch):
@@ -522,31 +453,31 @@ def test_a_weight_that_breaks_in_the_last_step_is_seen(monkeypatch: pytest.Monke
 
     def late(model: SCRAE, *args: Any, **settings: Any) -> Any:
         step = original(model, *args, **settings)
-        if next(count) == 3:
+        if next(count) == 7:
             with torch.no_grad():
                 model.get_parameter("critic.value.bias").fill_(torch.inf)
         return step
 
-    monkeypatch.setattr(train, "training_step", late)
-    with pytest.warns(ScraeWarning, match=r"met a weight that is no number at step 4 of epoch 1 \("):
-        fitted(model_config(), train_config(max_epochs=2))
+    monkeypatch.setattr(training, "training_step", late)
+    with pytest.warns(ScraeWarning, match=r"a non-finite weight at step 4 of epoch 2 \("):
+        fitted(model_config(), train_config(max_epochs=3))
 
 
-def test_a_held_out_loss_that_is_no_number_is_seen(monkeypatch: pytest.MonkeyPatch):
-    losses = iter([5.0, math.nan, 4.0, 3.0])
+def test_a_non_finite_held_out_loss_is_seen(monkeypatch: pytest.MonkeyPatch):
+    losses = iter([5.0, math.nan])
     monkeypatch.setattr(SCRAE, "held_out_loss", lambda *_, **__: next(losses))
-    with pytest.warns(ScraeWarning, match=r"met validation=nan of the held-out cells after epoch 2 \("):
+    with pytest.warns(ScraeWarning, match=r"validation=nan of the held-out cells after epoch 2 \("):
         result = fitted(model_config(), train_config(validation_fraction=0.2, patience=5))[1]
-    assert result.history["validation"].tolist() == [5, 4, 3]
+    assert result.history["validation"].tolist() == [5]
 
 
 def test_thinning_hides_half_of_the_molecules_from_the_encoder_only():
     model = SCRAE.for_data(DATA, model_config(library="observed"), seed=0)
-    batch = DATA.batch(torch.arange(len(DATA)))
+    batch = DATA.minibatch(torch.arange(len(DATA)))
     seen = batch.thinned(Generator().manual_seed(1))
     plain, thin = model.autoencoder_losses(batch), model.autoencoder_losses(batch, seen=seen)
     with torch.no_grad():
-        assert torch.equal(thin.z, model.encoder(model.inputs(seen)).z)
+        assert torch.equal(thin.z, model.encoder(dense_input(model, seen)).z)
     assert not torch.equal(thin.z, plain.z)
     _, with_thinning = fitted(model_config(), train_config(thinning=True))
     _, without = fitted(model_config(), train_config(thinning=False))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from helpers.inputs import dense_input
 from reference.cells import cells
 
 from scrae.config import ModelConfig
@@ -19,7 +20,7 @@ def model_and_data(counts: np.ndarray) -> tuple[SCRAE, CountData]:
 
 
 def dense_components(model: SCRAE, data: CountData, fitted: np.ndarray) -> np.ndarray:
-    x = model.inputs(data.batch(torch.arange(len(data)))).numpy().astype(np.float64)
+    x = dense_input(model, data.minibatch(torch.arange(len(data)))).numpy().astype(np.float64)
     axes = np.linalg.svd(x[fitted] - x[fitted].mean(axis=0), full_matrices=False)[2][:15]
     return (x - x[fitted].mean(axis=0)) @ axes.T
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.inputs import dense_input
 from reference import networks as slow
 from reference import zinb
 from reference.cells import cells
@@ -64,7 +65,7 @@ def test_the_encoder_reads_scaled_log_expression():
     totals = COUNTS.sum(axis=1)
     expression = np.log1p(COUNTS * np.median(totals) / np.maximum(totals, 1)[:, None])
     expected = np.minimum(expression / expression.std(axis=0), 10)
-    found = model.inputs(data.batch(ALL))
+    found = dense_input(model, data.minibatch(ALL))
     assert found.dtype == torch.float32
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
@@ -73,13 +74,13 @@ def test_very_high_scaled_expression_is_cut():
     counts = np.zeros((500, 2), dtype=int)
     counts[:, 0], counts[7, 1] = 5, 4
     data = CountData(counts)
-    assert float(SCRAE.for_data(data, config()).inputs(data.batch(torch.tensor([7])))[0, 1]) == 10.0
+    assert float(dense_input(SCRAE.for_data(data, config()), data.minibatch(torch.tensor([7])))[0, 1]) == 10.0
 
 
 @pytest.mark.parametrize("layers", [(8,), ()])
 def test_the_first_layer_starts_centred(layers: tuple[int, ...]):
     model, data = model_and_data(encoder_layers=layers)
-    x = model.inputs(data.batch(ALL))
+    x = dense_input(model, data.minibatch(ALL))
     first = model.encoder.body.layers[0] if layers else model.encoder.code
     np.testing.assert_allclose(first(x).mean(dim=0).detach(), 0, atol=1e-5)
 
@@ -89,12 +90,12 @@ def test_the_first_layer_starts_centred(layers: tuple[int, ...]):
 @pytest.mark.parametrize("training", [False, True])
 def test_losses_equal_the_numpy_twin(likelihood: str, library: str, training: bool):
     model, data = model_and_data(likelihood=likelihood, library=library)
-    batch = data.batch(ALL)
+    batch = data.minibatch(ALL)
     model.train(training)
     found = model.autoencoder_losses(batch, Generator().manual_seed(6))
 
     encoder, decoder = slow.weights_of(model.encoder), slow.weights_of(model.decoder)
-    z, mean, log_var = slow.encode(model.inputs(batch).double().numpy(), encoder, 0.2)
+    z, mean, log_var = slow.encode(dense_input(model, batch).double().numpy(), encoder, 0.2)
     np.testing.assert_allclose(found.z.detach(), z, rtol=1e-4, atol=1e-5)
     centre, spread = float(model.library_mean), float(model.library_var)
     mean = mean + centre  # the head says how far a cell is from the average cell
@@ -112,7 +113,7 @@ def test_losses_equal_the_numpy_twin(likelihood: str, library: str, training: bo
 
 def test_inferred_library_draws_in_training_only():
     model, data = model_and_data(library="inferred")
-    batch, rng = data.batch(ALL), Generator().manual_seed(1)
+    batch, rng = data.minibatch(ALL), Generator().manual_seed(1)
     model.train()
     first, second = (model.autoencoder_losses(batch, rng).reconstruction for _ in range(2))
     assert not torch.equal(first, second)
@@ -127,7 +128,7 @@ def test_observed_library_draws_nothing():
     model, data = model_and_data(library="observed")
     rng = Generator().manual_seed(1)
     before = rng.get_state()
-    losses = model.train().autoencoder_losses(data.batch(ALL), rng)
+    losses = model.train().autoencoder_losses(data.minibatch(ALL), rng)
     assert torch.equal(rng.get_state(), before)
     assert not losses.library.any()
 
@@ -135,7 +136,7 @@ def test_observed_library_draws_nothing():
 def test_an_empty_cell_is_finite_everywhere():
     for library in ("inferred", "observed"):
         model, data = model_and_data(library=library)
-        losses = model.train().autoencoder_losses(data.batch(ALL[-2:]), Generator().manual_seed(0))
+        losses = model.train().autoencoder_losses(data.minibatch(ALL[-2:]), Generator().manual_seed(0))
         losses.reconstruction.sum().backward()
         assert torch.isfinite(losses.reconstruction).all()
         assert torch.isfinite(losses.library).all()
@@ -156,7 +157,7 @@ def test_encode_is_the_code_head_cell_by_cell():
     np.testing.assert_array_equal(model.encode(data), codes)
     np.testing.assert_allclose(model.encode(data, batch_size=4), codes, rtol=1e-5, atol=1e-6)
     expected, _, _ = slow.encode(
-        model.inputs(data.batch(ALL)).double().numpy(), slow.weights_of(model.encoder), 0.2
+        dense_input(model, data.minibatch(ALL)).double().numpy(), slow.weights_of(model.encoder), 0.2
     )
     np.testing.assert_allclose(codes, expected, rtol=1e-4, atol=1e-5)
     model.eval()
@@ -177,7 +178,7 @@ def test_encode_wants_the_model_s_genes_in_order():
 def test_held_out_loss_is_the_mean_over_the_given_cells():
     model, data = model_and_data(dropout=0.3)
     rows = torch.tensor([5, 30, 2])
-    each = model.eval().autoencoder_losses(data.batch(rows)).reconstruction.detach()
+    each = model.eval().autoencoder_losses(data.minibatch(rows)).reconstruction.detach()
     model.train()
     assert model.held_out_loss(data, rows) == pytest.approx(float(each.double().mean()), rel=1e-6)
     assert model.held_out_loss(data, rows, batch_size=1) == pytest.approx(
@@ -229,7 +230,7 @@ def test_the_seed_alone_makes_the_weights():
 def test_encoding_and_losses_draw_nothing_global():
     model, data = model_and_data(dropout=0.5)
     model.encode(data)
-    model.train().autoencoder_losses(data.batch(ALL), Generator().manual_seed(0))
+    model.train().autoencoder_losses(data.minibatch(ALL), Generator().manual_seed(0))
     model.sample_prior(4, Generator().manual_seed(0))
     model.held_out_loss(data, ALL)
 
@@ -243,7 +244,7 @@ def test_each_batch_has_its_own_prior_of_the_library_size():
         part = log_library[codes == code]
         assert float(model.library_mean[code]) == pytest.approx(part.mean(), rel=1e-6)
         assert float(model.library_var[code]) == pytest.approx(part.var(), rel=1e-6)
-    mean, var = model.library_prior(data.batch(torch.tensor([4, 1, 2])))
+    mean, var = model.library_prior(data.minibatch(torch.tensor([4, 1, 2])))
     assert torch.equal(mean, model.library_mean[[0, 1, 0]])
     assert torch.equal(var, model.library_var[[0, 1, 0]])
     assert not torch.equal(mean[0], mean[1])

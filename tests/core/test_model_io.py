@@ -162,12 +162,16 @@ def rewrite(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
         (lambda c: c.pop("n_genes"), "expected a positive whole number n_genes, found None"),
         (lambda c: c.update(model=7), "ModelConfig: expected a mapping of settings, found int"),
         (lambda c: c["model"].pop("leak"), "expected every setting of the model, found none for 'leak'"),
-        (lambda c: c["model"].update(leak="x"), "ModelConfig.leak: expected a number, found 'x'"),
-        (lambda c: c["model"].update(leak=float("nan")), "ModelConfig.leak: expected a number, found nan"),
-        (lambda c: c["model"].update(n_latent=10**9), "ModelConfig.n_latent: expected 1 to 65536, found 1000000000"),
+        (lambda c: c["model"].update(leak="x"), "ModelConfig.leak: expected a number from 0 to 1, found 'x'"),
+        (lambda c: c["model"].update(leak=float("nan")), "ModelConfig.leak: expected a number from 0 to 1, found nan"),
+        (
+            lambda c: c["model"].update(n_latent=10**9),
+            "ModelConfig.n_latent: expected a whole number from 1 to 65536, found 1000000000",
+        ),
         (
             lambda c: c["model"].update(encoder_layers=[1] * 20_000),
-            f"ModelConfig.encoder_layers: expected at most 32 sizes of 1 to 65536, found ({'1, ' * 25}1...",
+            f"ModelConfig.encoder_layers: expected a tuple of at most 32 sizes, each a whole number from 1 to 65536, "
+            f"found ({'1, ' * 25}1...",
         ),
     ],
 )  # fmt: skip

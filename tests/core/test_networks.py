@@ -7,7 +7,8 @@ from reference import networks as slow
 from scipy.sparse import csr_matrix
 from torch import Generator
 
-from scrae.core.networks import MLP, Critic, Decoder, Encoder, LatentGenerator, Linear, SparseRows
+from scrae.core._kernels import SparseRows
+from scrae.core.networks import MLP, Critic, Decoder, Encoder, LatentGenerator, Linear
 
 LEAK = 0.3
 

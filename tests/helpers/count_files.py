@@ -35,7 +35,7 @@ def table() -> AnnData:
 
 
 def log_table() -> AnnData:
-    """Log-normalised values in X, and nothing else."""
+    """Log-normalized values in X, and nothing else."""
     adata = table()
     values = counts() / counts().sum(axis=1, keepdims=True) * 1e4
     adata.X = sparse.csr_matrix(np.log1p(values).astype(np.float32))

@@ -1,4 +1,4 @@
-"""A run folder and an AnnData of the form that the pipeline writes, made from nothing but a seed."""
+"""A run folder and an AnnData as the pipeline writes them, generated from a seed."""
 
 from __future__ import annotations
 
@@ -75,6 +75,7 @@ def facts(n_genes: int, n_clusters: int, counts: csr_matrix) -> dict[str, Any]:
     epoch = np.arange(N_EPOCHS)
     fall = 210 + 160 * np.exp(-epoch / 4.0)
     candidates = np.arange(2, n_clusters + 8)
+    mean = np.asarray(counts.mean(axis=0)).ravel()
     return {
         "notes": ["12 genes seen in fewer than 10 cells were dropped.", "3 antibody features were left out."],
         "filter": {
@@ -83,9 +84,9 @@ def facts(n_genes: int, n_clusters: int, counts: csr_matrix) -> dict[str, Any]:
             "min_cells": 10, "min_genes": 1, "cells_dropped": {"min_genes": 9, "no_gene_left": 3},
         },
         "gene_selection": {
-            "method": "m3drop", "n_selected": n_genes // 2, "K": 0.9,
-            "mean": np.asarray(counts.mean(axis=0)).ravel(),
-            "dropout_rate": 1 - counts.getnnz(axis=0) / counts.shape[0],
+            "method": "m3drop", "n_selected": n_genes // 2, "mean": mean,
+            "statistic": 1 - counts.getnnz(axis=0) / counts.shape[0], "statistic_name": "drop-out rate",
+            "expected": 0.9 / (0.9 + mean),
         },
         "history": {
             "epoch": epoch, "reconstruction": fall, "validation": fall + 4 + 0.02 * (epoch - BEST_EPOCH) ** 2,

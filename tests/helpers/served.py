@@ -21,19 +21,16 @@ COUNTS = [[3, 0], [1, 2]]
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `content` at every path, and notes what was asked for."""
+    """Serves `content` at every path."""
 
     content = TABLE
-    cut_after: int | None = None  # bytes that come before the connection breaks
-    knows_ranges = True
-    sends = "length"  # or "chunks", or "nothing" about where the end is
-    shift = 0  # bytes by which the answer to a range is wrong
-    extra: dict[str, str]  # headers beside
+    cut_after: int | None = None  # bytes that are sent before the connection breaks
+    cuts = 0  # answers that are cut; afterwards all are whole
+    sends = "length"  # or "chunks"
+    asked = 0  # requests
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.asked: list[str] = []
-        self.extra = {}
 
     @property
     def url(self) -> str:
@@ -47,30 +44,16 @@ class Handler(BaseHTTPRequestHandler):
         server = self.server
         assert isinstance(server, Server)
         self.close_connection = True
-        wanted = self.headers.get("Range", "")
-        server.asked.append(wanted)
-        version = self.headers.get("If-Range")
-        if not server.knows_ranges or version not in (None, *server.extra.values()):
-            wanted = ""
-        start = int(wanted[len("bytes=") : -1]) if wanted else 0
-        if wanted and start >= len(server.content):
-            self.send_error(416)
-            return
-        body = server.content[start:]
-        self.send_response(206 if start else 200)
-        if start:
-            size = len(server.content)
-            self.send_header("Content-Range", f"bytes {start + server.shift}-{size - 1}/{size}")
-        for name, value in server.extra.items():
-            self.send_header(name, value)
+        server.asked += 1
+        body = server.content
+        self.send_response(200)
         if server.sends == "length":
             self.send_header("Content-Length", str(len(body)))
-        elif server.sends == "chunks":
+        else:
             self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
-        if server.sends == "chunks":
             body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
-        self.wfile.write(body[: server.cut_after])
+        self.end_headers()
+        self.wfile.write(body[: server.cut_after] if server.asked <= server.cuts else body)
 
     def log_message(self, *_: object) -> None:
         pass

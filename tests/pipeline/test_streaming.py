@@ -17,8 +17,8 @@ import scrae
 import scrae.pipeline.run as pipeline
 from scrae import ScraeError, Settings, io, pp
 from scrae.io import CountBlocks
-from scrae.pipeline.memory import available
-from scrae.pipeline.memory_plan import plan_memory
+from scrae.io.stored_size import Stored, stored
+from scrae.pipeline.memory_plan import available_memory, plan_memory
 
 pytestmark = pytest.mark.filterwarnings("ignore:Writing zarr v2 data:UserWarning")  # anndata's default today
 
@@ -90,8 +90,8 @@ def test_the_same_genes_counts_and_facts_as_in_memory(file):
         assert facts["notes"][:-1] == others["notes"]
         assert facts["notes"][1] == "6 of 150 cells with fewer than 60 counts were left out."
         assert facts["notes"][-1] == (
-            f"The counts were read block by block. Of {other.n_vars} genes the 40 selected ones are here; "
-            "obsm, layers and uns of the file are not."
+            f"The counts were read block by block. Only the 40 selected of {other.n_vars} genes are kept; "
+            "obsm, layers and uns of the file are left out."
         )
 
 
@@ -201,17 +201,17 @@ class TestPlan:
     def large(self, monkeypatch):
         """A million cells with 20,000 genes at 5 %, which no test writes."""
         monkeypatch.setattr(
-            "scrae.pipeline.memory_plan.stored", lambda *_: io.Stored(10**6, 20_000, 10**9, 8 * 10**9, True)
+            "scrae.pipeline.memory_plan.stored", lambda *_: Stored(10**6, 20_000, 10**9, 8 * 10**9, True)
         )
 
     @pytest.fixture
     def free(self, monkeypatch):
         return lambda gib: monkeypatch.setattr(
-            "scrae.pipeline.memory.available", lambda: gib and int(gib * GIB)
+            "scrae.pipeline.memory_plan.available_memory", lambda: gib and int(gib * GIB)
         )
 
     def plan(self, **options):
-        return plan_memory([Path("a.h5ad")], scrae.PreprocessConfig(), **options)
+        return plan_memory([Path("a.h5ad")], Settings(**options))
 
     @pytest.mark.parametrize(("gib", "streamed"), [(64, False), (8, True), (None, False)])
     def test_streams_what_does_not_fit(self, large, free, gib, streamed):
@@ -225,16 +225,15 @@ class TestPlan:
     def test_says_what_is_held(self, large, free):
         free(8)
         assert str(self.plan()) == (
-            "Memory: the counts stay in their file and are read block by block; about 5.9 GiB of 8.0 GiB that are "
-            "free will be held (the program 0.8 GiB, a block 0.3 GiB, counts of 2000 genes 3.7 GiB, 1000000 cells "
-            "1.1 GiB)."
+            "Memory: the counts stay in their file and are read in blocks; estimated peak 5.9 GiB of 8.0 GiB available "
+            "(the program 0.8 GiB, a block 0.3 GiB, counts of 2000 genes 3.7 GiB, 1000000 cells 1.1 GiB)."
         )
 
     def test_what_is_not_stated_is_not_planned(self, monkeypatch, free):
         free(0.1)
         plan = self.plan()
         assert (plan.streamed, plan.fits, plan.parts) == (False, True, ())
-        assert "do not state how much they hold" in str(plan)
+        assert "cannot be estimated from these file formats" in str(plan)
         assert self.plan(backed=True).streamed
 
     def test_the_selected_genes_go_to_the_disk_where_they_do_not_fit(self, large, free):
@@ -244,7 +243,7 @@ class TestPlan:
         assert plan.on_disk == 16 * 2 * 10**8
         assert 2.5 * GIB < plan.peak < 3 * GIB
         assert (
-            "block by block, those of the selected genes in 3.0 GiB of scratch files; about 2.8 GiB"
+            "in blocks, those of the selected genes in 3.0 GiB of scratch files; estimated peak 2.8 GiB"
             in str(plan)
         )
         free(8)
@@ -253,21 +252,23 @@ class TestPlan:
     def test_too_little_is_an_error_with_what_to_do(self, large, free, monkeypatch):
         free(2)
         with pytest.raises(
-            ScraeError, match=r"expected about 2\.8 GiB of memory, found 2\.0 GiB free; model fewer"
+            ScraeError, match=r"expected about 2\.8 GiB of memory, found 2\.0 GiB available; select fewer"
         ):
             self.plan()
-        with pytest.raises(ScraeError, match=r"let the counts stay in their file \(--backed\), or free some"):
+        with pytest.raises(ScraeError, match=r"keep the counts in their file \(--backed\), or free some"):
             self.plan(backed=False)
-        with pytest.raises(ScraeError, match="choose another gene selection: scmarker needs all counts"):
-            plan_memory([Path("a.h5ad")], scrae.PreprocessConfig(gene_selection="scmarker"))
-        with pytest.raises(ScraeError, match=r"write the counts by rows \(csr\) into one h5ad"):
-            plan_memory([Path("a.h5ad")] * 2, scrae.PreprocessConfig())
+        with pytest.raises(ScraeError, match="use another --gene-selection: scmarker needs all counts"):
+            plan_memory(
+                [Path("a.h5ad")], replace(SMALL, preprocess=scrae.PreprocessConfig(gene_selection="scmarker"))
+            )
+        with pytest.raises(ScraeError, match=r"store the counts by rows \(csr\) in one h5ad"):
+            plan_memory([Path("a.h5ad")] * 2, Settings())
 
     def test_a_run_refuses_before_it_reads(self, file, tmp_path, free, monkeypatch):
         free(0.5)
         monkeypatch.setattr("scrae.io.read", None)
         monkeypatch.setattr("scrae.io.open_backed", None)
-        with pytest.raises(ScraeError, match=r"of memory, found 0\.5 GiB free"):
+        with pytest.raises(ScraeError, match=r"of memory, found 0\.5 GiB available"):
             scrae.run(file, tmp_path / "out", SMALL)
         assert not (tmp_path / "out").exists()
 
@@ -275,20 +276,20 @@ class TestPlan:
 def test_sizes_from_the_head_of_a_file(file, tmp_path):
     adata = cells()
     entries = adata.X.nnz
-    size = io.stored(file)
+    size = stored(file)
     assert size[:3] == (150, 90, entries)
     assert size.in_blocks
     assert 8 * entries < size.n_bytes < 12 * entries + 20_000
     adata.layers["dense"] = adata.X.toarray()
     adata.X = adata.X.tocsc()
     adata.write_h5ad(tmp_path / "more.h5ad")
-    assert not io.stored(tmp_path / "more.h5ad").in_blocks
-    more = io.stored(tmp_path / "more.h5ad", "dense")
+    assert not stored(tmp_path / "more.h5ad").in_blocks
+    more = stored(tmp_path / "more.h5ad", "dense")
     assert more[:3] == (150, 90, 150 * 90)
     assert more.n_bytes >= 4 * 150 * 90 + 8 * entries
     (tmp_path / "a.csv").write_text("gene,1")
-    assert io.stored(tmp_path / "a.csv") is None
-    assert io.stored(tmp_path / "none.h5ad") is None
+    assert stored(tmp_path / "a.csv") is None
+    assert stored(tmp_path / "none.h5ad") is None
 
 
 @pytest.mark.parametrize(
@@ -323,10 +324,10 @@ def test_free_memory_is_the_least_of_system_and_groups(tmp_path, files, expected
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert available(tmp_path) == expected
+    assert available_memory(tmp_path) == expected
 
 
 def test_free_memory_here_is_known():
-    found = available()
+    found = available_memory()
     assert found is not None
     assert 2**20 < found < 2**50

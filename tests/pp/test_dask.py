@@ -70,7 +70,7 @@ def lazily(file, **slots) -> AnnData:
 @pytest.fixture(scope="module")
 def cluster():
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
     ) as made:
         yield made
 
@@ -120,7 +120,7 @@ def test_two_workers_give_the_same_as_in_memory(file, client, method):
     assert facts["notes"][:-1] == others["notes"]
     assert facts["notes"][1] == "3 of 150 cells with fewer than 60 counts were left out."
     assert facts["notes"][-1] == (
-        f"The counts were read block by block. Of {other.n_vars} genes the 30 selected ones are here."
+        f"The counts were read block by block. Only the 30 selected of {other.n_vars} genes are kept."
     )
 
 
@@ -157,7 +157,7 @@ def test_a_worker_says_what_is_no_count(file, client):
     with pytest.raises(
         ScraeError,
         match=r"^the dask array holds a value that is no whole number \(0.69\d+\) at cell '\d+', gene 'g\d+'; counts "
-        r"are whole numbers from 0 up. It looks like log-normalised values. Give the matrix of raw counts",
+        r"are whole numbers from 0 up. It looks like log-normalized values. Give the matrix of raw counts",
     ):
         pp.preprocess_backed(adata)
 

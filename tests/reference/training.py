@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
+from helpers.inputs import dense_input
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
@@ -64,7 +65,7 @@ def train(model: SCRAE, batches: Sequence[Minibatch], config: TrainConfig, rng: 
     crit = Adam(critic.parameters() if critic else [], config.adversarial_learning_rate, wgan)
     for i, batch in enumerate(batches, start=1):
         due = i % config.n_critic == 0
-        x = model.inputs(batch.thinned(rng) if config.thinning else batch)
+        x = dense_input(model, batch.thinned(rng) if config.thinning else batch)
         rows = one_hot(model, batch)
         z, loss = autoencoder_loss(model, x, batch, config, rng)
         if critic is None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
-from anndata import AnnData
+from anndata import AnnData, read_h5ad
 from scipy import sparse
 
-from scrae import ClusterConfig, ModelConfig, ScraeError, ScraeWarning, TrainConfig, tl
-from scrae.cluster.graph import neighbours as graph_of
+from scrae import ClusterConfig, ModelConfig, ScraeError, ScraeWarning, Settings, TrainConfig, tl
+from scrae.cluster.graph import neighbor_graph as graph_of
+from scrae.config import from_dict
 from scrae.core.input_pca import input_components
 
 MODEL = ModelConfig(
     n_latent=3, encoder_layers=(16,), decoder_layers=(16,), critic_layers=(8,), generator_layers=(8,)
 )
-TRAIN = TrainConfig(max_epochs=2, batch_size=16, patience=None, validation_fraction=0.0, seed=3)
+TRAIN = TrainConfig(max_epochs=2, batch_size=16, patience=None, validation_fraction=0.0)
 
 
 @pytest.fixture
@@ -54,7 +58,7 @@ def test_count_data_needs_counts_and_a_selection(adata: AnnData) -> None:
 def test_genes_are_aligned_by_name(adata: AnnData) -> None:
     genes = ("g7", "g0", "g11")
     data = tl.count_data(adata, genes=genes)
-    dense = data.batch(np_rows(60))
+    dense = data.minibatch(np_rows(60))
     expected = adata.layers["counts"].toarray()[:, [7, 0, 11]]
     assert np.array_equal(dense.dense(dense.nonzeros.value).numpy(), expected)
 
@@ -62,9 +66,9 @@ def test_genes_are_aligned_by_name(adata: AnnData) -> None:
 def test_components_of_the_input_stand_beside_the_codes_and_shape_the_clusters(adata: AnnData) -> None:
     adata.obsm["X_scrae_input"] = np.zeros((60, 1))
     adata.obs["donor"] = ["x", "y"] * 30
-    tl.train(adata, MODEL, TRAIN, batch_key="donor")
+    tl.train(adata, MODEL, TRAIN, seed=3, batch_key="donor")
     assert "X_scrae_input" not in adata.obsm  # nor what stood there: it knows the batches
-    model = tl.train(adata, MODEL, TRAIN)
+    model = tl.train(adata, MODEL, TRAIN, seed=3)
     found = adata.obsm["X_scrae_input"]
     assert found.shape == (60, 9)
     expected = input_components(model, tl.count_data(adata), seed=3)
@@ -84,7 +88,7 @@ def test_missing_genes_count_as_zero_and_are_said(adata: AnnData) -> None:
         ScraeWarning, match="1 of the model's 3 genes are missing in the data and count as zero"
     ):
         data = tl.count_data(adata, genes=("g7", "elsewhere", "g0"))
-    batch = data.batch(np_rows(60))
+    batch = data.minibatch(np_rows(60))
     dense = batch.dense(batch.nonzeros.value).numpy()
     assert (dense[:, 1] == 0).all()
     assert np.array_equal(dense[:, [0, 2]], adata.layers["counts"].toarray()[:, [7, 0]])
@@ -102,23 +106,30 @@ def test_too_small_an_overlap_is_an_error_that_shows_both_kinds_of_names(adata: 
 
 
 def test_train_writes_its_slots_and_embed_repeats_the_codes(adata: AnnData) -> None:
-    model = tl.train(adata, MODEL, TRAIN)
+    model = tl.train(adata, MODEL, TRAIN, seed=3)
     codes = adata.obsm["X_scrae"].copy()
     assert codes.shape == (60, 3)
     assert codes.dtype == np.float32
     facts = adata.uns["scrae"]
-    assert (facts["seed"], facts["train"]["epochs"], facts["model"]["n_latent"]) == (3, 2, 3)
+    assert (facts["seed"], facts["train"]["epochs"]) == (3, 2)
     assert len(facts["history"]["reconstruction"]) == 2
     shuffled = adata[:, ::-1].copy()
     tl.embed(shuffled, model)
     assert np.array_equal(shuffled.obsm["X_scrae"], codes)
 
 
+def test_settings_are_read_back_from_the_file(adata: AnnData, tmp_path: Path) -> None:
+    tl.train(adata, MODEL, TRAIN, seed=3)
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    text = read_h5ad(tmp_path / "a.h5ad").uns["scrae"]["settings"]
+    assert from_dict(Settings, json.loads(text)) == Settings(seed=3, model=MODEL, train=TRAIN)
+
+
 def test_cells_without_counts_in_the_selected_genes_are_kept_and_said(adata: AnnData) -> None:
     counts = adata.layers["counts"].tolil()
     counts[0, :10] = 0
     adata.layers["counts"] = sparse.csr_matrix(counts)
-    tl.train(adata, MODEL, TRAIN)
+    tl.train(adata, MODEL, TRAIN, seed=3)
     assert np.isfinite(adata.obsm["X_scrae"]).all()
     assert "1 cells have no count in the selected genes" in adata.uns["scrae"]["notes"][-1]
 

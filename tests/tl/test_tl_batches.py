@@ -11,7 +11,7 @@ from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
 
 from scrae import SCRAE, ModelConfig, ScraeError, TrainConfig, tl
-from scrae.io.columns import batch_codes, batches_of
+from scrae.io.batches import batch_codes, batches_of
 
 N, GENES = 60, [f"g{i}" for i in range(8)]
 SMALL = {"n_latent": 2, "encoder_layers": (6,), "decoder_layers": (6,)}

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from anndata import AnnData
+from helpers.inputs import dense_input
 from scipy import sparse, stats
 
 from scrae import SCRAE, ModelConfig, ScraeError, ScraeWarning, TrainConfig, tl
@@ -89,9 +90,9 @@ class TestDenoise:
     def test_an_inferred_library_is_the_encoder_s(self, adata: AnnData) -> None:
         model = model_of(adata, library="inferred")
         data = tl.count_data(adata)
-        batch = data.batch(torch.arange(70))
+        batch = data.minibatch(torch.arange(70))
         with torch.inference_mode():
-            encoded = model.encoder(model.inputs(batch))
+            encoded = model.encoder(dense_input(model, batch))
         own = (encoded.library_mean + model.library_mean).exp().numpy()
         np.testing.assert_allclose(tl.denoise(adata, model, library=None).X.sum(axis=1), own, rtol=1e-4)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from anndata import AnnData
@@ -109,12 +107,12 @@ def test_models_with_other_seeds():
     adata = AnnData(counts.astype(np.float32), layers={"counts": counts})
     adata.var["scrae_selected"] = True
     model = ModelConfig(n_latent=2, encoder_layers=(8,), decoder_layers=(8,))
-    train = TrainConfig(max_epochs=2, batch_size=32, patience=None, validation_fraction=0.0, seed=4)
-    codes = tl.train_again(adata, model, train, times=2)
+    train = TrainConfig(max_epochs=2, batch_size=32, patience=None, validation_fraction=0.0)
+    codes = tl.train_again(adata, model, train, seed=4, times=2)
     assert list(codes) == [5, 6]
     assert "X_scrae_again" not in adata.obsm
     assert not adata.obsm  # nor any other slot
-    tl.train(adata, model, replace(train, seed=6))
+    tl.train(adata, model, train, seed=6)
     assert np.array_equal(adata.obsm["X_scrae"], codes[6])
     assert not np.array_equal(codes[5], codes[6])
 

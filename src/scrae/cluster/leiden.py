@@ -37,9 +37,7 @@ def leiden(weights: sparse.csr_matrix, resolution: float, *, seed: int) -> np.nd
     return _communities(_to_igraph(weights), resolution, seed)
 
 
-def leiden_n_clusters(
-    weights: sparse.csr_matrix, n_clusters: int, *, seed: int
-) -> tuple[np.ndarray, float]:
+def leiden_n_clusters(weights: sparse.csr_matrix, n_clusters: int, *, seed: int) -> tuple[np.ndarray, float]:
     """Find communities at the resolution that gives a number of clusters, or the nearest possible number.
 
     Parameters
@@ -60,9 +58,7 @@ def leiden_n_clusters(
     return bisect_resolution(lambda resolution: _communities(graph, resolution, seed), n_clusters)
 
 
-def bisect_resolution(
-    cluster_at: Callable[[float], np.ndarray], n_clusters: int
-) -> tuple[np.ndarray, float]:
+def bisect_resolution(cluster_at: Callable[[float], np.ndarray], n_clusters: int) -> tuple[np.ndarray, float]:
     """Return the labels, and the resolution, whose number of clusters is nearest to ``n_clusters``.
 
     ``cluster_at`` maps a resolution to labels from 0, without gaps.

@@ -50,9 +50,7 @@ class NeighborIndex:
             return
         with threadpool_limits(1):
             centers = _centers(self.points)
-            used, self._home = np.unique(
-                pairwise_distances_argmin(self.points, centers), return_inverse=True
-            )
+            used, self._home = np.unique(pairwise_distances_argmin(self.points, centers), return_inverse=True)
             self._centers = centers[used]
             self._members = _members(self._home, len(used))
             distance = euclidean_distances(self._centers)

@@ -299,9 +299,7 @@ def _bic(z: np.ndarray, labels: np.ndarray) -> float:
         within = residual[labels == k].T @ residual[labels == k]
         root = np.linalg.cholesky((within + n_latent * pooled) / (size + n_latent))
         scaled = solve_triangular(root, (z - means[k]).T, lower=True)
-        density[:, k] = (
-            np.log(size / n_cells) - 0.5 * (scaled**2).sum(axis=0) - np.log(np.diag(root)).sum()
-        )
+        density[:, k] = np.log(size / n_cells) - 0.5 * (scaled**2).sum(axis=0) - np.log(np.diag(root)).sum()
     log_likelihood = logsumexp(density, axis=1).mean() - 0.5 * n_latent * math.log(2 * math.pi)
     n_parameters = len(sizes) * (1 + n_latent + n_latent * (n_latent + 1) / 2) - 1
     return float(log_likelihood - 0.5 * n_parameters * math.log(n_cells) / n_cells)

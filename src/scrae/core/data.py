@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import scipy.sparse as sp
@@ -12,24 +12,53 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor
 from torch.nn import functional
 
+from ..config import LARGEST_COUNT
 from ..errors import ScraeError
-from .distributions import Nonzeros
+from ._kernels import Nonzeros, SparseRows, count_nll, thin
 
-__all__ = ["CountData", "DenseMinibatch", "Minibatch"]
+__all__ = ["EXPRESSION_LIMIT", "Cells", "CountData", "Minibatch"]
 
-_BITS = 62
-_MASKS = (1 << torch.arange(_BITS + 1)) - 1
+EXPRESSION_LIMIT = 10.0
+"""Scaled expression is clipped here, as in scanpy's usual recipe: single counts of rare genes must not dominate."""
+
+_SPARSE = 0.3
+"""Up to this share of nonzero counts the first layer is faster on sparse rows than on a dense matrix."""
+
 _ROWS = 10_000  # cells at a time
 
-_LARGEST = 2**31 - 1
-"""Largest count: it fits int32. No experiment sees more molecules of a gene in a cell."""
+
+@runtime_checkable
+class Cells(Protocol):
+    """What the model needs of a minibatch, however it is stored."""
+
+    @property
+    def total(self) -> Float[Tensor, " cells"]: ...  # noqa: D102
+    @property
+    def batch_code(self) -> Int[Tensor, " cells"] | None: ...  # noqa: D102
+    @property
+    def log_library(self) -> Float[Tensor, " cells"]: ...  # noqa: D102
+    def thinned(self, generator: Generator) -> Cells: ...  # noqa: D102
+    def encoder_input(self, target_total: Tensor, gene_scale: Tensor) -> Tensor | SparseRows: ...  # noqa: D102
+    def nll(  # noqa: D102
+        self, logits: Tensor, log_library: Tensor, log_theta: Tensor, zi_logits: Tensor | None
+    ) -> Float[Tensor, " cells"]: ...
 
 
 class Minibatch(NamedTuple):
-    """Some cells, by their nonzero counts, cell after cell; ``start`` is where each one's begin, and their number.
+    """A minibatch of cells by their nonzero counts, cell after cell.
 
-    ``batch_code`` is the experimental batch of each cell, None where the data names none. (Elsewhere in this package
-    a batch is a minibatch, unless it has a name, a code or a key.)
+    Attributes
+    ----------
+    nonzeros : Nonzeros
+        The nonzero counts.
+    start : Tensor
+        Where the counts of each cell begin, and their number; int64 [cells + 1].
+    total : Tensor
+        Total count of each cell over the modelled genes, float32 [cells].
+    n_genes : int
+        Number of modelled genes.
+    batch_code : Tensor or None
+        Experimental batch of each cell, int64 [cells]; None if the data has no batches.
     """
 
     nonzeros: Nonzeros
@@ -40,30 +69,39 @@ class Minibatch(NamedTuple):
 
     @property
     def log_library(self) -> Float[Tensor, " cells"]:
-        """Log of the total over the modelled genes; a cell without any counts as one count."""
+        """Log of the total; cells without counts are treated as having one."""
         return self.total.clamp(min=1).log()
 
     def thinned(self, generator: Generator) -> Minibatch:
-        """Return the same cells as if half of their molecules had been seen, each with probability ½.
-
-        Counts that vanish stay in the list, as zeros.
-        """
-        value = _half(self.nonzeros.value, generator)
+        """Return the same cells with each molecule kept with probability ½; counts that vanish stay as zeros."""
+        value = thin(self.nonzeros.value, generator)
         total = torch.zeros_like(self.total).index_add_(0, self.nonzeros.cell, value)
         return self._replace(nonzeros=self.nonzeros._replace(value=value), total=total)
 
-    def part(self, rows: slice) -> Minibatch:
-        """Return the cells of some neighbouring rows; ``rows`` has a start and a stop."""
-        if rows == slice(0, len(self.total)):
-            return self
-        first, last = self.start[[rows.start, rows.stop]].tolist()
-        position, cell, gene, value, log_factorial = (field[first:last] for field in self.nonzeros)
-        nonzeros = Nonzeros(
-            position - rows.start * self.n_genes, cell - rows.start, gene, value, log_factorial
-        )
-        start = self.start[rows.start : rows.stop + 1] - first
-        code = None if self.batch_code is None else self.batch_code[rows]
-        return Minibatch(nonzeros, start, self.total[rows], self.n_genes, code)
+    def log_expression(self, target_total: Tensor) -> Float[Tensor, " nonzeros"]:
+        """Return log1p of the counts normalized to ``target_total``, at the nonzero counts."""
+        per_count = target_total / self.total.clamp(min=1)
+        return torch.log1p(self.nonzeros.value * per_count.index_select(0, self.nonzeros.cell))
+
+    def scaled_expression(self, target_total: Tensor, gene_scale: Tensor) -> Float[Tensor, " nonzeros"]:
+        """Return the clipped log expression in units of each gene's standard deviation, at the nonzero counts."""
+        scale = gene_scale.index_select(0, self.nonzeros.gene)
+        return (self.log_expression(target_total) / scale).clamp_(max=EXPRESSION_LIMIT)
+
+    def encoder_input(
+        self, target_total: Tensor, gene_scale: Tensor
+    ) -> Float[Tensor, "cells genes"] | SparseRows:
+        """Return the scaled expression in the form that the first layer reads faster."""
+        value = self.scaled_expression(target_total, gene_scale)
+        if value.is_cuda or len(value) > _SPARSE * len(self.total) * self.n_genes:
+            return self.dense(value)
+        return SparseRows(self.start.int(), self.nonzeros.gene.int(), value)
+
+    def nll(
+        self, logits: Tensor, log_library: Tensor, log_theta: Tensor, zi_logits: Tensor | None
+    ) -> Float[Tensor, " cells"]:
+        """Return minus the log-likelihood of each cell's counts; see :func:`scrae.core._kernels.count_nll`."""
+        return count_nll(logits, log_library, log_theta, zi_logits, self.nonzeros)
 
     def dense(self, values: Float[Tensor, " nonzeros"]) -> Float[Tensor, "cells genes"]:
         """Return a matrix with ``values`` at the nonzero counts and zero elsewhere."""
@@ -72,46 +110,28 @@ class Minibatch(NamedTuple):
         return block.view(len(self.total), self.n_genes)
 
 
-class DenseMinibatch(NamedTuple):
-    """Some cells with all of their counts, in tensors whose shapes do not depend on the counts."""
-
-    counts: Float[Tensor, "cells genes"]
-    total: Float[Tensor, " cells"]
-    batch_code: Int[Tensor, " cells"] | None = None
-
-    @property
-    def log_library(self) -> Float[Tensor, " cells"]:
-        """As that of :class:`Minibatch`."""
-        return self.total.clamp(min=1).log()
-
-    def thinned(self, generator: Generator) -> DenseMinibatch:
-        """As that of :class:`Minibatch`, with other draws of the same distribution."""
-        half = torch.full_like(self.counts, 0.5)
-        counts = torch.binomial(self.counts, half, generator=generator)
-        return self._replace(counts=counts, total=counts.sum(dim=1))
-
-    def part(self, rows: slice) -> DenseMinibatch:
-        """As that of :class:`Minibatch`."""
-        code = None if self.batch_code is None else self.batch_code[rows]
-        return DenseMinibatch(self.counts[rows], self.total[rows], code)
-
-
 class CountData:
     """Raw counts of the modelled genes, held as CSR with the smallest integers that fit.
 
-    On the CPU the column numbers are those of ``counts``, not a copy: do not change that matrix in place.
+    On the CPU the column indices share memory with ``counts``: do not change that matrix in place.
 
     Parameters
     ----------
-    counts : [cells, genes] matrix of whole numbers >= 0: any scipy sparse format or a NumPy array.
-    genes : name of each column; None = "0", "1", ...
-    batch_names : names of the experimental batches; () = the cells are of one.
-    batch_codes : the place of each cell's batch in ``batch_names``, whole numbers [cells]; None without names.
-    device : where the tensors live and batches are made.
+    counts : array-like or sparse matrix
+        Whole numbers from 0 to 2^31 - 1, [cells, genes].
+    genes : sequence of str or None
+        Name of each column; None: "0", "1", ...
+    batch_names : sequence of str
+        Names of the experimental batches; empty: a single batch.
+    batch_codes : array-like of int or None
+        Index of each cell's batch in ``batch_names``, [cells]; None without names.
+    device : torch.device or str
+        Where the tensors are stored and minibatches are built.
 
     Raises
     ------
-    ScraeError : not a matrix, an empty one, values that are no counts, or genes or batches that do not fit it.
+    ScraeError
+        If ``counts`` is not a matrix or empty, holds values that are not counts, or genes or batches do not fit it.
     """
 
     def __init__(
@@ -127,7 +147,7 @@ class CountData:
         self.genes = tuple(map(str, range(matrix.shape[1]) if genes is None else genes))
         if len(self.genes) != matrix.shape[1]:
             raise ScraeError(
-                f"CountData: expected {matrix.shape[1]} gene names, one a column, found {len(self.genes)}"
+                f"CountData: expected {matrix.shape[1]} gene names, one per column, found {len(self.genes)}"
             )
         self.batch_names = tuple(batch_names)
         codes = _checked_codes(batch_codes, len(self.batch_names), matrix.shape[0])
@@ -137,7 +157,7 @@ class CountData:
         self.indptr = torch.as_tensor(matrix.indptr.astype(np.int64), device=device)
         indices = np.require(
             matrix.indices.astype(np.int32, copy=False), requirements="W"
-        )  # torch wants that
+        )  # torch requires it
         self.indices = torch.as_tensor(indices, device=device)
         self.values = torch.as_tensor(matrix.data.astype(dtype), device=device)
         self.totals = torch.as_tensor(_totals(matrix), device=device)
@@ -155,10 +175,10 @@ class CountData:
 
     @property
     def device(self) -> torch.device:
-        """Where the tensors live."""
+        """Where the tensors are stored."""
         return self.totals.device
 
-    def batch(self, rows: Int[Tensor, " cells"]) -> Minibatch:
+    def minibatch(self, rows: Int[Tensor, " cells"]) -> Minibatch:
         """Return the given cells, in the given order."""
         first = self.indptr.index_select(0, rows)
         length = self.indptr.index_select(0, rows + 1).sub_(first)
@@ -173,47 +193,35 @@ class CountData:
         code = None if self.batch_codes is None else self.batch_codes[rows]
         return Minibatch(nonzeros, start, self.totals.index_select(0, rows).float(), self.n_genes, code)
 
-    def dense_batch(self, rows: Int[Tensor, " cells"], most: int) -> DenseMinibatch:
-        """Return the given cells by operations of fixed shape; ``most`` is the most nonzero counts of a cell."""
-        first = self.indptr[rows][:, None]
-        place = first + torch.arange(most, device=self.device)
-        there = place < self.indptr[rows + 1][:, None]
-        place = place.clamp(max=len(self.values) - 1)
-        block = torch.zeros(len(rows), self.n_genes, device=self.device)
-        # beyond a cell's own counts zeros are added
-        block.scatter_add_(1, self.indices[place].long(), self.values[place] * there.float())
-        code = None if self.batch_codes is None else self.batch_codes[rows]
-        return DenseMinibatch(block, self.totals[rows].float(), code)
-
-    def most_nonzeros(self) -> int:
-        """Return how many nonzero counts the cell with the most of them has."""
-        return int(self.indptr.diff().max())
-
-    def batches(
-        self,
-        batch_size: int,
-        *,
-        rows: Int[Tensor, " cells"] | None = None,
-        generator: Generator | None = None,
-    ) -> Iterator[Minibatch]:
-        """Yield all cells in minibatches.
-
-        Parameters
-        ----------
-        rows : the cells to visit; None = all of them.
-        generator : shuffles the cells (a CPU generator); None = the given order.
-        """
-        for part in self.minibatches(batch_size, rows=rows, generator=generator):
-            yield self.batch(part)
-
     def minibatches(
         self,
         batch_size: int,
         *,
         rows: Int[Tensor, " cells"] | None = None,
         generator: Generator | None = None,
+    ) -> Iterator[Minibatch]:
+        """Yield the cells in minibatches.
+
+        Parameters
+        ----------
+        batch_size : int
+            Cells per minibatch; the last one may be smaller.
+        rows : Tensor or None
+            Cells to visit, int64; None: all.
+        generator : torch.Generator or None
+            Shuffles the cells (a CPU generator); None: the given order.
+        """
+        for part in self.row_groups(batch_size, rows=rows, generator=generator):
+            yield self.minibatch(part)
+
+    def row_groups(
+        self,
+        batch_size: int,
+        *,
+        rows: Int[Tensor, " cells"] | None = None,
+        generator: Generator | None = None,
     ) -> Iterator[Int[Tensor, " cells"]]:
-        """Yield the cells of each of :meth:`batches`, on the device, which gets the order of all at once."""
+        """Yield the indices of the cells of each of :meth:`minibatches`, on the device."""
         rows = torch.arange(len(self)) if rows is None else rows
         if generator is not None:
             rows = rows[torch.randperm(len(rows), generator=generator)]
@@ -222,33 +230,20 @@ class CountData:
             yield rows[start : start + batch_size]
 
     def _log_factorial(self, value: Tensor) -> Float[Tensor, " nonzeros"]:
-        count = value.long()
         if len(self._log_factorials) <= 65535:
-            return self._log_factorials.index_select(0, count)
+            return self._log_factorials.index_select(0, value.long())
         return torch.lgamma(value.double() + 1)
 
 
-def _half(counts: Float[Tensor, " nonzeros"], generator: Generator) -> Float[Tensor, " nonzeros"]:
-    """Draw Binomial(count, ½): the ones among as many random bits; beyond 62 bits torch's own sampler."""
-    if counts.is_cuda:  # no bit counting there
-        return torch.binomial(counts, torch.full_like(counts, 0.5), generator=generator)
-    few = counts.clamp(max=_BITS).long()
-    bits = torch.randint(2**_BITS, (len(counts),), generator=generator)
-    kept = torch.from_numpy(np.bitwise_count((bits & _MASKS.index_select(0, few)).numpy())).to(counts.dtype)
-    large = (counts > _BITS).nonzero().squeeze(1)
-    many = counts.index_select(0, large)
-    return kept.index_copy_(0, large, torch.binomial(many, torch.full_like(many, 0.5), generator=generator))
-
-
 def _totals(matrix: sp.csr_matrix) -> np.ndarray:
-    """Return the sum of each row, float64 [cells]; some rows at a time, since SciPy makes a copy as float64."""
+    """Return the sum of each row, float64 [cells], in blocks of rows, since SciPy copies them as float64."""
     starts = range(0, matrix.shape[0], _ROWS)
     parts = [matrix[start : start + _ROWS].sum(axis=1, dtype=np.float64) for start in starts]
     return np.concatenate([np.asarray(part).ravel() for part in parts] or [np.zeros(0)])
 
 
 def _as_csr(counts: Any) -> sp.csr_matrix:
-    """Return the checked counts without duplicates and stored zeros; the caller's matrix stays as it is."""
+    """Return the validated counts without duplicates and stored zeros; the caller's matrix is not changed."""
     if getattr(counts, "ndim", None) != 2:
         raise ScraeError(f"CountData: expected a matrix of cells and genes, found {_describe(counts)}")
     try:
@@ -267,13 +262,10 @@ def _checked_codes(codes: Any, n_batches: int, n_cells: int) -> np.ndarray | Non
     if codes is None and not n_batches:
         return None
     found = np.asarray([] if codes is None else codes)
-    if (
-        found.shape != (n_cells,)
-        or found.dtype.kind not in "iu"
-        or not ((found >= 0) & (found < n_batches)).all()
-    ):
+    integers = found.shape == (n_cells,) and found.dtype.kind in "iu"
+    if not integers or not ((found >= 0) & (found < n_batches)).all():
         raise ScraeError(
-            f"CountData: expected the place of each of {n_cells} cells' batch among {n_batches} names, found "
+            f"CountData: expected the batch of each of {n_cells} cells as an index into {n_batches} names, found "
             f"{_describe(codes)}"
         )
     return found.astype(np.int64)
@@ -286,23 +278,23 @@ def _describe(counts: Any) -> str:
 
 
 def _check(matrix: sp.csr_matrix) -> None:
+    values = matrix.data
     if 0 in matrix.shape:
         raise ScraeError(f"CountData: expected cells and genes, found a matrix of shape {matrix.shape}")
-    values = matrix.data
     if values.dtype.kind not in "biuf":
         raise ScraeError(f"CountData: expected numbers, found values of type {values.dtype}")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise ScraeError(
-            "CountData: expected counts, found NaN or infinite values; remove or mend these cells"
+            "CountData: expected counts, found NaN or infinite values; remove or repair these cells"
         )
     if values.dtype.kind != "b" and (values < 0).any():
         raise ScraeError(f"CountData: expected counts >= 0, found {values.min()}; pass raw counts")
-    if values.max(initial=0) > _LARGEST:
+    if values.max(initial=0) > LARGEST_COUNT:
         raise ScraeError(
-            f"CountData: expected counts up to {_LARGEST}, found {values.max()}; pass raw counts"
+            f"CountData: expected counts up to {LARGEST_COUNT}, found {values.max()}; pass raw counts"
         )
     if values.dtype.kind == "f" and (values != np.round(values)).any():
         found = values[values != np.round(values)][0]
         raise ScraeError(
-            f"CountData: expected whole numbers, found {found:.6g}; pass raw counts, not normalised values"
+            f"CountData: expected whole numbers, found {found:.6g}; pass raw counts, not normalized values"
         )

@@ -1,45 +1,49 @@
-"""The loop over the steps, early stopping on held-out likelihood, and what is done when a loss is no number."""
+"""Training: the loop over the steps, early stopping on held-out likelihood, and the end at a non-finite loss."""
 
 from __future__ import annotations
 
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from ..checks import show
 from ..config import Schedule, TrainConfig
-from ..errors import ScraeError, ScraeWarning
-from .checkpoint import TRAINING_FILE, Checkpoint, Keeper, fingerprint
-from .cuda_graphs import CapturedSteps
+from ..errors import ScraeError, ScraeWarning, show
+from .checkpoint import Checkpoint, CheckpointFile, Epoch, Snapshot, TrainingState
 from .data import CountData
-from .faults import describe_extremes, first_fault
 from .model import SCRAE
-from .ranks import LostProcessError, Ranks
-from .state import Epoch, Snapshot, TrainingState
 from .step import StepLosses, training_step
 
-__all__ = ["TRAINING_FILE", "Checkpoint", "Epoch", "FitResult", "fit"]
+if TYPE_CHECKING:
+    from .distributed import Processes
 
-_MOST_FAULTS = 3  # each halves the learning rates
+__all__ = ["FitResult", "fit"]
+
+_NAN = {"generator", "encoder"}  # terms that not every step computes
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitResult:
-    """What happened in training.
+    """Result of a training.
 
     Attributes
     ----------
-    history : one array a column of :class:`Epoch`, one value an epoch; NaN where a term was not used.
-    epochs : how many were run.
-    best_epoch : the epoch whose weights the model has now.
-    stopped_because : in plain words.
-    fault : the loss that was no number and ended the training; None = it ended well.
+    history : dict of str to numpy.ndarray
+        One array per column of :class:`~scrae.core.checkpoint.Epoch`, one value per epoch; NaN for unused terms.
+    epochs : int
+        Number of epochs run.
+    best_epoch : int
+        The epoch whose weights the model has now.
+    stopped_because : str
+        Why training ended.
+    fault : str or None
+        The non-finite loss or weight that ended training; None if all were finite.
     """
 
     history: dict[str, np.ndarray]
@@ -54,32 +58,48 @@ def fit(
     data: CountData,
     config: TrainConfig,
     *,
+    seed: int = 0,
     checkpoint: Checkpoint | None = None,
     on_epoch: Callable[[Epoch, int], None] | None = None,
-    ranks: Ranks | None = None,
+    processes: Processes | None = None,
 ) -> FitResult:
     """Train ``model`` on ``data``, in place; with early stopping it ends with the best weights.
 
-    An epoch in which a loss or a weight is no finite number is undone and run again with half of all learning
-    rates, three times at most. Then training ends with the weights that were good, and ``fault`` says why.
+    A non-finite loss or weight ends training with the last good weights, and ``fault`` names it.
 
     Parameters
     ----------
-    checkpoint : where the training is kept while it runs, and whether it goes on from there; None = nowhere. On CPU
-        a training that was stopped at any moment and went on ends with the same bits as one that was not.
-    on_epoch : called after every epoch, with it and the most epochs there can be, for progress.
-    ranks : the processes that train this model together, each called with the same; the first alone writes the
-        checkpoint, warns and calls ``on_epoch``. None = this process alone.
+    model : SCRAE
+        Made for ``data``.
+    data : CountData
+        The training cells, of which a random part is held out for early stopping.
+    config : TrainConfig
+        Optimization settings.
+    seed : int
+        Seed of the split into training and held-out cells, the minibatches and the noise.
+    checkpoint : Checkpoint or None
+        Where training is saved while it runs and resumed from. On the CPU an interrupted and resumed training
+        ends with the same bits as an uninterrupted one. None: not saved.
+    on_epoch : callable or None
+        Progress callback, called after every epoch with it and the maximum number of epochs.
+    processes : Processes or None
+        The processes that train this model together, each with its own cells in ``data``; None: a single one.
+
+    Returns
+    -------
+    FitResult
+        History and the reason for the end.
 
     Raises
     ------
-    LostProcessError : another process of ``ranks`` is gone; a ScraeError, like all others.
-    ScraeError : genes or batches that are not the model's, too few cells, a loss that is not finite in the first
-        epoch, or a checkpoint that is damaged or belongs to other data or settings.
+    ScraeError
+        If genes or batches are not the model's, there are too few cells, a loss is not finite in the first epoch, the
+        checkpoint is damaged or belongs to other data or settings, or another process is lost.
 
     Warns
     -----
-    ScraeWarning : an epoch was undone; or the checkpoint could not be written, and training goes on without.
+    ScraeWarning
+        If a non-finite loss ended training, or the checkpoint could not be written.
     """
     if data.genes != model.genes:
         raise ScraeError(
@@ -89,207 +109,193 @@ def fit(
         raise ScraeError(
             f"fit: expected the model's batches {show(model.batch_names)}, found {show(data.batch_names)}"
         )
-    state = TrainingState(model, config)
-    train, held_out = _split(len(data), config.validation_fraction, state.order)
-    if config.patience is not None and not len(held_out):
-        raise ScraeError(
-            f"fit: expected at least 2 cells for early stopping, found {len(data)}; set patience=None"
-        )
-    ranks = ranks or Ranks()
-    run = _Run(state, data, config, train, held_out, ranks)
-    keeper = None if checkpoint is None else Keeper(checkpoint, state, data, config)
-    if ranks.size > 1:
-        facts = fingerprint(data), repr((model.config, config)), str(state.epoch)
-        names = "counts, genes and batches", "settings", "epochs done"
-        ranks.refuse_difference(dict(zip(names, facts, strict=True)))
-    if ranks.rank:
-        keeper = on_epoch = None
-    model.train()
-    fault = run.to_the_end(keeper, on_epoch)
+    training = _Training(model, data, config, seed, processes)
+    file = None if checkpoint is None else training.open(checkpoint)
+    first = processes is None or processes.rank == 0
+    fault = training.run(file if first else None, on_epoch if first else None)
+    state = training.state
     model.eval()
     if state.best_weights:
         model.load_state_dict(state.best_weights)
-    because = _reason(state, run.is_stopped(), config.patience, fault)
-    sentences = [*state.faults, *([f"Training ended early: it {because}."] if fault else [])]
-    for sentence in [] if ranks.rank else sentences:
-        warnings.warn(sentence, ScraeWarning, stacklevel=2)
+    best = state.best_epoch or state.epoch
+    kept = f"weights of epoch {best} were kept"
+    if fault is not None:
+        because = f"{fault}; {kept}"
+        if first:
+            warnings.warn(f"Training ended early: {because}.", ScraeWarning, stacklevel=2)
+    elif training.is_stopped():
+        because = f"held-out likelihood did not improve for {config.patience} epochs; {kept}"
+    else:
+        because = f"all {state.epoch} epochs were run" + (f"; {kept}" if best != state.epoch else "")
     return FitResult(
-        history=state.history(),
-        epochs=state.epoch,
-        best_epoch=state.best_epoch or state.epoch,
-        stopped_because=because,
-        fault=fault,
+        history=state.history(), epochs=state.epoch, best_epoch=best, stopped_because=because, fault=fault
     )
 
 
-class _Run:
-    """One training: the state, and what it goes over."""
+class _Training:
+    """One training: its state and its data."""
 
     def __init__(
-        self,
-        state: TrainingState,
-        data: CountData,
-        config: TrainConfig,
-        train: Tensor,
-        held_out: Tensor,
-        ranks: Ranks,
+        self, model: SCRAE, data: CountData, config: TrainConfig, seed: int, processes: Processes | None
     ) -> None:
-        self.state, self.data, self.config, self.ranks = state, data, config, ranks
-        self.train, self.held_out = train, held_out
-        self.epochs = config.epochs_for(len(train))
-        groups = [group for o in state.optimizers if o is not None for group in o.param_groups]
+        n_steps = None
+        self.settings, self.seed, self.processes = config, seed, processes
+        if processes is not None:
+            config = replace(config, batch_size=math.ceil(config.batch_size / processes.size))
+        self.data, self.config = data, config
+        self.state = TrainingState(
+            model, config, seed, offset=0 if processes is None else processes.seed_offset
+        )
+        self.train, self.held_out = _split(len(data), config.validation_fraction, self.state.order)
+        if config.patience is not None and not len(self.held_out):
+            raise ScraeError(
+                f"fit: expected at least 2 cells for early stopping, found {len(data)}; set patience=None"
+            )
+        if processes is not None:
+            processes.join(model, self.state.optimizers)
+            n_steps = processes.least(math.ceil(len(self.train) / config.batch_size))
+        self.n_steps = n_steps  # per epoch; None: until all cells were visited
+        self.epochs = config.epochs_for(len(self.train))
+        groups = [group for o in self.state.optimizers if o is not None for group in o.param_groups]
         self.rates = [(group, group["lr"]) for group in groups]
-        alone_on_device = data.device.type == "cuda" and ranks.size == 1
-        self.captured = CapturedSteps(state, data, config) if alone_on_device else None
+        self.step = self._step
+        if data.device.type == "cuda" and processes is None:
+            from ._cuda import CapturedSteps
+
+            self.step = CapturedSteps(self.state, data, config)
+
+    def open(self, checkpoint: Checkpoint) -> CheckpointFile:
+        """Open the checkpoint file and restore its state, if there is one."""
+        if self.processes is None:
+            return CheckpointFile(checkpoint, self.state, self.data, self.settings)
+        rank, size = self.processes.rank, self.processes.size
+        # the file knows the cells of the first process, which alone writes it
+        data = None if rank else self.data
+        file = CheckpointFile(checkpoint, self.state, data, self.settings, processes=size)
+        if rank:
+            self.state.noise.manual_seed(self.seed + self.processes.seed_offset + self.state.epoch)
+        return file
 
     def is_stopped(self) -> bool:
         """Whether the held-out loss has not improved for long enough."""
         patience = self.config.patience
         return patience is not None and self.state.epoch - self.state.best_epoch >= patience
 
-    def to_the_end(self, keeper: Keeper | None, on_epoch: Callable[[Epoch, int], None] | None) -> str | None:
-        """Run the epochs that are left; return the fault that ended them, if one did."""
+    def run(self, file: CheckpointFile | None, on_epoch: Callable[[Epoch, int], None] | None) -> str | None:
+        """Run the remaining epochs; return the fault that ended them, if any."""
         state = self.state
+        state.model.train()
         good = state.snapshot()
         try:
             while state.epoch < self.epochs and not self.is_stopped():
-                fault = self.one_epoch()
+                fault = self.run_epoch()
                 if fault is not None:
-                    if not self.undo(good, fault):
-                        return fault
-                    continue
+                    state.restore(good)
+                    if not state.epoch:
+                        raise ScraeError(
+                            f"fit: expected finite losses, found {fault}; lower the learning rates or leave out "
+                            "these cells"
+                        )
+                    return fault
                 good = state.snapshot()
                 if on_epoch is not None:
                     on_epoch(state.rows[-1], self.epochs)
-                if keeper is not None and keeper.due():
-                    _write(keeper, good)
-        except (KeyboardInterrupt, SystemExit, LostProcessError) as stop:
-            if keeper is not None and good.facts["epoch"]:
-                try:
-                    _write(keeper, good)
-                except SystemExit:  # torchrun ends all processes soon after it lost one
-                    _write(keeper, good)
-                stop.add_note(_kept(keeper))
+                if file is not None and file.due():
+                    _save(file, good)
+        except (KeyboardInterrupt, SystemExit, ConnectionError) as stop:
+            if file is not None and good.facts["epoch"]:
+                _save(file, good)
+                stop.add_note(
+                    f"the training up to epoch {file.last_written} is saved in {file.path}; resume it by the same "
+                    "command with --resume"
+                )
             raise
-        if keeper is not None and keeper.last_written:  # what follows may be stopped too
-            _write(keeper, good)
+        if file is not None and file.last_written:  # what follows training may be interrupted too
+            _save(file, good)
         return None
 
-    def one_epoch(self) -> str | None:
-        """Go over all training cells once; return what went wrong in words, or add a row to the history."""
-        state, config, data, ranks = self.state, self.config, self.data, self.ranks
-        ranks.follow_first(state.model)
+    def run_epoch(self) -> str | None:
+        """Visit all training cells once; add a row to the history, or return the fault."""
+        state, config, processes = self.state, self.config, self.processes
         before = state.order.get_state()
-        factor = _rate_factor(state.epoch + 1, self.epochs, config.schedule) * state.rate
+        factor = _rate_factor(state.epoch + 1, self.epochs, config.schedule)
         for group, rate in self.rates:
-            group["lr"] = rate * factor if self.captured is None else group["lr"].fill_(rate * factor)
-        steps, due, weights = [], [], []
-        for cells in data.minibatches(config.batch_size, rows=self.train, generator=state.order):
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate * factor)
+            else:
+                group["lr"] = rate * factor
+        steps, updates = [], []
+        minibatches = self.data.row_groups(config.batch_size, rows=self.train, generator=state.order)
+        for rows in islice(minibatches, self.n_steps):
             state.iteration += 1
-            due.append(state.iteration % config.n_critic == 0)
-            losses, weight = self.step(cells, due[-1])
-            steps.append(losses)
-            weights.append(weight)
+            updates.append(state.iteration % config.n_critic == 0)
+            steps.append(self.step(rows, update_prior=updates[-1]))
         state.epoch += 1
-        table = torch.stack([torch.stack(column) for column in zip(*steps, strict=True)])  # [terms, steps]
-        table = ranks.sum(table * torch.tensor(weights, device=table.device)).cpu()
-        validation = self.validation()
-        if fault := self.fault(table, due, validation, before):
+        losses = torch.stack([torch.stack(column) for column in zip(*steps, strict=True)])  # [terms, steps]
+        validation = math.nan
+        if len(self.held_out):
+            validation = state.model.held_out_loss(self.data, self.held_out)
+        if processes is not None:
+            losses, validation = processes.mean(losses), float(processes.mean(torch.tensor(validation)))
+        if fault := self.fault(losses.cpu(), updates, validation, before):
             return fault
         rate = config.learning_rate * factor
-        state.rows.append(Epoch(state.epoch, **_means(table), validation=validation, learning_rate=rate))
+        state.rows.append(
+            Epoch(state.epoch, **_means(losses.cpu()), validation=validation, learning_rate=rate)
+        )
         if config.patience is not None:
             state.keep_if_best(validation)
         return None
 
-    def step(self, cells: Tensor, update_prior: bool) -> tuple[StepLosses, float]:
-        """Take a step on the given cells; return its losses and this process's share of them."""
-        if self.captured is not None:
-            return self.captured(cells, update_prior=update_prior), 1.0
-        state, batch = self.state, self.data.batch(cells)
-        with self.ranks.sharing(len(cells), state.optimizers) as (rows, weight):
-            networks = state.model, batch, state.optimizers
-            return training_step(
-                *networks, self.config, state.noise, update_prior=update_prior, rows=rows
-            ), weight
-
-    def validation(self) -> float:
-        """Return the loss of the held-out cells, of which each process takes some; NaN without such cells."""
-        if not len(self.held_out):
-            return math.nan
-        rows, weight = self.ranks.share(len(self.held_out))
-        loss = self.state.model.held_out_loss(self.data, self.held_out[rows])
-        part = torch.tensor(loss * weight, dtype=torch.float64, device=self.ranks.device)
-        return float(self.ranks.sum(part))
-
-    def fault(self, losses: Tensor, due: list[bool], validation: float, order: Tensor) -> str | None:
-        """Say which loss or weight is no finite number, at which step, and what is odd about its cells."""
-        model, always = self.state.model, [True] * len(due)
-        used = [("reconstruction", always), ("library", always)]
-        if model.critic is not None:
-            used += [("critic", always), ("gradient_penalty", always), ("encoder", due)]
-        if model.latent_generator is not None:
-            used.append(("generator", due))
-        last = len(due) - 1
-        found = first_fault(losses, used)
-        if found is None and len(self.held_out) and not math.isfinite(validation):
-            extremes = describe_extremes(self.data, self.data.batches(1024, rows=self.held_out))
-            return (
-                f"validation={validation:g} of the held-out cells after epoch {self.state.epoch} ({extremes})"
-            )
-        if found is None and not self.state.is_finite():
-            found = last, "a weight that is no number"
-        if found is None:
-            return None
-        step, what = found
-        replay = Generator().set_state(order)
-        batches = self.data.batches(self.config.batch_size, rows=self.train, generator=replay)
-        extremes = describe_extremes(self.data, islice(batches, step, step + 1))
-        return f"{what} at step {step + 1} of epoch {self.state.epoch} ({extremes})"
-
-    def undo(self, good: Snapshot, fault: str) -> bool:
-        """Go back to the last good epoch, with half the rates; say whether that is worth another try."""
-        rate, faults = self.state.rate / 2, self.state.faults
-        self.state.restore(good)
-        if len(faults) >= _MOST_FAULTS:
-            if not good.facts["epoch"]:
-                raise ScraeError(
-                    f"fit: expected finite losses, found {fault}; lower the learning rates or leave such cells out"
-                )
-            self.state.faults = faults
-            return False
-        sentence = (
-            f"Training met {fault}; it went back to epoch {self.state.epoch} and halved the learning rates."
+    def _step(self, rows: Tensor, *, update_prior: bool) -> StepLosses:
+        state, cells = self.state, self.data.minibatch(rows)
+        return training_step(
+            state.model, cells, state.optimizers, self.config, state.noise, update_prior=update_prior
         )
-        self.state.rate, self.state.faults = rate, [*faults, sentence]
-        return True
+
+    def fault(self, losses: Tensor, updates: list[bool], validation: float, order: Tensor) -> str | None:
+        """Name the first loss or weight that is not finite, its step and cells; None if all are finite."""
+        state, size = self.state, self.config.batch_size
+        found: list[tuple[int, str]] = []
+        for name, used in StepLosses.used(state.model, updates).items():
+            row = losses[StepLosses._fields.index(name)]
+            for step in (~row.isfinite() & torch.tensor(used)).nonzero()[:1].flatten().tolist():
+                found.append((step, f"{name}={float(row[step]):g}"))
+        if not found and len(self.held_out) and not math.isfinite(validation):
+            extremes = _describe_extremes(self.data, self.held_out)
+            return f"validation={validation:g} of the held-out cells after epoch {state.epoch} ({extremes})"
+        if not found and not state.is_finite():
+            found.append((len(updates) - 1, "a non-finite weight"))
+        if not found:
+            return None
+        step, what = min(found, key=lambda place: place[0])
+        groups = self.data.row_groups(size, rows=self.train, generator=Generator().set_state(order))
+        extremes = _describe_extremes(self.data, next(islice(groups, step, None)))
+        return f"{what} at step {step + 1} of epoch {state.epoch} ({extremes})"
 
 
-def _write(keeper: Keeper, good: Snapshot) -> None:
-    """Keep a snapshot; a full disk must not end the training."""
+def _save(file: CheckpointFile, snapshot: Snapshot) -> None:
+    """Write a snapshot; a full disk must not end the training."""
     try:
-        keeper.write(good)
+        file.write(snapshot)
     except ScraeError as error:
         warnings.warn(
-            f"{error} Training goes on, and cannot be resumed from here.", ScraeWarning, stacklevel=3
+            f"{error} Training continues, but cannot be resumed from here.", ScraeWarning, stacklevel=3
         )
 
 
-def _kept(keeper: Keeper) -> str:
+def _describe_extremes(data: CountData, rows: Tensor) -> str:
+    """Name the cell and gene with the largest counts among some cells, and the median of the data."""
+    cells = data.minibatch(rows.to(data.device))
+    cell = int(cells.total.argmax())
+    largest, gene = 0.0, data.genes[0]
+    if len(cells.nonzeros.value):
+        at = int(cells.nonzeros.value.argmax())
+        largest, gene = float(cells.nonzeros.value[at]), data.genes[int(cells.nonzeros.gene[at])]
     return (
-        f"the training up to epoch {keeper.last_written} is kept in {keeper.path}; "
-        "the same command with --resume goes on"
+        f"the largest of its cells has {cells.total[cell]:.0f} counts (cell {int(rows[cell])} of the data, from 0; "
+        f"the median is {float(data.totals.median()):.0f}), the largest count is {largest:.0f}, of gene {gene!r}"
     )
-
-
-def _reason(state: TrainingState, stopped: bool, patience: int | None, fault: str | None) -> str:
-    best = state.best_epoch or state.epoch
-    kept = f"weights of epoch {best} were kept"
-    if fault is not None:
-        return f"met {fault} also with learning rates halved {_MOST_FAULTS} times; {kept}"
-    if stopped:
-        return f"held-out likelihood did not improve for {patience} epochs; {kept}"
-    return f"all {state.epoch} epochs were run" + (f"; {kept}" if best != state.epoch else "")
 
 
 def _split(n_cells: int, fraction: float, generator: Generator) -> tuple[Tensor, Tensor]:
@@ -306,8 +312,7 @@ def _rate_factor(epoch: int, epochs: int, schedule: Schedule) -> float:
 
 
 def _means(losses: Tensor) -> dict[str, float]:
-    """Average each term, [terms, steps], over the steps; generator and encoder where they were used."""
-    now_and_then = ("generator", "encoder")
+    """Average each term, [terms, steps], over the steps that used it."""
     columns = zip(StepLosses._fields, losses, strict=True)
-    means = [column.nanmean() if name in now_and_then else column.mean() for name, column in columns]
+    means = [column.nanmean() if name in _NAN else column.mean() for name, column in columns]
     return dict(zip(StepLosses._fields, torch.stack(means).tolist(), strict=True))

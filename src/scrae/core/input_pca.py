@@ -1,4 +1,4 @@
-"""Principal components of what the encoder reads: the same for every training, so that neighbours in them are too."""
+"""Principal components of the encoder's input, which do not depend on the training."""
 
 from __future__ import annotations
 
@@ -14,20 +14,29 @@ __all__ = ["input_components"]
 
 _COMPONENTS = 15
 _FITTED = 20_000
-"""Cells that the axes are found from; of more a random sample."""
+"""Most cells that the axes are computed from: a random sample of more."""
 _ROWS = 1024
 
 
 def input_components(model: SCRAE, data: CountData, *, seed: int) -> np.ndarray:
-    """Return the first 15 principal components of what the encoder reads, float32 [cells, at most 15].
+    """Return the first 15 principal components of the encoder's input.
 
-    They depend on the genes and their scale in ``model``, not on its weights. The axes are those of at most 20,000
-    cells.
+    They depend on the genes and their scale in ``model``, not on its weights. The axes are computed from at most
+    20,000 cells.
 
     Parameters
     ----------
-    data : counts of the model's genes.
-    seed : draws the sample, and where the iterations start.
+    model : SCRAE
+        Scales the input.
+    data : CountData
+        Counts of the model's genes.
+    seed : int
+        Draws the sample of cells and the start of the iterations.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 [cells, at most 15]; one column of zeros if all cells are equal.
     """
     rows = np.arange(len(data))
     if len(rows) > _FITTED:
@@ -44,9 +53,9 @@ def input_components(model: SCRAE, data: CountData, *, seed: int) -> np.ndarray:
 
 
 def _input(model: SCRAE, data: CountData, rows: np.ndarray) -> sparse.csr_matrix:
-    """Return what the encoder reads of some cells, float64 [rows, genes]."""
+    """Return the encoder's input for some cells, float64 [rows, genes]."""
     with torch.no_grad():
-        batch = data.batch(torch.from_numpy(rows).to(data.device))
-        value = model.scaled_expression(batch).cpu().numpy().astype(np.float64)
-    gene, start = batch.nonzeros.gene.cpu().numpy(), batch.start.cpu().numpy()
+        cells = data.minibatch(torch.from_numpy(rows).to(data.device))
+        value = cells.scaled_expression(model.target_total, model.gene_scale).cpu().numpy().astype(np.float64)
+    gene, start = cells.nonzeros.gene.cpu().numpy(), cells.start.cpu().numpy()
     return sparse.csr_matrix((value, gene, start), (len(rows), data.n_genes))

@@ -11,9 +11,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
-from ..checks import show
 from ..config import ModelConfig, from_dict, to_dict
-from ..errors import ScraeError
+from ..errors import ScraeError, show
 from .model import SCRAE
 
 __all__ = ["load", "save"]
@@ -34,7 +33,7 @@ def save(model: SCRAE, folder: str | Path) -> None:
     """Write ``model`` into ``folder``, made if it is not there.
 
     Files of an earlier model are replaced. For a folder that appears whole or not at all use
-    ``scrae.io.atomic_path``, as the command line does.
+    ``scrae.files.atomic_path``, as the command line does.
 
     Raises
     ------

@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
-from scipy.sparse import csr_matrix
+from jaxtyping import Float
 from torch import Generator, Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-__all__ = ["Critic", "Decoder", "Encoded", "Encoder", "LatentGenerator", "Linear", "SparseRows"]
+from ._kernels import SparseRows, sparse_linear
 
-
-class SparseRows(NamedTuple):
-    """Rows of a matrix by their nonzero entries, in the order of the rows.
-
-    Attributes
-    ----------
-    start : where each row's entries begin, and at the end their number.
-    gene, value : column and value of each entry. With ``start`` and ``gene`` as int32 the gradient is cheaper.
-    """
-
-    start: Int[Tensor, " rows_plus_1"]
-    gene: Int[Tensor, " nonzeros"]
-    value: Float[Tensor, " nonzeros"]
+__all__ = ["MLP", "Critic", "Decoder", "Encoded", "Encoder", "LatentGenerator", "Linear"]
 
 
 class Linear(nn.Module):
@@ -45,37 +31,7 @@ class Linear(nn.Module):
         """Map rows; sparse ones get no gradient."""
         if isinstance(x, Tensor):
             return torch.addmm(self.bias, x, self.weight)
-        result: Tensor = _SparseLinear.apply(*x, self.weight, self.bias)  # type: ignore[no-untyped-call]  # untyped in torch
-        return result
-
-
-class _SparseLinear(torch.autograd.Function):
-    """Sparse rows times a matrix, and the gradient of the matrix, at the cost of the nonzero entries (CPU)."""
-
-    @staticmethod
-    def forward(ctx: Any, start: Tensor, gene: Tensor, value: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        ctx.save_for_backward(start, gene, value)
-        ctx.n_genes = len(weight)
-        # detached, for the kernel that keeps nothing for autograd
-        return _bags(start, gene, value, weight.detach()).add_(bias)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        start, gene, value = ctx.saved_tensors
-        rows = csr_matrix(
-            (value.numpy(), gene.numpy(), start.numpy()), shape=(len(upstream), ctx.n_genes), copy=False
-        )
-        columns = rows.tocsc()
-        start, gene, value = map(torch.from_numpy, (columns.indptr, columns.indices, columns.data))
-        return None, None, None, _bags(start, gene, value, upstream.contiguous()), upstream.sum(dim=0)
-
-
-def _bags(start: Tensor, index: Tensor, value: Tensor, matrix: Tensor) -> Tensor:
-    """Return, for each bag of entries, the sum of the matrix's rows at their indices, times their values."""
-    return functional.embedding_bag(
-        index, matrix, start, mode="sum", per_sample_weights=value, include_last_offset=True
-    )
+        return sparse_linear(x, self.weight, self.bias)
 
 
 class MLP(nn.Module):

@@ -1,8 +1,9 @@
-"""One training step: the four losses, each by its own optimiser, in the paper's order."""
+"""One training step: the four losses, each minimized by its own optimizer, in the paper's order."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,7 +11,7 @@ from torch import Generator, Tensor, nn
 from torch.optim import Adam, AdamW, Optimizer
 
 from ..config import TrainConfig
-from .data import DenseMinibatch, Minibatch
+from .data import Cells
 from .losses import critic_loss, encoder_loss, generator_loss, gradient_penalty
 from .model import SCRAE
 
@@ -20,7 +21,7 @@ _WGAN_BETAS = (0.0, 0.9)
 
 
 class Optimizers(NamedTuple):
-    """The optimiser of each network; None where there is nothing to train."""
+    """The optimizer of each network; None if there is nothing to train."""
 
     autoencoder: Optimizer
     encoder: Optimizer | None
@@ -29,22 +30,19 @@ class Optimizers(NamedTuple):
 
     @classmethod
     def of(cls, model: SCRAE, config: TrainConfig) -> Optimizers:
-        """Return the optimisers that ``config`` asks for."""
-        _keep_freed_memory()
+        """Return the optimizers that ``config`` describes."""
         rate, slow = config.learning_rate, config.adversarial_learning_rate
         separate = model.critic is not None and config.prior_update == "separate"
         autoencoder = [*model.encoder.parameters(), *model.decoder.parameters()]
-
-        on_device = model.library_mean.is_cuda  # then a graph can be captured of their steps
+        capturable = model.library_mean.is_cuda  # in CUDA graphs
 
         def adversarial(network: nn.Module | None, rate: float) -> Optimizer | None:
             if network is None:
                 return None
-            parameters = network.parameters()
-            return Adam(parameters, rate, betas=_WGAN_BETAS, fused=True, capturable=on_device)
+            return Adam(network.parameters(), rate, betas=_WGAN_BETAS, fused=True, capturable=capturable)
 
         return cls(
-            AdamW(autoencoder, rate, weight_decay=config.weight_decay, fused=True, capturable=on_device),
+            AdamW(autoencoder, rate, weight_decay=config.weight_decay, fused=True, capturable=capturable),
             adversarial(model.encoder if separate else None, rate * _prior_weight(model, config)),
             adversarial(model.latent_generator, slow),
             adversarial(model.critic, slow),
@@ -52,7 +50,7 @@ class Optimizers(NamedTuple):
 
 
 class StepLosses(NamedTuple):
-    """Scalars of one step, detached; NaN where the term was not used in it."""
+    """Losses of one step, detached scalars; NaN for terms not used in it."""
 
     reconstruction: Tensor
     library: Tensor
@@ -61,30 +59,53 @@ class StepLosses(NamedTuple):
     generator: Tensor
     encoder: Tensor
 
+    @staticmethod
+    def used(model: SCRAE, updates: Sequence[bool]) -> dict[str, Sequence[bool]]:
+        """Return, for each term that ``model`` has, whether each of several steps computed it.
+
+        Parameters
+        ----------
+        updates : sequence of bool
+            Whether generator and encoder were updated, per step.
+        """
+        always = [True] * len(updates)
+        terms: dict[str, Sequence[bool]] = {"reconstruction": always, "library": always}
+        if model.critic is not None:
+            terms |= {"critic": always, "gradient_penalty": always, "encoder": [*updates]}
+        if model.latent_generator is not None:
+            terms["generator"] = [*updates]
+        return terms
+
 
 def training_step(
     model: SCRAE,
-    batch: Minibatch | DenseMinibatch,
+    cells: Cells,
     optimizers: Optimizers,
     config: TrainConfig,
     generator: Generator,
     *,
     update_prior: bool,
-    rows: slice | None = None,
 ) -> StepLosses:
     """Take one iteration: L_AE, L_Gen, L_Enc, L_Critic, in the paper's order; changes ``model`` and ``optimizers``.
 
     Parameters
     ----------
-    generator : draws library sizes, noise, mixing weights and dropout, on the model's device.
-    update_prior : whether generator and encoder learn from the critic in this iteration (every ``n_critic``-th).
-    rows : of the batch, those that this process takes (``Ranks.sharing``); None = all.
+    model : SCRAE
+        In training mode.
+    cells : Cells
+        A minibatch on the model's device.
+    optimizers : Optimizers
+        Those of ``model``.
+    config : TrainConfig
+        Weights of the losses and mode of the prior's update.
+    generator : torch.Generator
+        Draws thinned counts, library sizes, noise, mixing weights and dropout, on the model's device.
+    update_prior : bool
+        Whether generator and encoder learn from the critic in this iteration (every ``n_critic``-th).
     """
-    seen = batch.thinned(generator) if config.thinning else batch
-    if rows is not None:  # after the thinning, which draws by counts and not by rows
-        batch, seen = batch.part(rows), seen.part(rows)
-    divergence, one_hot = model.config.divergence, model.one_hot(batch)
-    losses = model.autoencoder_losses(batch, generator, seen=seen)
+    seen = cells.thinned(generator) if config.thinning else cells
+    divergence, one_hot = model.config.divergence, model.one_hot(cells)
+    losses = model.autoencoder_losses(cells, generator, seen=seen)
     reconstruction, library = losses.reconstruction.mean(), losses.library.mean()
     total = reconstruction + config.library_kl_weight * library
     unused = torch.full_like(reconstruction, math.nan).detach()
@@ -93,8 +114,7 @@ def training_step(
         return StepLosses(reconstruction.detach(), library.detach(), unused, unused, unused, unused)
 
     adversarial = generated = unused
-    joint = update_prior and config.prior_update == "joint"
-    if joint:  # one encoder pass: λ·L_Enc joins L_AE
+    if update_prior and config.prior_update == "joint":  # one encoder pass: λ·L_Enc joins L_AE
         adversarial = encoder_loss(divergence, model.critic(losses.z, one_hot))
         total = total + _prior_weight(model, config) * adversarial
     _descend(optimizers.autoencoder, total)
@@ -103,7 +123,7 @@ def training_step(
         drawn = model.sample_prior(len(z), generator)
         generated = generator_loss(divergence, model.critic(drawn, one_hot))
         _descend(optimizers.generator, generated)
-    if config.prior_update == "separate":  # fresh passes, after the autoencoder's step
+    if config.prior_update == "separate":  # new passes, after the autoencoder's step
         if update_prior and optimizers.encoder is not None:
             z = model.encoder(model.encoder_input(seen), generator).z
             adversarial = encoder_loss(divergence, model.critic(z, one_hot))
@@ -141,16 +161,8 @@ def _critic_step(
     return loss, penalty
 
 
-def _keep_freed_memory() -> None:
-    """Let glibc keep up to 64 MB of freed memory for the next step, which then has no pages to fault in.
-
-    Its threshold is twice the largest block that was ever freed, up to this size. The block is never touched.
-    """
-    torch.empty(2**25 - 2**13, dtype=torch.uint8)
-
-
 def _descend(optimizer: Optimizer, loss: Tensor) -> None:
-    """Step down the gradient of ``loss`` in the optimiser's own parameters; no others receive a gradient."""
+    """Step down the gradient of ``loss`` in the optimizer's own parameters; no others receive a gradient."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
     for parameter, gradient in zip(parameters, gradients, strict=True):

@@ -13,8 +13,8 @@ from anndata import AnnData
 from scipy import sparse
 
 from scrae.errors import ScraeError
-from scrae.io import add_note
 from scrae.io.names import some
+from scrae.io.notes import add_note
 
 __all__ = ["labelled", "made", "stacked"]
 

@@ -11,7 +11,8 @@ from anndata import AnnData
 from scipy import sparse
 
 from scrae.errors import ScraeError
-from scrae.io import add_note, use_counts
+from scrae.io import use_counts
+from scrae.io.notes import add_note
 
 __all__ = ["pbmc"]
 

@@ -14,8 +14,9 @@ import zarr
 from anndata import AnnData
 
 from scrae.errors import ScraeError
-from scrae.io.names import add_note, clean_names
-from scrae.io.slots import refuse_other_features
+from scrae.io.find_counts import layer_names, refuse_other_features
+from scrae.io.names import clean_names
+from scrae.io.notes import add_note
 
 __all__ = ["computed", "in_blocks", "is_dask", "lazy_counts", "use_dask"]
 
@@ -67,8 +68,11 @@ def use_dask(adata: AnnData) -> None:
     counts = adata.layers.pop("counts", adata.X)
     others = [] if words == "X" or not is_dask(adata.X) else ["X"]
     adata.X = counts
-    for slot, arrays in (("layers", adata.layers), ("obsm", adata.obsm)):
-        for name in [name for name in arrays if is_dask(arrays[name])]:
+    for slot, arrays, names in (
+        ("layers", adata.layers, layer_names(adata)),
+        ("obsm", adata.obsm, list(adata.obsm)),
+    ):
+        for name in [name for name in names if is_dask(arrays[name])]:
             del arrays[name]
             others.append(f"{slot}[{name!r}]")
     if adata.raw is not None and is_dask(adata.raw.X):

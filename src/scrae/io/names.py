@@ -1,4 +1,4 @@
-"""Names of cells and genes: none empty, none twice; and notes, so that nothing is changed in silence."""
+"""Names of cells and genes: none empty, none twice."""
 
 from __future__ import annotations
 
@@ -9,27 +9,11 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-__all__ = ["add_note", "clean_names", "make_unique", "remove_notes", "some"]
+from scrae.io.notes import add_note
+
+__all__ = ["clean_names", "make_unique", "some"]
 
 _UNFIT = re.compile("[\0\r\n\ud800-\udfff]")  # what a list of lines, UTF-8 or HDF5 cannot hold
-
-
-def add_note(adata: AnnData, text: str) -> None:
-    """Append one plain sentence to ``adata.uns["scrae"]["notes"]``, making the slot where it is missing."""
-    ours = adata.uns.get("scrae")
-    if not isinstance(ours, dict):
-        ours = adata.uns["scrae"] = {}
-    # after a round trip through a file the list is an array of strings
-    ours["notes"] = [*(str(line) for line in np.atleast_1d(ours.get("notes", []))), text]
-
-
-def remove_notes(adata: AnnData, start: str) -> None:
-    """Remove the notes that begin with `start`, so that a step that runs again says only what holds now."""
-    ours = adata.uns.get("scrae")
-    if isinstance(ours, dict) and "notes" in ours:
-        ours["notes"] = [
-            str(line) for line in np.atleast_1d(ours["notes"]) if not str(line).startswith(start)
-        ]
 
 
 def some(names: Iterable[object], limit: int = 3) -> str:

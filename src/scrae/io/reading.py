@@ -12,12 +12,14 @@ import numpy as np
 from anndata import AnnData
 
 from scrae.errors import ScraeError
-from scrae.io.empty import left_out, with_cell
-from scrae.io.hdf5 import read_hdf5, read_zarr
+from scrae.io.backed import read_zarr
+from scrae.io.empty_droplets import left_out, with_cell
+from scrae.io.find_counts import GENE_EXPRESSION, find_counts, layer_names, put_counts
+from scrae.io.hdf5 import read_hdf5
 from scrae.io.mtx import holds_mtx, read_mtx
-from scrae.io.names import add_note, some
+from scrae.io.names import some
+from scrae.io.notes import add_note
 from scrae.io.samples import join_samples
-from scrae.io.slots import GENE_EXPRESSION, find_counts, put_counts
 from scrae.io.table import read_table
 
 __all__ = ["read"]
@@ -63,7 +65,7 @@ def read(
 
     Returns
     -------
-    AnnData with ``layers["counts"]`` (csr_matrix int32, int64 only where needed), ``X`` (the same counts),
+    AnnData with ``layers["counts"]`` (csr_matrix int32), ``X`` (the same counts),
     ``uns["scrae"]["notes"]`` and, of several files, ``obs["sample"]``. What else a single h5ad or zarr
     holds is kept, but for ``raw``.
 
@@ -145,7 +147,10 @@ def _with_counts(adata: AnnData, layer: str | None) -> AnnData:
     """Give the counts their slots. Where they are in raw, all genes of raw are kept; raw itself is not."""
     found = find_counts(adata, layer)
     if found.place == "raw":
-        lost = [*(f"layers[{name!r}]" for name in adata.layers), *(f"varm[{name!r}]" for name in adata.varm)]
+        lost = [
+            *(f"layers[{name!r}]" for name in layer_names(adata)),
+            *(f"varm[{name!r}]" for name in adata.varm),
+        ]
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*names are not unique")  # put_counts makes them so
             adata = AnnData(

@@ -12,7 +12,8 @@ import pandas as pd
 from anndata import AnnData
 
 from scrae.errors import ScraeError, ScraeWarning
-from scrae.io.names import add_note, make_unique, some
+from scrae.io.names import make_unique, some
+from scrae.io.notes import add_note
 
 __all__ = ["join_samples", "sample_names"]
 

@@ -1,4 +1,4 @@
-"""What a run was made from: names and checksums for its record."""
+"""Provenance: input paths and SHA-256 checksums."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ from typing import Any
 from anndata import AnnData
 from scipy.sparse import csr_matrix
 
-from .. import io
 from ..errors import ScraeError
+from ..io.blocks import CountBlocks
+from ..io.lazy import lazy_counts
 
 __all__ = ["source_of_anndata", "source_of_files"]
 
 
 def source_of_anndata(adata: AnnData, title: str) -> dict[str, Any]:
-    """Return the title and the checksum of the counts of an AnnData; of the blocks' checksums where it has blocks.
+    """Return the title and the checksum of the counts of an AnnData, or of the checksums of their blocks.
 
     Raises
     ------
-    ScraeError : it holds no counts.
+    ScraeError
+        It has no counts.
     """
-    if (matrix := io.lazy_counts(adata)) is not None:
-        of_blocks = io.CountBlocks(matrix=matrix, gene_names=adata.var_names).map(_of_counts)
+    if (matrix := lazy_counts(adata)) is not None:
+        of_blocks = CountBlocks(matrix=matrix, gene_names=adata.var_names).map(_of_counts)
         return {"path": title, "sha256": hashlib.sha256(b"".join(of_blocks)).hexdigest()}
     if "counts" not in adata.layers:
         raise ScraeError(
@@ -40,14 +42,14 @@ def _of_counts(counts: csr_matrix) -> bytes:
 
 
 def source_of_files(paths: list[Path]) -> dict[str, Any]:
-    """Return the path and the checksum of a file or folder, or those of several."""
+    """Return the path and the checksum of a file or folder, or lists of them for several."""
     if len(paths) == 1:
         return {"path": str(paths[0]), "sha256": _sha256(paths[0])}
     return {"path": [str(path) for path in paths], "sha256": [_sha256(path) for path in paths]}
 
 
 def _sha256(path: Path) -> str:
-    """Checksum of a file; of a folder, of its files' names and contents in order."""
+    """Return the checksum of a file, or of the names and contents of all files in a folder."""
     digest = hashlib.sha256()
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     for file in files:

@@ -9,15 +9,13 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scrae.checks import did_you_mean
 from scrae.cluster.graph import NeighborGraph
 from scrae.cluster.metrics import score as score_clusters
 from scrae.cluster.partition import Partition, cluster_codes, rank_by_size
 from scrae.cluster.transfer import vote
 from scrae.config import ClusterConfig, ClusterMethod
-from scrae.errors import ScraeError
-from scrae.io import add_note
-from scrae.io.names import remove_notes
+from scrae.errors import ScraeError, did_you_mean
+from scrae.io.notes import add_note, remove_notes
 from scrae.tl import _codes
 from scrae.tl._codes import codes_of, input_key, neighbors, sample_of
 
@@ -30,7 +28,7 @@ def cluster(
     adata: AnnData,
     *,
     n_clusters: int | None = None,
-    method: ClusterMethod = "smoothed",
+    method: ClusterMethod = ClusterConfig.method,
     resolution: float | None = None,
     use_rep: str = "X_scrae",
     input_rep: str | None = "auto",
@@ -86,10 +84,15 @@ def cluster(
         graph = neighbors(adata, use_rep=use_rep, input_rep=second, seed=seed)
     cells = sample_of(len(z), _codes.MAX_CELLS, seed=seed) if graph is None else graph.cells
     found = cluster_codes(z[cells], config, seed=seed, graph=graph)
-    facts: dict[str, Any] = {"method": method, "use_rep": use_rep, "input_rep": second or "", "seed": seed}
+    facts: dict[str, Any] = {
+        "method": config.method,
+        "use_rep": use_rep,
+        "input_rep": second or "",
+        "seed": seed,
+    }
     facts |= {} if found.resolution is None else {"resolution": found.resolution}
     facts |= {} if found.choice is None else asdict(found.choice)
-    _note_number(adata, found, method)
+    _note_number(adata, found, config.method)
     labels = found.labels
     remove_notes(adata, _SAMPLED)
     if len(cells) < len(z):
@@ -108,9 +111,7 @@ def cluster(
 def _note_number(adata: AnnData, found: Partition, method: str) -> None:
     if found.n_clusters != found.n_requested:
         gives = "the mixture fills {}" if method == "gmm" else "Leiden gives {} at the nearest resolution"
-        add_note(
-            adata, f"{found.n_requested} clusters were requested; {gives.format(found.n_clusters)}."
-        )
+        add_note(adata, f"{found.n_requested} clusters were requested; {gives.format(found.n_clusters)}.")
 
 
 def _label_all(labels: np.ndarray, sample: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -139,7 +140,7 @@ def score(adata: AnnData, label_key: str, *, cluster_key: str = "scrae") -> dict
     -------
     dict of str to float
         ``nmi`` (geometric mean), ``ari``, ``ami``, ``homogeneity`` and ``completeness``; see
-        :class:`scrae.metrics.Scores`.
+        :func:`scrae.metrics.score`.
 
     Raises
     ------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +16,10 @@ from scrae.cluster.partition import gmm, kmeans
 from scrae.cluster.stability import jaccard
 from scrae.cluster.stability import stability as stability_of
 from scrae.config import ModelConfig, TrainConfig
-from scrae.core.fit import Epoch
+from scrae.core.checkpoint import Epoch
 from scrae.tl._cluster import cluster
 from scrae.tl._codes import cluster_facts, codes_of, input_key, neighbors
-from scrae.tl._train import fitted
+from scrae.tl._train import train_model
 
 __all__ = ["agreement", "stability", "train_again"]
 
@@ -125,6 +124,7 @@ def train_again(
     train_config: TrainConfig | None = None,
     *,
     times: int,
+    seed: int = 0,
     batch_key: str | None = None,
     device: torch.device | str = "auto",
     on_epoch: Callable[[Epoch, int], None] | None = None,
@@ -136,7 +136,9 @@ def train_again(
     adata, model_config, train_config, batch_key, device, on_epoch
         As for the first model; see :func:`train`. Nothing is written into ``adata``.
     times : int
-        Number of models; their seeds follow that of ``train_config``.
+        Number of models.
+    seed : int
+        Seed of the first model; the others follow it.
 
     Returns
     -------
@@ -151,12 +153,17 @@ def train_again(
     model_config, train_config = model_config or ModelConfig(), train_config or TrainConfig()
     codes = {}
     for step in range(1, times + 1):
-        seed = (train_config.seed + step) % _N_SEEDS
-        config = replace(train_config, seed=seed)
-        model, data, _ = fitted(
-            adata, model_config, config, batch_key=batch_key, device=device, on_epoch=on_epoch
+        other = (seed + step) % _N_SEEDS
+        model, data, _ = train_model(
+            adata,
+            model_config,
+            train_config,
+            seed=other,
+            batch_key=batch_key,
+            device=device,
+            on_epoch=on_epoch,
         )
-        codes[seed] = model.encode(data)
+        codes[other] = model.encode(data)
     return codes
 
 
