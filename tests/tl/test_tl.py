@@ -12,7 +12,7 @@ from anndata import AnnData, read_h5ad
 from scipy import sparse
 
 from scrae import ClusterConfig, ModelConfig, ScraeError, ScraeWarning, Settings, TrainConfig, tl
-from scrae.cluster.graph import neighbours as graph_of
+from scrae.cluster.graph import neighbor_graph as graph_of
 from scrae.config import from_dict
 from scrae.core.input_pca import input_components
 
