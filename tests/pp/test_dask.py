@@ -156,8 +156,8 @@ def test_a_worker_says_what_is_no_count(file, client):
     adata.X = adata.X.map_blocks(np.log1p)
     with pytest.raises(
         ScraeError,
-        match=r"^the dask array holds a value that is no whole number \(0.69\d+\) at cell '\d+', gene 'g\d+'; counts "
-        r"are whole numbers from 0 up. It looks like log-normalized values. Give the matrix of raw counts",
+        match=r"^the dask array holds a value that is not a whole number \(0.69\d+\) at cell '\d+', gene 'g\d+'; "
+        r"counts are whole numbers from 0 up. It looks like log-normalized values. Give the matrix of raw counts",
     ):
         pp.preprocess_backed(adata)
 
@@ -205,7 +205,8 @@ def test_counts_in_a_layer_of_a_view_and_dense_chunks(file, here):
     chosen = other.var["scrae_selected"].to_numpy()
     assert_equal(ours.layers["counts"], other.layers["counts"][:, chosen])
     np.testing.assert_array_equal(ours.obsm["X_pca"][:, 0], np.flatnonzero(odd) * 2)
-    assert (list(ours.layers), list(ours.obsm), ours.raw) == (["counts"], ["X_pca"], None)
+    layers = [name for name in ours.layers if name is not None]  # anndata >= 0.13 lists X as the layer None
+    assert (layers, list(ours.obsm), ours.raw) == (["counts"], ["X_pca"], None)
     assert ours.uns["scrae"]["notes"][:2] == [
         "Counts were found in layers['counts']: 100 cells x 90 genes.",
         "Dask arrays other than the counts were left out: X, layers['other'], obsm['X_lazy'], raw.",

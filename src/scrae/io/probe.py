@@ -123,8 +123,8 @@ def _is_larger(data: h5py.Dataset, largest: int) -> bool:
         return True
     if data.dtype.hasobject and data.ndim < 2:
         data[:_TEXTS] if data.ndim else data[()]
-    elif data.chunks and data.id.get_num_chunks():
-        data.id.get_chunk_info(0)
+    elif data.chunks:
+        data.id.get_chunk_info_by_coord((0,) * data.ndim)
     return False
 
 
