@@ -35,6 +35,12 @@ $(VENV)/.installed: pyproject.toml $(CONSTRAINTS)
 lint: install
 	$(BIN)/ruff check src tests benchmarks docs
 	$(BIN)/ruff format --check src tests benchmarks docs
+	$(BIN)/codespell src tests benchmarks docs README.md CONTRIBUTING.md CHANGELOG.md
+
+# Checks every commit of this clone: .pre-commit-config.yaml.
+.PHONY: hooks
+hooks: install
+	$(BIN)/pre-commit install
 
 types: install
 	$(BIN)/mypy

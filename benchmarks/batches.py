@@ -127,7 +127,7 @@ def _config(method: str) -> tuple[dict[str, Any], str]:
     name = method.removesuffix("-batch")
     if name not in EMBEDDINGS or (method != name and name not in ("scrae", "scvi")):
         raise ScraeError(f"expected methods among {_METHODS}, found {method!r}; correct --methods")
-    more = {"batch_weight": TrainConfig().batch_weight} if method == "scrae-batch" else {}
+    more = {"prior_weight_batched": TrainConfig().prior_weight_batched} if method == "scrae-batch" else {}
     return EMBEDDINGS[name].defaults | more, EMBEDDINGS[name].code()
 
 
@@ -171,7 +171,7 @@ def _score(data: DataSet, codes: NDArray[np.float32], seed: int, batch_key: str)
     from benchmarks.genes import choose_genes
     from benchmarks.methods import CLUSTERERS
     from benchmarks.sets import read_labels
-    from scrae.metrics import score
+    from scrae.cluster.metrics import score
 
     cells = _counts(data.path, batch_key)
     cells = cells[:, choose_genes(cells, "seurat_v3", 2000)].copy()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.mixture import GaussianMixture
 
-from scrae.graph import bisected, leiden_at
+from scrae.cluster.graph import bisected, leiden_at
 
 __all__ = ["Cluster", "Clustering", "gmm", "kmeans", "leiden", "leiden_k"]
 

@@ -89,7 +89,7 @@ def _scores(labels: np.ndarray, found: dict[int, np.ndarray]) -> dict[str, list[
     """NMI and ARI at every number of clusters, and at the true one; labels are read here, when all is fixed."""
     import pandas as pd
 
-    from scrae.metrics import score
+    from scrae.cluster.metrics import score
 
     known = pd.notna(labels)
     scores = [score(labels[known], clusters[known]) for clusters in found.values()]

@@ -15,9 +15,9 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score, silhouette_score
 from sklearn.mixture import GaussianMixture
 
-from scrae.clustering import choose_n_clusters, kmeans
-from scrae.graph import leiden_at, neighbours, smoothed
-from scrae.stability import stability
+from scrae.cluster.graph import leiden_at, neighbours, smoothed
+from scrae.cluster.partition import choose_n_clusters, kmeans
+from scrae.cluster.stability import stability
 
 __all__ = ["CRITERIA", "RULES", "Case", "Curves", "prepare"]
 

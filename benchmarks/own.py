@@ -16,7 +16,6 @@ from benchmarks.clusterers import Clustering
 from benchmarks.embeddings import Embedding, EpochCodes, split_cells
 from benchmarks.genes import prepare
 from scrae import tl
-from scrae.components import input_components
 from scrae.config import (
     ClusterConfig,
     ModelConfig,
@@ -26,24 +25,22 @@ from scrae.config import (
     from_dict,
     to_dict,
 )
+from scrae.core.fit import fit
+from scrae.core.input_pca import input_components
+from scrae.core.model import SCRAE
 from scrae.errors import ScraeError
-from scrae.model import SCRAE
-from scrae.train import fit
 
 __all__ = ["cluster", "code", "config_of", "default_input", "embed", "embed_each_epoch"]
 
-_MODULES = (
-    "captured", "config", "counts", "dense", "distributions", "losses", "model", "networks", "step", "tl/_train",
-    "train",
-)  # fmt: skip
-_PACKAGES = ("gene_selection", "pp")
+_MODULES = ("config", "tl/_train")
+_PACKAGES = ("core", "gene_selection", "pp")
 
 
 def config_of(settings: Settings) -> dict[str, Any]:
     """All that shapes the codes, in one flat dict; filters of cells are not in it, since all cells count."""
     genes = {key: getattr(settings.preprocess, key) for key in ("min_cells", "gene_selection", "n_top_genes")}
     train = to_dict(settings.train)
-    del train["seed"], train["batch_weight"]  # no batches there
+    del train["prior_weight_batched"]  # no batches there
     return {**genes, **to_dict(settings.model), **train}
 
 
@@ -79,7 +76,8 @@ def embed(
     tl.train(
         counts,
         _part(ModelConfig, config),
-        _part(TrainConfig, {**config, "seed": seed}),
+        _part(TrainConfig, config),
+        seed=seed,
         batch_key=batch_key,
         device=device,
     )
@@ -102,7 +100,8 @@ def embed_each_epoch(
     fit(
         model,
         seen,
-        _part(TrainConfig, {**config, "seed": seed}),
+        _part(TrainConfig, config),
+        seed=seed,
         on_epoch=lambda *_: codes.append(model.encode(unseen)),
     )
     return EpochCodes(test, codes, {"n_genes_used": seen.n_genes, "epochs": len(codes)})

@@ -72,8 +72,8 @@ def _run(path: Path, labels: np.ndarray, *, seed: int, prior: str, weight: float
     from benchmarks.sets import read_counts
     from scrae import tl
     from scrae.config import ModelConfig, PreprocessConfig, TrainConfig, from_dict
-    from scrae.model import SCRAE
-    from scrae.train import fit
+    from scrae.core.fit import fit
+    from scrae.core.model import SCRAE
 
     counts = read_counts(path)
     prepare(counts, PreprocessConfig())
@@ -82,8 +82,8 @@ def _run(path: Path, labels: np.ndarray, *, seed: int, prior: str, weight: float
     parts = {"unseen": np.sort(order[:n_unseen]), "seen": np.sort(order[n_unseen:])}
     ready = {name: tl.count_data(counts[cells]) for name, cells in parts.items()}
     model = SCRAE.for_data(ready["seen"], from_dict(ModelConfig, {"prior": prior}), seed=seed)
-    config = TrainConfig(seed=seed, prior_weight=weight, validation_fraction=0.0, patience=None)
-    fit(model, ready["seen"], config)
+    config = TrainConfig(prior_weight=weight, validation_fraction=0.0, patience=None)
+    fit(model, ready["seen"], config, seed=seed)
     n_types = len(np.unique(labels))
     found = {}
     for name, cells in parts.items():
@@ -96,7 +96,7 @@ def _scores(codes: np.ndarray, labels: np.ndarray, n_types: int, seed: int, part
     """Labels are read here, when everything else is fixed."""
     from benchmarks import clusterers, own
     from benchmarks.methods import CLUSTERERS
-    from scrae.metrics import score
+    from scrae.cluster.metrics import score
 
     found = {}
     for name, cluster, key in (("kmeans", clusterers.kmeans, "kmeans"), ("smoothed", own.cluster, "scrae")):

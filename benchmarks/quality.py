@@ -20,7 +20,7 @@ from benchmarks.methods import EMBEDDINGS, Method, parse_method
 from benchmarks.records import Record
 from benchmarks.run import Outcome, Task, file_key, run_apart
 from benchmarks.sets import DataSet, find_sets, read_labels
-from scrae import metrics
+from scrae.cluster import metrics
 from scrae.errors import ScraeError
 
 __all__ = ["Settings", "planned", "run_quality"]

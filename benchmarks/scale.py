@@ -96,8 +96,8 @@ def scale_agreement(
     """
     from anndata import AnnData
 
-    from scrae.graph import neighbours
-    from scrae.metrics import score
+    from scrae.cluster.graph import neighbours
+    from scrae.cluster.metrics import score
     from scrae.tl import cluster
 
     profiles = read_profiles([data / f"{name}.h5ad" for name in sets.split(",")], n_genes)

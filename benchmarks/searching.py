@@ -57,9 +57,10 @@ def overlap(found: NDArray[np.int64], expected: NDArray[np.int64]) -> NDArray[np
 
 def _clusterings(adata: AnnData) -> Iterator[Record]:
     """Yield seconds and recall of each graph, and clusters of two seeds beside the exact ones and the types."""
-    from scrae import search, tl
-    from scrae.graph import neighbours
-    from scrae.metrics import score
+    from scrae import tl
+    from scrae.cluster import neighbors as search
+    from scrae.cluster.graph import neighbours
+    from scrae.cluster.metrics import score
 
     types, exact, first = adata.obs["cell_type"].astype(str).to_numpy(), {}, None
     for most in (adata.n_obs, search._FEW):

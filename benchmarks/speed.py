@@ -59,7 +59,7 @@ def steps(
     from benchmarks import speed_loops as loops
     from benchmarks.sets import read_counts
     from scrae.config import ModelConfig
-    from scrae.counts import CountData
+    from scrae.core.data import CountData
 
     torch.set_num_threads(threads)
     hidden = _numbers(layers)
@@ -106,7 +106,7 @@ def growth(
     from benchmarks import speed_loops as loops
     from benchmarks.sets import read_counts
     from scrae.config import ModelConfig
-    from scrae.counts import CountData
+    from scrae.core.data import CountData
 
     torch.set_num_threads(threads)
     everything = read_counts(data / f"{name}.h5ad").X
@@ -168,9 +168,9 @@ def memory(
 
     from benchmarks.sets import read_counts
     from scrae.config import ModelConfig, TrainConfig
-    from scrae.counts import CountData
-    from scrae.model import SCRAE
-    from scrae.train import fit
+    from scrae.core.data import CountData
+    from scrae.core.fit import fit
+    from scrae.core.model import SCRAE
 
     torch.set_num_threads(threads)
     few = _most_expressed(read_counts(data / f"{name}.h5ad").X, genes)
@@ -225,9 +225,9 @@ def training(
 
     from benchmarks.sets import read_counts
     from scrae.config import ModelConfig, TrainConfig
-    from scrae.counts import CountData
-    from scrae.model import SCRAE
-    from scrae.train import fit
+    from scrae.core.data import CountData
+    from scrae.core.fit import fit
+    from scrae.core.model import SCRAE
 
     torch.set_num_threads(threads)
     counts = _resampled(_most_expressed(read_counts(data / f"{name}.h5ad").X, genes), cells)

@@ -16,9 +16,9 @@ from scipy import sparse
 from torch import Generator, Tensor, nn
 
 from scrae.config import ModelConfig, Prior, TrainConfig
-from scrae.counts import Batch, CountData
-from scrae.model import SCRAE
-from scrae.step import Optimizers, training_step
+from scrae.core.data import CountData, Minibatch
+from scrae.core.model import SCRAE
+from scrae.core.step import Optimizers, training_step
 
 __all__ = ["Loop", "ours", "plain", "products", "scvi"]
 
@@ -127,11 +127,11 @@ def plain(data: CountData, config: ModelConfig, batch_size: int) -> Loop:
     return run
 
 
-def _endless(data: CountData, batch_size: int) -> Iterator[Batch]:
+def _endless(data: CountData, batch_size: int) -> Iterator[Minibatch]:
     """Whole batches, epoch after epoch."""
     order = Generator().manual_seed(2)
     while True:
-        yield from (b for b in data.batches(batch_size, generator=order) if len(b.total) == batch_size)
+        yield from (b for b in data.minibatches(batch_size, generator=order) if len(b.total) == batch_size)
 
 
 def scvi(counts: sparse.csr_matrix, config: ModelConfig, batch_size: int) -> Loop | None:

@@ -21,7 +21,7 @@ version = release = __version__
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "cli_reference", "docstrings"]
 exclude_patterns = ["build", "_ext", "Thumbs.db"]
 default_role = "py:obj"  # a name in single backticks in a docstring
-myst_enable_extensions = ["colon_fence"]
+myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 suppress_warnings = ["myst.xref_missing_source"]
 

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import typer
 from anndata import AnnData
-from doc_blocks import Block, blocks_of, commands_of, inline_commands
+from helpers.doc_blocks import Block, blocks_of, commands_of, inline_commands
 from scipy import sparse
 from scipy.io import mmwrite
 
@@ -94,7 +94,7 @@ def place(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(TrainConfig, "epochs_for", lambda self, n_cells: min(2, whole(self, n_cells)))
     monkeypatch.setattr("scrae.pl.save_figures", lambda adata, folder, *, label_key: folder.mkdir())
     monkeypatch.setattr("scrae.io.try_hdf5", lambda *files: None)
-    monkeypatch.setattr("scrae.clustering._PARTS", 1)  # K by one part of the cells
+    monkeypatch.setattr("scrae.cluster.partition._PARTS", 1)  # K by one part of the cells
     return tmp_path
 
 
@@ -118,9 +118,9 @@ def names_of(page: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_blocks_say_what_they_are(page: Path) -> None:
-    known = {"python", "bash", "console", "text"}
+    known = {"python", "bash", "console", "text", "bibtex", "yaml"}
     odd = [block.line for block in BLOCKS[page] if block.language not in known and "{" not in block.language]
-    assert odd == [], f"{name(page)}: lines {odd}: say ```bash, ```python or ```text"
+    assert odd == [], f"{name(page)}: lines {odd}: say ```bash, ```python, ```text or ```yaml"
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if BLOCKS[page]], ids=name)

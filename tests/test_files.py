@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -16,7 +18,7 @@ from scipy import sparse
 
 import scrae
 from scrae import ScraeError, files, io
-from scrae.files import alone, atomic_path
+from scrae.files import atomic_path, exclusive_lock
 
 
 def python(program: str, folder: Path, **options: object) -> subprocess.CompletedProcess[str]:
@@ -26,29 +28,49 @@ def python(program: str, folder: Path, **options: object) -> subprocess.Complete
 
 def test_a_second_run_is_kept_out_until_the_first_one_ends(tmp_path: Path):
     folder = tmp_path / "out"
-    with alone(folder):
-        with pytest.raises(ScraeError) as error, alone(folder):
+    with exclusive_lock(folder):
+        with pytest.raises(ScraeError) as error, exclusive_lock(folder):
             pytest.fail("two at a time")
-        assert (
-            str(error.value)
-            == f"{folder}: another run is writing there; wait for its end or give another folder."
+        assert str(error.value) == (
+            f"{folder}: another run (process {os.getpid()} on {platform.node()}) is writing there; wait for its end or "
+            "give another folder."
         )
-        done = python("from scrae.files import alone\nwith alone('out'): pass", tmp_path)
-        assert "another run is writing there" in done.stderr
+        done = python("from scrae.files import exclusive_lock\nwith exclusive_lock('out'): pass", tmp_path)
+        assert f"another run (process {os.getpid()} on" in done.stderr
         (folder / "result").write_text("x")
-    with alone(folder):
+    with exclusive_lock(folder):
         pass
     assert (folder / "result").read_text() == "x"
+    assert [p.name for p in folder.iterdir()] == ["result"]
+
+
+def test_a_disk_without_locks_is_used_unlocked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", fail)
+    with exclusive_lock(tmp_path / "out"):
+        (tmp_path / "out" / "result").write_text("x")
+    assert (tmp_path / "out" / "result").read_text() == "x"
+
+
+def test_a_lock_of_a_folder_that_is_replaced_leaves_the_lock_of_the_next_run(tmp_path: Path):
+    with exclusive_lock(tmp_path / "model"):
+        with atomic_path(tmp_path / "model") as draft:
+            draft.mkdir()
+        next_lock = tmp_path / "model" / ".scrae.lock"
+        next_lock.write_text("process 1 on another")
+    assert next_lock.read_text() == "process 1 on another"
 
 
 def test_a_folder_that_stays_empty_is_not_left(tmp_path: Path):
-    with alone(tmp_path / "a" / "b"):
+    with exclusive_lock(tmp_path / "a" / "b"):
         assert (tmp_path / "a" / "b").is_dir()
-    with pytest.raises(KeyError), alone(tmp_path / "a" / "b"):
+    with pytest.raises(KeyError), exclusive_lock(tmp_path / "a" / "b"):
         raise KeyError
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "own").mkdir()
-    with alone(tmp_path / "own"):
+    with exclusive_lock(tmp_path / "own"):
         pass
     assert (tmp_path / "own").is_dir()
 
@@ -56,8 +78,8 @@ def test_a_folder_that_stays_empty_is_not_left(tmp_path: Path):
 def test_a_killed_run_leaves_no_lock_and_its_drafts_are_removed(tmp_path: Path):
     program = """
         import os, signal
-        from scrae.files import alone, atomic_path
-        with alone("out"), atomic_path("out/a.txt") as draft, atomic_path("out") as folder:
+        from scrae.files import exclusive_lock, atomic_path
+        with exclusive_lock("out"), atomic_path("out/a.txt") as draft, atomic_path("out") as folder:
             draft.write_text("half")
             folder.mkdir()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -65,15 +87,80 @@ def test_a_killed_run_leaves_no_lock_and_its_drafts_are_removed(tmp_path: Path):
     assert python(program, tmp_path).returncode == -signal.SIGKILL
     (tmp_path / "out" / ".mine.0123abcd").write_text("x")
     assert len(list(tmp_path.iterdir())) == 2
-    with alone(tmp_path / "out"):
+    with exclusive_lock(tmp_path / "out"):
         assert [p.name for p in tmp_path.iterdir()] == ["out"]
-        assert [p.name for p in (tmp_path / "out").iterdir()] == [".mine.0123abcd"]
+        assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [".mine.0123abcd", ".scrae.lock"]
+
+
+@pytest.mark.parametrize("target", ["out.h5ad", "out/new.h5ad", "out", "other.h5ad"])
+def test_drafts_of_living_processes_are_kept(tmp_path: Path, target: str):
+    program = f"""
+        from scrae.files import atomic_path
+        with atomic_path({target!r}) as draft:
+            draft.write_text("whole")
+            print("ready", flush=True)
+            input()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+        with exclusive_lock(tmp_path / "out"):
+            pass
+        writer.communicate("\n")
+    assert writer.returncode == 0
+    assert (tmp_path / target).read_text() == "whole"
+
+
+def test_drafts_of_other_targets_and_hosts_are_kept(tmp_path: Path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (tmp_path / "out").mkdir()
+    kept = [
+        f".out.scrae-draft-elsewhere-{dead.pid}-0123abcd",
+        f".other.scrae-draft-{files._HOST}-{dead.pid}-0123abcd",
+    ]
+    kept.append(f".out.scrae-draft-{files._HOST}-{dead.pid}-0123abcd.h5ad")
+    swept = [
+        f".out.scrae-draft-{files._HOST}-{dead.pid}-0123abcd",
+        f"out/.a.scrae-draft-{files._HOST}-{dead.pid}-0123abcd.csv",
+    ]
+    for name in (*kept, *swept):
+        (tmp_path / name).write_text("x")
+    with exclusive_lock(tmp_path / "out"):
+        assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*kept, "out"])
+        assert [p.name for p in (tmp_path / "out").iterdir()] == [".scrae.lock"]
+
+
+def test_an_old_folder_is_restored_if_the_process_was_killed_between_the_two_renames(tmp_path: Path):
+    program = """
+        import os, signal
+        from pathlib import Path
+        from scrae.files import atomic_path
+        rename = Path.rename
+        def die(self, target):
+            rename(self, target)
+            os.kill(os.getpid(), signal.SIGKILL)
+        Path.rename = die
+        with atomic_path("out/model") as draft:
+            draft.mkdir()
+    """
+    (tmp_path / "out" / "model").mkdir(parents=True)
+    (tmp_path / "out" / "model" / "old").write_text("")
+    assert python(program, tmp_path).returncode == -signal.SIGKILL
+    assert not (tmp_path / "out" / "model").exists()
+    with exclusive_lock(tmp_path / "out"):
+        pass
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["model"]
+    assert [p.name for p in (tmp_path / "out" / "model").iterdir()] == ["old"]
 
 
 def test_a_file_in_place_of_the_folder(tmp_path: Path):
     (tmp_path / "out").write_text("x")
     expected = "out could not be written: a file stands where a folder is needed"
-    with pytest.raises(ScraeError, match=expected), alone(tmp_path / "out"):
+    with pytest.raises(ScraeError, match=expected), exclusive_lock(tmp_path / "out"):
         pytest.fail("a file is no folder")
 
 
@@ -81,13 +168,13 @@ def test_a_file_in_place_of_the_folder(tmp_path: Path):
 def test_a_folder_of_another_user(tmp_path: Path):
     program = """
         import os, sys
-        from scrae.files import alone
+        from scrae.files import exclusive_lock
         from scrae.errors import ScraeError
         os.setgid(65534)
         os.setuid(65534)
         for folder in ("out", "out/below"):
             try:
-                with alone(folder): pass
+                with exclusive_lock(folder): pass
             except ScraeError as error:
                 print(error)
     """
@@ -98,16 +185,6 @@ def test_a_folder_of_another_user(tmp_path: Path):
     done = python(program, tmp_path)
     reason = "could not be written: no permission; write elsewhere or have the permission changed."
     assert done.stdout.splitlines() == [f"out {reason}", f"out/below {reason}"], done.stderr
-
-
-def test_folders_are_exchanged_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(files, "_replace_in_two", lambda *_: pytest.skip("this file system cannot exchange"))
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "old").write_text("")
-    with atomic_path(tmp_path / "model") as draft:
-        draft.mkdir()
-    assert list((tmp_path / "model").iterdir()) == []
-    assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
 
 @pytest.fixture(scope="module")
@@ -124,9 +201,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 LIMITED = """
     import resource, sys
-    from scrae import resume
+    from scrae.core import checkpoint
     from scrae.cli import main
-    resume.Checkpoint.__init__.__kwdefaults__["seconds"] = 0.0
+    checkpoint.Checkpoint.__init__.__kwdefaults__["seconds"] = 0.0
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
     sys.argv = ["scrae", "train", "p.h5ad", "-o", "model", "--max-epochs", "2"]
     main()

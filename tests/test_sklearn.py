@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from anndata import AnnData
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.cluster import KMeans
@@ -15,7 +15,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from scrae import SCRAE, CountData, ModelConfig, ScraeError, ScraeWarning, TrainConfig, fit
+import scrae.sklearn
+from scrae import SCRAE, CountData, ModelConfig, ScraeError, TrainConfig, fit
 from scrae.sklearn import SCRAEClusterer, SCRAETransformer
 
 SMALL = {"n_latent": 2, "max_epochs": 1}
@@ -37,22 +38,24 @@ def counts() -> np.ndarray:
     return np.random.default_rng(4).poisson(rates[np.arange(90) % 3])
 
 
-# The checks feed positive fractions: they are rounded with a warning.
-@pytest.mark.filterwarnings("ignore::scrae.errors.ScraeWarning")
 @pytest.mark.filterwarnings("ignore:Can't check dok sparse matrix:UserWarning")  # scikit-learn's own
 @parametrize_with_checks(
     [SCRAETransformer(**SMALL), SCRAEClusterer(2, **SMALL)],
     expected_failed_checks=lambda estimator: NEGATIVE if isinstance(estimator, SCRAEClusterer) else LAST_BITS,
 )
-def test_scikit_learn_s_checks(estimator: Any, check: Any) -> None:
+def test_scikit_learn_s_checks(estimator: Any, check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rounded(x: Any, **options: Any) -> CountData:  # the checks pass positive fractions
+        return CountData(x.rint() if sparse.issparse(x) else np.rint(x), **options)
+
+    monkeypatch.setattr(scrae.sklearn, "CountData", rounded)
     check(estimator)
 
 
 def test_the_transformer_is_the_model_and_nothing_else(counts: np.ndarray) -> None:
     codes = SCRAETransformer(3, max_epochs=2, prior_weight=0.5, random_state=7).fit_transform(counts)
-    data, config = CountData(counts), TrainConfig(max_epochs=2, prior_weight=0.5, seed=7)
+    data, config = CountData(counts), TrainConfig(max_epochs=2, prior_weight=0.5)
     model = SCRAE.for_data(data, ModelConfig(n_latent=3), seed=7)
-    fit(model, data, config)
+    fit(model, data, config, seed=7)
     assert np.array_equal(codes, model.encode(data))
     for same in (
         sparse.csr_matrix(counts),
@@ -69,7 +72,7 @@ def test_the_transformer_is_the_model_and_nothing_else(counts: np.ndarray) -> No
 def test_the_score_is_the_likelihood_of_a_cell(counts: np.ndarray) -> None:
     import torch
 
-    from scrae.distributions import zinb_log_prob
+    from scrae.core.distributions import zinb_log_prob
 
     fitted = SCRAETransformer(**SMALL).fit(counts[:60])
     held_out, model = counts[60:], fitted.model_
@@ -91,31 +94,39 @@ def test_seeds(counts: np.ndarray, global_randomness_untouched: None) -> None:
 
 
 def test_what_is_not_counts(counts: np.ndarray) -> None:
-    estimated = counts + 0.25
-    with pytest.warns(
-        ScraeWarning, match="found 100% of the values above 0 with fractions, such as .*25; they are rounded"
-    ):
-        codes = SCRAETransformer(**SMALL).fit_transform(estimated)
-    assert np.array_equal(codes, SCRAETransformer(**SMALL).fit_transform(counts))
-    with pytest.warns(ScraeWarning, match="they are rounded. Pass raw counts, not normalised values"):
-        SCRAETransformer(**SMALL).fit(sparse.csr_matrix(counts * 0.7))
     for bad, message in (
+        (counts + 0.25, r"expected whole numbers, found .*25; pass raw counts, not normalised values"),
+        (np.log1p(counts), "expected whole numbers, found"),
+        (sparse.csr_matrix(counts * 0.7), "expected whole numbers, found"),
         (-counts, "Negative values"),
         (counts * np.nan, "contains NaN"),
         (counts * 1e15, "up to"),
     ):
-        with pytest.raises(ValueError, match=message):
-            SCRAETransformer(**SMALL).fit(bad)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", ScraeWarning)  # as the page says
-        with pytest.raises(ScraeWarning):
-            SCRAETransformer(**SMALL).fit(estimated)
+        for estimator in (SCRAETransformer(**SMALL), SCRAEClusterer(2, **SMALL)):
+            with pytest.raises(ValueError, match=message):
+                estimator.fit(bad)
+
+
+def test_an_anndata_is_refused_with_what_to_give(counts: np.ndarray) -> None:
+    fitted = SCRAETransformer(**SMALL).fit(counts)
+    for use in (
+        SCRAETransformer(**SMALL).fit,
+        SCRAEClusterer(2, **SMALL).fit,
+        fitted.transform,
+        fitted.score,
+    ):
+        with pytest.raises(ScraeError) as error:
+            use(AnnData(counts.astype(np.float32)))
+        message = "X: expected an array of raw counts, found an AnnData; give adata.layers['counts']"
+        assert str(error.value) == message
 
 
 def test_parameters_are_checked_when_they_are_used(counts: np.ndarray) -> None:
-    with pytest.raises(ScraeError, match="n_latent: expected 1 to 65536, found 0"):
+    with pytest.raises(ScraeError, match="n_latent: expected a whole number from 1 to 65536, found 0"):
         SCRAETransformer(0).fit(counts)
-    with pytest.raises(ScraeError, match="seed: expected a whole number, found 'x'"):
+    with pytest.raises(
+        ScraeError, match="random_state: expected a seed from 0 to 4294967295 or a generator, found 'x'"
+    ):
         SCRAETransformer(random_state="x").fit(counts)
 
 

@@ -23,7 +23,7 @@ __all__ = [
     "normalised_logs", "raw_counts", "squared_distances", "standardised", "unit_logs",
 ]  # fmt: skip
 
-_READS = ("distributions", "losses", "networks")  # of scrae
+_READS = ("core/distributions", "core/losses", "core/networks")  # of scrae
 
 
 class Cells(NamedTuple):

@@ -15,7 +15,7 @@ from torch.optim import Adam
 
 from benchmarks.peers.common import Cells, Coded, Encode, batches
 from benchmarks.peers.likelihood import ZINB, zinb_nll
-from scrae.networks import Linear
+from scrae.core.networks import Linear
 
 __all__ = ["DenoisingAutoencoder", "pretrain"]
 

@@ -19,8 +19,8 @@ from torch import Generator, Tensor, nn
 
 from benchmarks.peers.common import Cells, Coded, Encode, batches
 from benchmarks.peers.likelihood import ZINB, zinb_nll
-from scrae.losses import library_kl
-from scrae.networks import Critic, Decoder, Encoder, Linear
+from scrae.core.losses import library_kl
+from scrae.core.networks import Critic, Decoder, Encoder, Linear
 
 __all__ = ["DEFAULTS", "DRA", "bhattacharyya", "train"]
 

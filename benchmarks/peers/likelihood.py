@@ -1,6 +1,6 @@
 """A zero-inflated negative binomial with a mean and a dispersion of its own for every count, as the peers have it.
 
-scrae's own loss (`scrae.distributions.count_nll`) has one dispersion a gene; this one has the same form of work:
+scrae's own loss (`scrae.core.distributions.count_nll`) has one dispersion a gene; this one has the same form of work:
 gamma functions at the nonzero counts only, and an analytic gradient.
 """
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from scrae.distributions import stirling
+from scrae.core._kernels import stirling
 
 __all__ = ["ZINB", "zinb_nll"]
 

@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from benchmarks.peers.common import Cells, Coded, Encode, batches, squared_distances
-from scrae.networks import MLP, Linear
+from scrae.core.networks import MLP, Linear
 
 __all__ = ["DEFAULTS", "information_dimension", "intracluster_distance", "train"]
 

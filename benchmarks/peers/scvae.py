@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from benchmarks.peers.common import Cells, Coded, Encode, batches
 from benchmarks.peers.likelihood import ZINB, zinb_nll
-from scrae.networks import Linear
+from scrae.core.networks import Linear
 
 __all__ = ["DEFAULTS", "SCVAE", "gaussian_kl", "train_gaussian", "train_mixture", "zip_nll"]
 

@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 
 from benchmarks.peers.common import Cells, Coded, Encode, batches, squared_distances
 from benchmarks.peers.likelihood import ZINB, zinb_nll
-from scrae.networks import Decoder, Encoder
+from scrae.core.networks import Decoder, Encoder
 
 __all__ = ["DEFAULTS", "discrepancy", "train"]
 

@@ -9,36 +9,38 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import datasets, gene_selection, io, metrics, pl, pp, sklearn, tl
-    from .checkpoint import load, save
+    from . import datasets, gene_selection, io, pl, pp, sklearn, tl
+    from .cluster import metrics
     from .config import ClusterConfig, ModelConfig, PreprocessConfig, Settings, TrainConfig, preset
-    from .counts import CountData
+    from .core.checkpoint import Checkpoint
+    from .core.data import CountData
+    from .core.fit import FitResult, fit
+    from .core.model import SCRAE
+    from .core.model_io import load, save
     from .errors import ScraeError, ScraeWarning
-    from .model import SCRAE
-    from .pipeline import analyse, run
-    from .train import Checkpoint, FitResult, fit
+    from .pipeline.run import analyze, run
 
 __version__ = "0.1.0"
 
-_ROOMS = ("datasets", "gene_selection", "io", "metrics", "pl", "pp", "sklearn", "tl")
+_ROOMS = ("datasets", "gene_selection", "io", "pl", "pp", "sklearn", "tl")
 _HOMES = {
-    "SCRAE": "model",
-    "Checkpoint": "train",
+    "SCRAE": "core.model",
+    "Checkpoint": "core.checkpoint",
     "ClusterConfig": "config",
-    "CountData": "counts",
-    "FitResult": "train",
+    "CountData": "core.data",
+    "FitResult": "core.fit",
     "ModelConfig": "config",
     "PreprocessConfig": "config",
     "ScraeError": "errors",
     "ScraeWarning": "errors",
     "Settings": "config",
     "TrainConfig": "config",
-    "analyse": "pipeline",
-    "fit": "train",
-    "load": "checkpoint",
+    "analyze": "pipeline.run",
+    "fit": "core.fit",
+    "load": "core.model_io",
     "preset": "config",
-    "run": "pipeline",
-    "save": "checkpoint",
+    "run": "pipeline.run",
+    "save": "core.model_io",
 }
 
 __all__ = [
@@ -53,7 +55,7 @@ __all__ = [
     "ScraeWarning",
     "Settings",
     "TrainConfig",
-    "analyse",
+    "analyze",
     "datasets",
     "fit",
     "gene_selection",
@@ -74,6 +76,8 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that ``import scrae`` and ``scrae --help`` are quick."""
     if name in _ROOMS:
         return importlib.import_module(f".{name}", __name__)
+    if name == "metrics":
+        return importlib.import_module(".cluster.metrics", __name__)
     if name in _HOMES:
         return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,11 +1,10 @@
-"""Files and folders that are written whole or not at all, and folders that one run at a time may write."""
+"""Atomic writes of files and folders, and an exclusive lock on output folders."""
 
 from __future__ import annotations
 
-import ctypes
 import errno
-import fcntl
 import os
+import platform
 import re
 import secrets
 import shutil
@@ -13,9 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from .errors import ScraeError
 
-__all__ = ["alone", "atomic_path", "write_text"]
+__all__ = ["atomic_path", "exclusive_lock", "write_text"]
 
 _REASONS = {
     errno.ENOSPC: "the disk is full; free some space",
@@ -28,34 +29,44 @@ _REASONS = {
     errno.ENOTDIR: "a file stands where a folder is needed; give another name",
     errno.EEXIST: "a file stands where a folder is needed; give another name",
 }
-_MARK = ".scrae-draft-"
-_EXCHANGE, _HERE = 2, -100  # RENAME_EXCHANGE and AT_FDCWD of Linux
+_HOST = re.sub(r"\W", "_", platform.node()) or "unknown"
+_DRAFT, _OLD = "draft", "old"
+_MARKED = re.compile(
+    rf"\.(?P<stem>.+)\.scrae-(?P<kind>{_DRAFT}|{_OLD})-(?P<host>\w+)-(?P<pid>\d+)-[0-9a-f]{{8}}(?P<suffix>\.\w+)?"
+)
+_LOCK_FILE = ".scrae.lock"
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Write a file or a folder beside its final name and move it into place when it is complete.
 
-    ``with atomic_path("out/result.h5ad") as draft: ...`` creates `draft`, a file or a folder, inside the
-    block. At its end everything written is flushed to the disk and takes the final name in place of what
-    had it, in one step. If the block raises, the draft is removed and the old file or folder stays as it was.
-    Missing parent folders are made.
+    ``with atomic_path("out/result.h5ad") as draft: ...`` creates `draft`, a file or a folder, inside the block. At
+    the end of the block it is flushed to the disk and replaces what had the final name. If the block raises, the
+    draft is removed and the old file or folder stays as it was. Missing parent folders are created.
 
-    Where the file system cannot exchange two folders in one step, a folder that replaces another takes two:
-    a crash between them leaves the old one beside the final name, as ``.NAME.old-*``.
+    A file is replaced in one step. To replace a folder, the old one is first renamed; if the process is killed
+    between these two steps, `exclusive_lock` on the parent folder restores the old one.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        Final name. A symbolic link is followed.
 
     Yields
     ------
-    Path of the draft: hidden, in the same folder, with the same ending.
+    pathlib.Path
+        Path of the draft: hidden, in the same folder, with the same suffix. Its name holds the host and process.
 
     Raises
     ------
     ScraeError
-        The disk is full or read-only, a permission is missing, or the name is taken by the other kind. Any
+        If the disk is full or read-only, a permission is missing, or the name is taken by the other kind. Any
         `OSError` of the block counts as a failure to write.
     """
-    final = Path(os.path.realpath(path))  # a link keeps pointing where it does
-    draft = final.with_name(f".{final.stem}{_MARK}{secrets.token_hex(4)}{final.suffix}")
+    final = Path(os.path.realpath(path))
+    draft = _beside(final, _DRAFT)
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         yield draft
@@ -68,62 +79,110 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write UTF-8 text to a file, whole or not at all; raises as `atomic_path`."""
+    """Write UTF-8 text to a file atomically; see `atomic_path`.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+    text : str
+        Its content; line ends are written as they are.
+    """
     with atomic_path(path) as draft:
         draft.write_text(text, encoding="utf-8", newline="")
 
 
 @contextmanager
-def alone(folder: str | os.PathLike[str]) -> Iterator[None]:
-    """Keep other runs out of a folder while the block runs; the folder is made if it is not there.
+def exclusive_lock(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Keep other runs out of a folder while the block runs.
 
-    The system drops the lock when the process ends, however it ends. Drafts that a killed run left are
-    removed. A folder made here that stays empty is removed again at the end.
+    The folder is created if it is missing, and removed at the end if it is still empty. The operating system
+    releases the lock when the process ends, even if it is killed. Drafts of processes that are no longer alive are
+    removed; those of living processes and of other hosts stay.
+
+    Parameters
+    ----------
+    folder : str or os.PathLike
+        The folder to lock, by the file ``.scrae.lock`` in it. File systems without locks are used unlocked.
 
     Raises
     ------
     ScraeError
-        Another run holds the folder, or it cannot be made or written.
+        If another run holds the lock, or the folder cannot be created or written.
     """
     path = Path(os.path.realpath(folder))
-    made = [p for p in (path, *path.parents) if not p.exists()]
+    created = [p for p in (path, *path.parents) if not p.exists()]
+    owner = f"process {os.getpid()} on {platform.node()}"
+    lock_file = path / _LOCK_FILE
+    lock = FileLock(lock_file, timeout=0)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        number = os.open(path, os.O_RDONLY)
+        try:
+            lock.acquire()
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        lock_file.write_text(owner, encoding="utf-8")
+    except Timeout as error:
+        raise ScraeError(
+            f"{os.fspath(folder)}: another run{_owner(lock_file)} is writing there; wait for its end or give another "
+            "folder."
+        ) from error
     except OSError as error:
         raise ScraeError(f"{os.fspath(folder)} could not be written: {_reason(error)}.") from error
     try:
-        _lock(number, folder)
-        if not os.access(path, os.W_OK):
-            raise ScraeError(f"{os.fspath(folder)} could not be written: {_REASONS[errno.EACCES]}.")
         _sweep(path)
         yield
     finally:
-        for empty in made:
+        with suppress(OSError):  # a block that replaced the folder took the lock file with it
+            if lock_file.read_text(encoding="utf-8") == owner:
+                lock_file.unlink()
+        lock.release()
+        for empty in created:
             with suppress(OSError):
                 empty.rmdir()
-        os.close(number)
 
 
-def _lock(number: int, folder: str | os.PathLike[str]) -> None:
-    try:
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise ScraeError(
-            f"{os.fspath(folder)}: another run is writing there; wait for its end or give another folder."
-        ) from error
-    except OSError:
-        return  # some network disks have no locks
+def _owner(lock_file: Path) -> str:
+    with suppress(OSError):
+        if owner := lock_file.read_text(encoding="utf-8", errors="replace"):
+            return f" ({owner})"
+    return ""
+
+
+def _beside(final: Path, kind: str) -> Path:
+    """Return a new hidden name beside `final`, marked with this process."""
+    mark = f"scrae-{kind}-{_HOST}-{os.getpid()}-{secrets.token_hex(4)}"
+    return final.with_name(f".{final.stem}.{mark}{final.suffix}")
 
 
 def _sweep(path: Path) -> None:
-    """Remove what killed runs left: drafts of files in the folder and of the folder itself."""
-    for folder, stem in ((path, r".+"), (path.parent, re.escape(path.stem))):
-        draft = re.compile(rf"\.{stem}{_MARK}[0-9a-f]{{8}}(\.\w+)?")
+    """Remove drafts of dead processes in the folder, and of the folder itself beside it; restore what they renamed."""
+    for folder in (path, path.parent):
         with suppress(OSError):
-            for found in folder.iterdir():
-                if draft.fullmatch(found.name):
+            for found in list(folder.iterdir()):
+                marked = _MARKED.fullmatch(found.name)
+                if marked is None or _may_be_alive(marked["host"], int(marked["pid"])):
+                    continue
+                final = folder / f"{marked['stem']}{marked['suffix'] or ''}"
+                if folder != path and final != path:
+                    continue
+                if marked["kind"] == _OLD and not final.exists():
+                    found.rename(final)
+                else:
                     _remove(found)
+
+
+def _may_be_alive(host: str, pid: int) -> bool:
+    if host != _HOST or os.name == "nt":  # where a signal of 0 would end the process
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 def _reason(error: OSError) -> str:
@@ -148,31 +207,17 @@ def _fsync(path: Path) -> None:
 
 def _move(draft: Path, final: Path) -> None:
     if draft.is_dir() and final.is_dir():
-        if not _exchange(draft, final):
-            _replace_in_two(draft, final)
+        old = _beside(final, _OLD)
+        final.rename(old)
+        try:
+            draft.rename(final)
+        except OSError:
+            old.rename(final)
+            raise
+        _remove(old)
     else:
         draft.replace(final)
     _fsync(final.parent)
-
-
-def _exchange(first: Path, second: Path) -> bool:
-    """Swap two folders in one step; False where the system cannot."""
-    try:
-        rename = ctypes.CDLL(None, use_errno=True).renameat2
-    except (AttributeError, OSError):
-        return False
-    return bool(rename(_HERE, os.fsencode(first), _HERE, os.fsencode(second), _EXCHANGE) == 0)
-
-
-def _replace_in_two(draft: Path, final: Path) -> None:
-    old = final.with_name(f".{final.name}.old-{secrets.token_hex(4)}")
-    final.rename(old)
-    try:
-        draft.rename(final)
-    except OSError:
-        old.rename(final)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _remove(draft: Path) -> None:

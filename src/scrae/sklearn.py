@@ -1,68 +1,67 @@
-"""scikit-learn's interface: a transformer to codes and a clusterer, for raw counts as arrays or sparse matrices.
+"""scikit-learn estimators: a transformer to latent representations and a clusterer, for arrays of raw counts.
 
-What is not counts: whole numbers >= 0 of any type are taken as they are. Fractions, such as estimated counts, are
-rounded to the nearest whole number (halves to even), and a :class:`scrae.ScraeWarning` says so, since values that were
-normalised make no sense here: turn it into an error by ``warnings.simplefilter("error", scrae.ScraeWarning)``. Negative
-values, NaN, infinity and counts beyond int32 are refused (``ValueError``).
-
-Genes are columns, in the order of ``fit``; select them before, by ``scrae.pp`` or within a ``Pipeline``.
+Counts are whole numbers >= 0 of any type, array or sparse matrix [cells, genes]. Anything else (fractions, as in
+normalized values, negative values, NaN, infinity) raises a ``ValueError``. Genes are columns, in the order of ``fit``;
+select them before, with ``scrae.pp`` or within a ``Pipeline``.
 """
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 import torch
 from anndata import AnnData
-from scipy import sparse
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    ClusterMixin,
-    TransformerMixin,
-)
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import tl
-from .components import input_components
+from .cluster.transfer import transfer_labels
 from .config import ModelConfig, TrainConfig
-from .counts import CountData
-from .errors import ScraeWarning
-from .model import SCRAE
-from .nearest import nearest_clusters
-from .train import fit
+from .core.data import CountData
+from .core.fit import fit
+from .core.input_pca import input_components
+from .core.model import SCRAE
+from .errors import ScraeError, show
 
 __all__ = ["SCRAEClusterer", "SCRAETransformer"]
 
-_LARGEST = 2**32
-"""Seeds are below it."""
+_SEEDS = 2**32
+"""Seeds are smaller."""
 
 
 class SCRAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]  # bases without types
-    """Raw counts to latent codes, by a model that ``fit`` trains.
+    """Raw counts to latent representations, by a model that ``fit`` trains.
 
     Parameters
     ----------
-    n_latent : dimensions of the code.
-    prior_weight : λ of the paper's eq. 3, the pull of the codes towards the prior.
-    max_epochs : most passes over the cells; None = as many as make 1,000 steps.
-    random_state : a seed, a generator of NumPy to draw one from, or None: another one each time.
-    device : where torch computes.
+    n_latent : int
+        Dimensions of the latent representation.
+    prior_weight : float
+        λ of the paper's eq. 3, the weight of the adversarial loss.
+    max_epochs : int or None
+        Maximum number of passes over the cells; None = enough for 1,000 steps.
+    random_state : int, numpy.random.Generator, numpy.random.RandomState or None
+        A seed, or a generator to draw one from; None = another seed in each call of ``fit``.
+    device : str or torch.device
+        Device of the model.
 
     Attributes
     ----------
-    model_ : the trained :class:`scrae.SCRAE`, in evaluation mode.
-    n_features_in_, feature_names_in_ : as everywhere in scikit-learn.
+    model_ : scrae.SCRAE
+        The trained model, in evaluation mode.
+    n_features_in_ : int
+        Number of genes.
+    feature_names_in_ : ndarray of str
+        Names of the genes, if ``X`` had any.
     """
 
     def __init__(
         self,
-        n_latent: int = 10,
+        n_latent: int = ModelConfig.n_latent,
         *,
-        prior_weight: float = 1.0,
-        max_epochs: int | None = None,
+        prior_weight: float = TrainConfig.prior_weight,
+        max_epochs: int | None = TrainConfig.max_epochs,
         random_state: Any = 0,
         device: Any = "cpu",
     ) -> None:
@@ -73,36 +72,45 @@ class SCRAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self.device = device
 
     def fit(self, X: Any, y: Any = None) -> SCRAETransformer:  # noqa: N803, ARG002 (scikit-learn's names)
-        """Train a model on counts, array or sparse matrix [cells, genes]; a tenth of the cells stops it early.
+        """Train a model; a tenth of the cells is held out for early stopping.
+
+        Parameters
+        ----------
+        X : array or sparse matrix [cells, genes]
+            Raw counts.
+        y : None
+            Not used.
+
+        Returns
+        -------
+        SCRAETransformer
+            This estimator.
 
         Raises
         ------
-        ValueError : what is no counts, fewer than 2 cells, or a parameter out of range (a ScraeError).
+        ValueError
+            X is not a count matrix or has fewer than 2 cells, or a parameter is out of range (a ScraeError).
         """
-        data = _counts(self, X, self.device, first=True)
-        config = TrainConfig(
-            prior_weight=self.prior_weight,
-            max_epochs=_whole(self.max_epochs),
-            seed=_seed(self.random_state),
-        )
-        model = SCRAE.for_data(data, ModelConfig(n_latent=_whole(self.n_latent)), seed=config.seed)
-        fit(model, data, config)
+        data, seed = _counts(self, X, first=True), _seed(self.random_state)
+        config = TrainConfig(prior_weight=self.prior_weight, max_epochs=_python_int(self.max_epochs))
+        model = SCRAE.for_data(data, ModelConfig(n_latent=_python_int(self.n_latent)), seed=seed)
+        fit(model, data, config, seed=seed)
         self.model_ = model
         return self
 
     def transform(self, X: Any) -> np.ndarray:  # noqa: N803
-        """Return the codes of counts [cells, genes], float32 [cells, n_latent]."""
+        """Return the latent representation of counts [cells, genes], float32 [cells, n_latent]."""
         check_is_fitted(self)
-        return self.model_.encode(_counts(self, X, self.device))
+        return self.model_.encode(_counts(self, X))
 
     def score(self, X: Any, y: Any = None) -> float:  # noqa: N803, ARG002
         """Return the mean log-likelihood of cells [cells, genes], in nats per cell; larger is better.
 
-        It is that of the ZINB (paper, eq. 6), each cell being decoded from its own code, and compares models on the
-        same genes. On cells held out, as in ``GridSearchCV``, it does not reward overfitting.
+        It is that of the ZINB (paper, eq. 6), each cell decoded from its own code, and compares models on the same
+        genes. On held-out cells, as in ``GridSearchCV``, it does not reward overfitting.
         """
         check_is_fitted(self)
-        data = _counts(self, X, self.device)
+        data = _counts(self, X)
         return -self.model_.held_out_loss(data, torch.arange(len(data)))
 
     @property
@@ -116,29 +124,36 @@ class SCRAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
 
 class SCRAEClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # bases without types
-    """Raw counts to clusters: codes of a model, then ``scrae.tl.cluster``.
+    """Raw counts to clusters: latent representations of a model, then ``scrae.tl.cluster``.
 
     Parameters
     ----------
-    n_clusters : K; None = chosen without labels (:func:`scrae.clustering.choose_n_clusters`).
-    n_latent, prior_weight, max_epochs, random_state, device : as in :class:`SCRAETransformer`.
+    n_clusters : int or None
+        Number of clusters; None = chosen without labels (:func:`scrae.cluster.partition.choose_n_clusters`).
+    n_latent, prior_weight, max_epochs, random_state, device
+        As in :class:`SCRAETransformer`.
 
     Attributes
     ----------
-    labels_ : int64 [cells], the clusters of the training cells, 0 the largest.
-    n_clusters_ : how many there are.
-    transformer_ : the fitted :class:`SCRAETransformer`.
-    codes_ : float32 [cells, n_latent], of the training cells.
-    n_features_in_, feature_names_in_ : as everywhere in scikit-learn.
+    labels_ : ndarray of int64 [cells]
+        Clusters of the training cells by decreasing size.
+    n_clusters_ : int
+        Number of clusters found.
+    transformer_ : SCRAETransformer
+        The fitted transformer.
+    codes_ : ndarray of float32 [cells, n_latent]
+        Latent representation of the training cells.
+    n_features_in_, feature_names_in_
+        As in :class:`SCRAETransformer`.
     """
 
     def __init__(
         self,
         n_clusters: int | None = None,
         *,
-        n_latent: int = 10,
-        prior_weight: float = 1.0,
-        max_epochs: int | None = None,
+        n_latent: int = ModelConfig.n_latent,
+        prior_weight: float = TrainConfig.prior_weight,
+        max_epochs: int | None = TrainConfig.max_epochs,
         random_state: Any = 0,
         device: Any = "cpu",
     ) -> None:
@@ -150,41 +165,33 @@ class SCRAEClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # base
         self.device = device
 
     def fit(self, X: Any, y: Any = None) -> SCRAEClusterer:  # noqa: N803, ARG002
-        """Train a model on counts [cells, genes] and cluster the cells' codes.
+        """Train a model on counts [cells, genes] and cluster the cells.
 
         Raises
         ------
-        ValueError : as :meth:`SCRAETransformer.fit`; or more clusters than distinct codes (a ScraeError).
+        ValueError
+            As :meth:`SCRAETransformer.fit`; or more clusters than distinct codes (a ScraeError).
         """
-        validate_data(self, X, accept_sparse="csr", ensure_min_samples=2, ensure_non_negative=True)
-        seed = _seed(self.random_state)
-        transformer = SCRAETransformer(
-            self.n_latent,
-            prior_weight=self.prior_weight,
-            max_epochs=self.max_epochs,
-            random_state=seed,
-            device=self.device,
-        )
-        model = transformer.fit(X).model_
-        data = _counts(transformer, X, self.device)
-        codes = model.encode(data)
-        cells = AnnData(
-            codes, obsm={"X_scrae": codes, "X_scrae_input": input_components(model, data, seed=seed)}
-        )
-        tl.cluster(cells, n_clusters=_whole(self.n_clusters), seed=seed)
+        data, seed = _counts(self, X, first=True), _seed(self.random_state)
+        parameters = {name: value for name, value in self.get_params().items() if name != "n_clusters"}
+        transformer = SCRAETransformer(**parameters | {"random_state": seed}).fit(X)
+        codes = transformer.model_.encode(data)
+        beside = input_components(transformer.model_, data, seed=seed)
+        cells = AnnData(codes, obsm={"X_scrae": codes, "X_scrae_input": beside})
+        tl.cluster(cells, n_clusters=_python_int(self.n_clusters), seed=seed)
         self.transformer_, self.codes_ = transformer, codes
         self.labels_ = cells.obs["scrae"].cat.codes.to_numpy(np.int64)
         self.n_clusters_ = int(self.labels_.max()) + 1
         return self
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
-        """Return, for counts [cells, genes], the cluster of most of the 15 nearest training cells, int64 [cells].
+        """Return for counts [cells, genes] the majority cluster of the 15 nearest training cells, int64 [cells].
 
         For the training cells themselves this is almost, but not always, ``labels_``.
         """
         check_is_fitted(self)
-        validate_data(self, X, accept_sparse="csr", ensure_non_negative=True, reset=False)
-        return nearest_clusters(self.transformer_.transform(X), self.codes_, self.labels_).label
+        codes = self.transformer_.model_.encode(_counts(self, X))
+        return transfer_labels(codes, self.codes_, self.labels_).label
 
     def __sklearn_tags__(self) -> Any:
         return _tags(super().__sklearn_tags__())
@@ -196,40 +203,33 @@ def _tags(tags: Any) -> Any:
     return tags
 
 
-def _counts(estimator: Any, x: Any, device: Any, *, first: bool = False) -> CountData:
-    """Return checked whole numbers; ``first`` in ``fit``, where names and number of genes are learned."""
+def _counts(estimator: Any, x: Any, *, first: bool = False) -> CountData:
+    """Return checked counts; ``first`` in ``fit``, which stores names and number of genes."""
+    if isinstance(x, AnnData):
+        raise ScraeError("X: expected an array of raw counts, found an AnnData; give adata.layers['counts']")
+    least = 2 if first else 1
     checked: Any = validate_data(
-        estimator,
-        x,
-        accept_sparse="csr",
-        ensure_non_negative=True,
-        ensure_min_samples=2 if first else 1,
-        reset=first,
+        estimator, x, accept_sparse="csr", ensure_non_negative=True, ensure_min_samples=least, reset=first
     )
-    counts = sparse.csr_matrix(checked)
-    broken = counts.data != np.rint(counts.data)
-    if broken.any():
-        warnings.warn(
-            f"Expected counts, found {broken.mean():.0%} of the values above 0 with fractions, such as "
-            f"{counts.data[broken][0]:.6g}; they are rounded. Pass raw counts, not normalised values.",
-            ScraeWarning,
-            stacklevel=3,
-        )
-        counts = counts.rint()
-    return CountData(counts, device=device)
+    return CountData(checked, device=estimator.device)
 
 
 def _seed(random_state: Any) -> Any:
-    """Return a seed for the model: the given one, or one drawn from the given or a fresh generator."""
+    """Return the given seed, or one drawn from the given or a fresh generator."""
     if random_state is None:
         random_state = np.random.default_rng()
     if isinstance(random_state, np.random.Generator):
-        return int(random_state.integers(_LARGEST))
+        return int(random_state.integers(_SEEDS))
     if isinstance(random_state, np.random.RandomState):
-        return int(random_state.randint(_LARGEST, dtype=np.int64))
-    return _whole(random_state)
+        return int(random_state.randint(_SEEDS, dtype=np.int64))
+    seed = _python_int(random_state)
+    if type(seed) is not int or not 0 <= seed < _SEEDS:
+        raise ScraeError(
+            f"random_state: expected a seed from 0 to {_SEEDS - 1} or a generator, found {show(random_state)}"
+        )
+    return seed
 
 
-def _whole(value: Any) -> Any:
-    """Return NumPy's whole numbers, which parameter grids hold, as Python's."""
+def _python_int(value: Any) -> Any:
+    """Return a whole number of NumPy, as in parameter grids, as one of Python."""
     return int(value) if isinstance(value, np.integer) else value

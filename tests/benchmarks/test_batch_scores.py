@@ -40,7 +40,7 @@ def test_methods_are_told_of_the_batch_and_not_of_the_type(
     assert [(r["method"], r["seed"]) for r in found] == [
         (method, seed) for seed in range(2) for method in ("pca50", "scrae", "scrae-batch")
     ]
-    assert found[2]["config"]["batch_weight"] == 10.0
+    assert found[2]["config"]["prior_weight_batched"] == 10.0
     assert found[0]["data"]["batch_key"] == "donor"
     assert not np.array_equal(scored[1], scored[2])
     page.write_text("<!-- tables -->\n<!-- end of tables -->\n")

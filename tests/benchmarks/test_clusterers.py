@@ -5,7 +5,7 @@ import pytest
 from sklearn.cluster import KMeans
 
 from benchmarks import clusterers
-from scrae.metrics import score
+from scrae.cluster.metrics import score
 
 SIZES = [70, 40, 20, 30]
 GRAPH = {"n_neighbors": 15}

@@ -6,7 +6,7 @@ import pytest
 from benchmarks import genes, own
 from benchmarks.methods import parse_method
 from benchmarks.sets import read_counts
-from scrae.metrics import score
+from scrae.cluster.metrics import score
 
 SMALL = "scrae+max_epochs=4+encoder_layers=[16]+decoder_layers=[16]+gene_selection=deviance+n_top_genes=20+n_latent=3"
 

@@ -13,8 +13,8 @@ from sklearn.metrics import adjusted_rand_score
 from benchmarks import embeddings, methods, quality, records
 from benchmarks.quality import Settings, run_quality
 from benchmarks.run import Task, run
+from scrae.cluster.metrics import score
 from scrae.errors import ScraeError
-from scrae.metrics import score
 
 CALLS: list[tuple[int, int]] = []
 

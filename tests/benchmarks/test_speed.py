@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from benchmarks import speed, speed_loops
 from benchmarks.records import read
 from scrae.config import ModelConfig, TrainConfig
-from scrae.counts import CountData
+from scrae.core.data import CountData
 
 CONFIG = ModelConfig(encoder_layers=(7, 6), decoder_layers=(6, 5), n_latent=3)
 DATA = CountData(cells(30, 12))

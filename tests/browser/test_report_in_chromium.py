@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
 import re
@@ -9,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fabricated import fabricate, run_record, write_run
+from helpers.fabricated import fabricate, run_record, write_run
 from matplotlib.image import imread
 
 from scrae import report
 
 BROWSER = os.environ.get("SCRAE_BROWSER", "")
-pytestmark = pytest.mark.skipif(not BROWSER, reason="SCRAE_BROWSER names no Chromium")
+pytestmark = pytest.mark.skipif(not BROWSER, reason="SCRAE_BROWSER does not name a Chromium")
 
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
@@ -27,8 +29,8 @@ window.alert = (words) => wrong.push(`alert ${words}`);
 addEventListener('error', (event) => wrong.push(String(event.message)));
 </script>"""
 
-# What every probe can use.
-TELL = """<script>
+# Available to every probe.
+HARNESS = """<script>
 const scatter = document.getElementById('canvas'), menu = document.getElementById('color');
 const press = (key) => scatter.dispatchEvent(new KeyboardEvent('keydown', { key, cancelable: true }));
 const frame = () => { theme.click(); theme.click(); return scatter.toDataURL(); };
@@ -42,10 +44,10 @@ const sweep = (done) => {
   }
 };
 addEventListener('load', () => setTimeout(() => {
-  const told = {};
+  const found = {};
   PROBE;
-  told.wrong = wrong;
-  document.body.dataset.told = JSON.stringify(told);
+  found.wrong = wrong;
+  document.body.dataset.found = JSON.stringify(found);
 }, 800));
 </script>"""
 
@@ -57,12 +59,12 @@ def chromium(tmp_path: Path, *flags: str) -> str:
 
 
 def ask(tmp_path: Path, page: Path, probe: str) -> dict:
-    """Open the page, run a script in it, and return what the script put into ``told``."""
+    """Open the page, run a script in it, and return what the script stored in ``found``."""
     html = page.read_text(encoding="utf-8").replace("<head>", f"<head>{CATCH}", 1)
     copy = tmp_path / "probed.html"
-    copy.write_text(html.replace("</body>", TELL.replace("PROBE", probe) + "</body>"), encoding="utf-8")
+    copy.write_text(html.replace("</body>", HARNESS.replace("PROBE", probe) + "</body>"), encoding="utf-8")
     dom = chromium(tmp_path, "--window-size=1400,1200", "--dump-dom", copy.as_uri())
-    return json.loads(unescape(re.search(r'data-told="([^"]*)"', dom)[1]))
+    return json.loads(unescape(re.search(r'data-found="([^"]*)"', dom)[1]))
 
 
 @pytest.fixture(scope="module")
@@ -72,29 +74,29 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_scatter_offers_groups_quantities_and_genes(tmp_path, page):
     probe = """
-        told.bases = listed('#basis option');
-        told.sections = [...document.querySelectorAll('#color optgroup')].map((o) => [o.label, o.children.length]);
-        told.legend = listed('#legend .name');
+        found.bases = listed('#basis option');
+        found.sections = [...document.querySelectorAll('#color optgroup')].map((o) => [o.label, o.children.length]);
+        found.legend = listed('#legend .name');
     """
-    told = ask(tmp_path, page, probe)
-    assert told["wrong"] == []
-    assert told["bases"] == ["UMAP", "t-SNE", "PCA"]
-    assert told["sections"] == [["Groups", 3], ["Quantities", 3], ["Marker genes", 50], ["Other", 1]]
-    assert told["legend"] == list("012345")
+    found = ask(tmp_path, page, probe)
+    assert found["wrong"] == []
+    assert found["bases"] == ["UMAP", "t-SNE", "PCA"]
+    assert found["sections"] == [["Groups", 3], ["Quantities", 3], ["Marker genes", 50], ["Other", 1]]
+    assert found["legend"] == list("012345")
 
 
 def test_every_coloring_draws_another_picture_and_hovering_names_a_cell(tmp_path, page):
     probe = """
         const frames = [frame()];
         for (const value of [1, 3, 7]) { colorBy(value); frames.push(frame()); }
-        told.different = new Set(frames).size;
+        found.different = new Set(frames).size;
         sweep(() => !document.getElementById('hover').hidden);
-        told.hover = document.getElementById('hover').innerText;
+        found.hover = document.getElementById('hover').innerText;
     """
-    told = ask(tmp_path, page, probe)
-    assert told["wrong"] == []
-    assert told["different"] == 4
-    lines = told["hover"].split("\n")
+    found = ask(tmp_path, page, probe)
+    assert found["wrong"] == []
+    assert found["different"] == 4
+    lines = found["hover"].split("\n")
     assert re.fullmatch(r"CELL\d{6}-1", lines[0])
     names = [
         "Cluster",
@@ -114,19 +116,19 @@ def test_keys_buttons_and_legend_work(tmp_path, page):
         press('+'); const zoomed = frame();
         press('ArrowLeft'); const moved = frame();
         press('0');
-        told.keys = [zoomed !== start, moved !== zoomed, frame() === start];
+        found.keys = [zoomed !== start, moved !== zoomed, frame() === start];
         document.querySelector('#legend button').click();
-        told.single = frame() !== start;
-        told.pressed = [...document.querySelectorAll('#legend button')].map((b) => b.getAttribute('aria-pressed'));
+        found.single = frame() !== start;
+        found.pressed = [...document.querySelectorAll('#legend button')].map((b) => b.getAttribute('aria-pressed'));
         document.getElementById('reset').click();
-        told.reset = frame() === start;
+        found.reset = frame() === start;
     """
-    told = ask(tmp_path, page, probe)
-    assert told["wrong"] == []
-    assert told["keys"] == [True, True, True]
-    assert told["pressed"] == ["true", *["false"] * 5]
-    assert told["single"]
-    assert told["reset"]
+    found = ask(tmp_path, page, probe)
+    assert found["wrong"] == []
+    assert found["keys"] == [True, True, True]
+    assert found["pressed"] == ["true", *["false"] * 5]
+    assert found["single"]
+    assert found["reset"]
 
 
 def test_nothing_from_the_data_runs(tmp_path):
@@ -138,13 +140,13 @@ def test_nothing_from_the_data_runs(tmp_path):
     probe = """
         colorBy(1);
         sweep(() => false);
-        told.images = document.images.length;
-        told.legend = listed('#legend .name');
+        found.images = document.images.length;
+        found.legend = listed('#legend .name');
     """
-    told = ask(tmp_path, page, probe)
-    assert told["wrong"] == []
-    assert told["images"] == 0
-    assert told["legend"] == evil
+    found = ask(tmp_path, page, probe)
+    assert found["wrong"] == []
+    assert found["images"] == 0
+    assert found["legend"] == evil
 
 
 @pytest.mark.parametrize(
@@ -157,7 +159,7 @@ def test_light_and_dark(tmp_path, page, flags, background):
     assert pixels[5, 5, 0] == background
     canvas = pixels[400:900, 300:900].reshape(-1, 3)
     assert (canvas[:, 0] == background).mean() > 0.5
-    assert len(np.unique(canvas, axis=0)) > 20  # points in several colours
+    assert len(np.unique(canvas, axis=0)) > 20  # points in several colors
 
 
 def test_it_prints(tmp_path, page):
@@ -173,5 +175,43 @@ def test_100_000_cells_and_73_types_open(tmp_path):
     adata = fabricate(100_000, 60, 73, label_names=names)
     page = report.build(write_run(tmp_path / "run", adata, run_record(adata)))
     assert page.stat().st_size < 10_000_000
-    told = ask(tmp_path, page, "told.cells = JSON.parse(document.getElementById('cells').textContent).n")
-    assert told == {"cells": 20_000, "wrong": []}
+    found = ask(tmp_path, page, "found.cells = JSON.parse(document.getElementById('cells').textContent).n")
+    assert found == {"cells": 20_000, "wrong": []}
+
+
+def test_a_saved_image_has_title_and_legend(tmp_path, page):
+    probe = """
+        const saved = [];
+        HTMLAnchorElement.prototype.click = function () { saved.push(this); };
+        const save = document.getElementById('save');
+        save.click(); colorBy(7); save.click();
+        found.names = saved.map((link) => link.download);
+        found.images = saved.map((link) => link.href);
+        found.plot = scatter.width;
+    """
+    found = ask(tmp_path, page, probe)
+    assert found["wrong"] == []
+    assert found["names"][0] == "UMAP_Cluster.png"
+    plots = []
+    for image in found["images"]:
+        pixels = imread(io.BytesIO(base64.b64decode(image.split(",")[1])))[:, :, :3]
+        assert pixels.shape[1] > found["plot"] + 100
+        plots.append(pixels[60:, : found["plot"]])
+        legend = pixels[:, found["plot"] :].reshape(-1, 3)
+        assert len(np.unique(legend, axis=0)) > 20
+    assert not np.array_equal(*plots)
+
+
+def test_colors_of_clusters_stand_out_in_the_dark(tmp_path):
+    page = report.build(write_run(tmp_path / "run", fabricate(600, 40, 10)))
+    probe = """
+        theme.click();
+        found.swatches = [...document.querySelectorAll('[data-color]')].map((s) => getComputedStyle(s).backgroundColor);
+    """
+    found = ask(tmp_path, page, probe)
+    assert len(found["swatches"]) >= 20
+    for swatch in found["swatches"]:
+        values = np.array([*map(int, re.findall(r"\d+", swatch)[:3]), 0x14, 0x17, 0x1A]).reshape(2, 3) / 255
+        linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+        color, ground = linear @ [0.2126, 0.7152, 0.0722]
+        assert (color + 0.05) / (ground + 0.05) >= 3

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from threading import Thread
 
 import pytest
-from served import Server, entry
+from helpers.served import Server, entry
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from published import counts_of, tenx_archive, tenx_lists
+from helpers.published import counts_of, tenx_archive, tenx_lists
 
 from scrae.datasets import CATALOGUE, _packed, convert
 from scrae.errors import ScraeError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from served import command
+from helpers.served import command
 
 from scrae.datasets import CATALOGUE, convert
 from scrae.errors import ScraeError

@@ -8,7 +8,7 @@ import io
 import h5py
 import numpy as np
 import pytest
-from published import GENES, counts_of, is_counts, tenx_archive, tenx_lists
+from helpers.published import GENES, counts_of, is_counts, tenx_archive, tenx_lists
 from scipy import sparse
 from scipy.io import savemat
 

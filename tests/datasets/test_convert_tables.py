@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from published import GENES, counts_of, is_counts, notes
+from helpers.published import GENES, counts_of, is_counts, notes
 
 from scrae.datasets import CATALOGUE, convert
 from scrae.errors import ScraeError

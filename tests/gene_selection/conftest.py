@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from selection_data import draw_counts
+from helpers.selection_data import draw_counts
 
 GOLD = Path(__file__).parent.parent / "gold" / "gene_selection"
 

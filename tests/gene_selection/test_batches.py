@@ -4,18 +4,18 @@ import anndata
 import numpy as np
 import pytest
 import scanpy
+from helpers.selection_data import draw_counts
 from scipy import sparse
-from selection_data import draw_counts
 
 from scrae.errors import ScraeError
 from scrae.gene_selection import GeneScores, combine_batches, deviance
-from scrae.gene_selection._result import scores_of
+from scrae.gene_selection._result import rank_genes
 
 
 def ranked(score, kept=None) -> GeneScores:
     score = np.array(score, dtype=float)
     kept = np.ones(score.size, dtype=bool) if kept is None else np.array(kept)
-    return scores_of(score[kept], kept=kept, choice=1, fit=None, notes=[f"{score[0]:g} first"])
+    return rank_genes(score[kept], kept=kept, choice=1, fit=None, notes=[f"{score[0]:g} first"])
 
 
 def test_by_hand():
@@ -53,7 +53,7 @@ def test_a_gene_dropped_in_a_batch_does_not_count_there():
     nowhere = combine_batches([ranked([5, 0], [True, False])] * 2, n_top_genes=2)
     assert nowhere.selected.tolist() == [True, False]
     assert nowhere.score[1] == -np.inf
-    assert nowhere.notes[-1] == "2 genes asked for, 1 available: all of them are selected"
+    assert nowhere.notes[-1] == "2 genes requested, 1 available: all of them are selected"
 
 
 @pytest.mark.parametrize("n_top_genes", [5, 40])

@@ -6,8 +6,8 @@ import anndata
 import numpy as np
 import pytest
 import scanpy
+from helpers.selection_data import Blocks, draw_counts
 from scipy import sparse
-from selection_data import Blocks, draw_counts
 
 from scrae.errors import ScraeError
 from scrae.gene_selection import dispersion

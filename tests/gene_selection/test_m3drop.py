@@ -84,7 +84,7 @@ def test_ties_of_the_p_value_go_by_effect(counts):
     assert ours.rank[8] < ours.rank[9] < ours.rank[7]
 
 
-def test_normalised_values_are_taken_and_logged_ones_refused(counts):
+def test_normalized_values_are_taken_and_logged_ones_refused(counts):
     y = counts / np.maximum(1, counts.sum(axis=1, keepdims=True)) * 1000.0
     totals = counts.sum(axis=1)
     scaled = y * np.median(totals[totals > 0]) / 1000

@@ -8,7 +8,7 @@ from scipy.stats import gaussian_kde, rankdata
 from scrae.errors import ScraeError, ScraeWarning
 from scrae.gene_selection import _scmarker, scmarker
 from scrae.gene_selection._modes import _densities, count_modes
-from scrae.gene_selection._scmarker import _neighbours, _partners
+from scrae.gene_selection._scmarker import _neighbors, _partners
 
 
 def logged(seed: int, n_cells: int = 120, n_genes: int = 70) -> np.ndarray:
@@ -24,9 +24,9 @@ def logged(seed: int, n_cells: int = 120, n_genes: int = 70) -> np.ndarray:
 
 
 def slow_partners(on: np.ndarray, k: int, n: int) -> tuple[list[set[int]], list[set[int]]]:
-    """Partners of both kinds and neighbours of every gene, by loops over genes and their ranks."""
+    """Partners of both kinds and neighbors of every gene, by loops over genes and their ranks."""
     size = on.shape[1]
-    partners, neighbours = [set() for _ in range(size)], [set() for _ in range(size)]
+    partners, neighbors = [set() for _ in range(size)], [set() for _ in range(size)]
     for kind, first in enumerate((on, ~on)):
         counts = first.astype(int).T @ on.astype(int)
         np.fill_diagonal(counts, 0)
@@ -35,9 +35,9 @@ def slow_partners(on: np.ndarray, k: int, n: int) -> tuple[list[set[int]], list[
             rank = rankdata(-row, method="average")
             near.append({j for j in range(size) if rank[j] <= k and row[j] > n})
         for i in range(size):
-            neighbours[i] |= {(kind, j) for j in near[i]}
+            neighbors[i] |= {(kind, j) for j in near[i]}
             partners[i] |= {j for j in near[i] if i in near[j]}
-    return partners, neighbours
+    return partners, neighbors
 
 
 @pytest.mark.parametrize(("k", "n"), [(1, 0), (4, 3), (9, 0), (12, 20), (35, 5), (1000, 10)])
@@ -47,18 +47,18 @@ def test_partners_against_loops(k, n, frequent, monkeypatch):
     monkeypatch.setattr(_scmarker, "_FREQUENT", frequent)
     monkeypatch.setattr(_scmarker, "_ROWS_AT_A_TIME", 7)
     on = np.random.default_rng(k).random((50, 36)) < np.linspace(0.05, 0.8, 36)
-    partners, neighbours = slow_partners(on, k, n)
+    partners, neighbors = slow_partners(on, k, n)
     ours, nearby = _partners(sparse.csr_matrix(on), k, n)
     assert ours.tolist() == [len(found) for found in partners]
-    assert nearby.tolist() == [len(found) for found in neighbours]
+    assert nearby.tolist() == [len(found) for found in neighbors]
 
 
 def test_ties_at_the_kth_place_share_their_mean_rank():
     counts = np.array([[9, 5, 5, 5, 1, 0]], dtype=np.float32)
     # ranks 1, 3, 3, 3, 5, 6: at k = 2 the three fives are out, at k = 3 all of them are in
-    assert _neighbours(counts, 2, 0).toarray().tolist() == [[True, False, False, False, False, False]]
-    assert _neighbours(counts, 3, 0).toarray().tolist() == [[True, True, True, True, False, False]]
-    assert _neighbours(counts, 6, 1).toarray().tolist() == [[True, True, True, True, False, False]]
+    assert _neighbors(counts, 2, 0).toarray().tolist() == [[True, False, False, False, False, False]]
+    assert _neighbors(counts, 3, 0).toarray().tolist() == [[True, True, True, True, False, False]]
+    assert _neighbors(counts, 6, 1).toarray().tolist() == [[True, True, True, True, False, False]]
 
 
 def slow_scmarker(y, *, width, cutoff, min_genes, min_cells, k, n):
@@ -106,7 +106,7 @@ def test_a_number_of_genes_takes_markers_first_and_says_what_it_fills():
     assert more.selected.sum() == markers + 5
     assert (
         more.notes[-1]
-        == f"{markers + 5} genes asked for, {markers} are markers: filled with the next by rank"
+        == f"{markers + 5} genes requested, {markers} are markers: filled with the next genes by rank"
     )
 
 

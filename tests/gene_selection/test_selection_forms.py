@@ -7,11 +7,11 @@ from inspect import unwrap
 
 import numpy as np
 import pytest
+from helpers.selection_data import Blocks, draw_counts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 from scipy.stats import false_discovery_control
-from selection_data import Blocks, draw_counts
 
 from scrae.errors import ScraeError
 from scrae.gene_selection import GeneScores, RowBlocks, _blocks, deviance, dispersion, m3drop, nbumi, scmarker
@@ -150,7 +150,7 @@ def test_empty_genes_come_last_and_empty_cells_are_left_out(counts, method):
 def test_fewer_genes_than_asked_are_all_taken_and_said(counts):
     ours = deviance(counts, n_top_genes=100)
     assert ours.selected.sum() == 59
-    assert ours.notes[-1] == "100 genes asked for, 59 available: all of them are selected"
+    assert ours.notes[-1] == "100 genes requested, 59 available: all of them are selected"
     with pytest.raises(ScraeError, match="n_top_genes of at least 1, found 0"):
         deviance(counts, n_top_genes=0)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import h5py
 import numpy as np
 import pytest
+from helpers.count_files import CELLS, GENES, counts, log_table
 from scipy import sparse
-from written import CELLS, GENES, counts, log_table
 
-from scrae.errors import ScraeError
+from scrae.core.data import CountData
+from scrae.errors import ScraeError, ScraeWarning
 from scrae.io import check_counts
 
 
@@ -71,20 +74,51 @@ def test_indices_of_64_bits_and_of_foreign_byte_order():
     np.testing.assert_array_equal(result.toarray(), counts())
 
 
-def test_counts_above_32_bits_are_held_in_64():
-    matrix = np.array([[2**31, 0], [1, 2**53]], dtype=np.float64)
-    result = check_counts(matrix)
-    assert result.dtype == np.int64
-    np.testing.assert_array_equal(result.toarray(), [[2**31, 0], [1, 2**53]])
-    assert check_counts(np.array([[2**31 - 1, 0]])).dtype == np.int32
+@pytest.mark.parametrize("form", [sparse.csr_matrix, np.array])
+def test_one_limit_for_counts(form):
+    """What is read fits CountData and the scratch files: int32."""
+    at_limit = np.array([[2**31 - 1, 0]], dtype=np.float64)
+    assert check_counts(form(at_limit)).dtype == np.int32
+    assert CountData(check_counts(form(at_limit)), ["a", "b"]).genes == ("a", "b")
+    with pytest.raises(
+        ScraeError, match=r"too large for a count \(2147483648, above 2147483647\) at cell 0, gene 0"
+    ):
+        check_counts(form(at_limit + 1))
 
 
 def test_duplicates_are_summed_without_overflow_and_zeros_are_not_stored():
-    data = np.array([2**31 - 1, 1, 0, 5], dtype=np.int32)
+    data = np.array([2**30, 1, 0, 5], dtype=np.int32)
     matrix = sparse.csr_matrix((data, np.array([1, 1, 0, 2]), np.array([0, 3, 4])), shape=(2, 3))
     result = check_counts(matrix)
     assert is_canonical(result)
-    np.testing.assert_array_equal(result.toarray(), [[0, 2**31, 0], [0, 0, 5]])
+    np.testing.assert_array_equal(result.toarray(), [[0, 2**30 + 1, 0], [0, 0, 5]])
+    matrix.data[0] = 2**31 - 1
+    with pytest.raises(
+        ScraeError, match=r"too large for a count \(2147483648, above 2147483647\) at cell 0, gene 1"
+    ):
+        check_counts(matrix)
+
+
+@pytest.mark.parametrize("form", [sparse.csr_matrix, sparse.csc_matrix, np.array])
+def test_noise_of_float32_is_rounded_with_a_warning(form):
+    noisy = counts().astype(np.float32) * np.float32(1.00001) - np.float32(1e-5)
+    with pytest.warns(ScraeWarning, match=r"^X: values within 0\.001 of whole numbers were rounded\.$"):
+        result = check_counts(form(noisy), "X")
+    assert is_canonical(result)
+    np.testing.assert_array_equal(result.toarray(), counts())
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(1.0021, "1.0021"), (np.float32(3.0021), "3.0021"), (0.9989, "0.9989")]
+)
+def test_fractions_are_shown_with_their_digits_and_a_remedy(value, shown):
+    matrix = np.array([[value, 3.0]], dtype=np.asarray(value).dtype)
+    with pytest.raises(ScraeError, match=rf"not a whole number \({re.escape(shown)}\) at cell 0") as caught:
+        check_counts(matrix)
+    assert str(caught.value).endswith(
+        "Estimated counts (alevin, RSEM, SoupX) have to be rounded first: adata.X = numpy.rint(adata.X)."
+    )
+    np.testing.assert_array_equal(check_counts(np.rint(matrix)).toarray(), [[np.rint(value), 3]])
 
 
 @pytest.mark.parametrize("form", [sparse.csr_matrix, sparse.csc_matrix, np.array])
@@ -109,11 +143,11 @@ def test_a_matrix_in_a_file_is_read_in_blocks(tmp_path, monkeypatch):
 
 BAD = {
     -1.0: "a negative value (-1)",
-    0.5: "a value that is no whole number (0.5)",
+    0.5: "a value that is not a whole number (0.5)",
     np.nan: "a missing value (NaN)",
     np.inf: "an infinite value (inf)",
     -np.inf: "an infinite value (-inf)",
-    1e300: "a value too large for a count (1e+300)",
+    1e300: "a value too large for a count (1e+300, above 2147483647)",
 }
 
 
@@ -129,7 +163,7 @@ def test_one_bad_value_among_all_is_named(form, value, monkeypatch):
     assert text.startswith(
         f"X holds {BAD[value]} at cell {CELLS[9]!r}, gene 'NKG7'; counts are whole numbers from 0 up."
     )
-    assert text.endswith("Give the matrix of raw counts, from before normalisation.")
+    assert "Give the matrix of raw counts, from before normalization." in text
     assert "\n" not in text
 
 
@@ -151,13 +185,13 @@ def test_negative_integers_are_found():
 def test_log_normalised_scaled_and_normalised_values_are_recognised():
     log = log_table().X
     with pytest.raises(
-        ScraeError, match=r"It looks like log-normalised values. Give the matrix of raw counts"
+        ScraeError, match=r"It looks like log-normalized values. Give the matrix of raw counts"
     ):
         check_counts(log)
-    with pytest.raises(ScraeError, match=r"It looks like normalised values."):
+    with pytest.raises(ScraeError, match=r"It looks like normalized values."):
         check_counts(np.expm1(log.toarray().astype(np.float64)) * 1.0000001)
     dense = log.toarray()
-    with pytest.raises(ScraeError, match=r"It looks like scaled \(centred\) values."):
+    with pytest.raises(ScraeError, match=r"It looks like scaled \(centered\) values."):
         check_counts((dense - dense.mean(axis=0)) / dense.std(axis=0))
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scanpy as sc
+from helpers.count_files import CELLS, GENES, counts, write_10x_v2, write_10x_v3, write_mtx
 from scipy import sparse
-from written import CELLS, GENES, counts, write_10x_v2, write_10x_v3, write_mtx
 
 from scrae.errors import ScraeError
 from scrae.io import read

@@ -11,8 +11,8 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.count_files import CELLS, GENES, as_text, counts, log_table, table
 from scipy import sparse
-from written import CELLS, GENES, as_text, counts, log_table, table
 
 from scrae.errors import ScraeError
 from scrae.io import read, read_h5ad, write_h5ad

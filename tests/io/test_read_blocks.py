@@ -115,7 +115,7 @@ def test_where_the_counts_are_looked_for(tmp_path, suffix):
     with pytest.raises(ScraeError, match="There is no layer 'counts'; there is 'X', 'raw', 'spliced'"):
         open_backed(path, layer="counts")
     with pytest.raises(
-        ScraeError, match=r": X holds a value that is no whole number \([\d.]+\) at cell 'cell0'"
+        ScraeError, match=r": X holds a value that is not a whole number \([\d.]+\) at cell 'cell0'"
     ):
         open_backed(path, layer="X")
 

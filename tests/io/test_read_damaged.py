@@ -7,7 +7,7 @@ import os
 import h5py
 import numpy as np
 import pytest
-from written import CELLS, GENES, counts, table, write_10x_v2, write_10x_v3, write_mtx, write_text
+from helpers.count_files import CELLS, GENES, counts, table, write_10x_v2, write_10x_v3, write_mtx, write_text
 
 from scrae.errors import ScraeError
 from scrae.io import read

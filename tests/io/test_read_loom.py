@@ -5,8 +5,8 @@ from __future__ import annotations
 import h5py
 import numpy as np
 import pytest
+from helpers.count_files import CELLS, GENES, as_text, counts
 from scipy import sparse
-from written import CELLS, GENES, as_text, counts
 
 from scrae.errors import ScraeError
 from scrae.io import read
@@ -65,7 +65,7 @@ def test_no_names(loom, group, kind):
 def test_fractions_name_the_place(loom):
     with h5py.File(loom, "r+") as file:
         file["matrix"][5, 8] = 1.25
-    with pytest.raises(ScraeError, match=rf"no whole number \(1.25\) at cell '{CELLS[8]}', gene 'LYZ'"):
+    with pytest.raises(ScraeError, match=rf"not a whole number \(1.25\) at cell '{CELLS[8]}', gene 'LYZ'"):
         read(loom)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from anndata import AnnData
+from helpers.count_files import CELLS, GENES, counts, log_table, table, write_10x_v2, write_mtx
 from scipy import sparse
-from written import CELLS, GENES, counts, log_table, table, write_10x_v2, write_mtx
 
 from scrae.errors import ScraeError, ScraeWarning
 from scrae.io import read
@@ -93,7 +93,7 @@ def test_a_column_called_sample_is_kept_under_another_name(tmp_path):
 
 def test_a_fault_in_one_file_names_it(tmp_path):
     files = [write(tmp_path / "a.h5ad", table()), write(tmp_path / "b.h5ad", log_table())]
-    with pytest.raises(ScraeError, match=f"^{files[1]}: X holds a value that is no whole number"):
+    with pytest.raises(ScraeError, match=f"^{files[1]}: X holds a value that is not a whole number"):
         read(files)
 
 

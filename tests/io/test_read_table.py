@@ -7,8 +7,8 @@ import gzip
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.count_files import CELLS, GENES, counts, write_text
 from scipy import sparse
-from written import CELLS, GENES, counts, write_text
 
 from scrae.errors import ScraeError
 from scrae.io import read
@@ -238,3 +238,13 @@ def test_transpose_is_for_tables_only(tmp_path):
     (tmp_path / "a.h5ad").write_bytes(b"")
     with pytest.raises(ScraeError, match="is no csv or tsv: transpose is for these only"):
         read(tmp_path / "a.h5ad", transpose=True)
+
+
+@pytest.mark.parametrize("transpose", [False, True])
+def test_names_like_missing_values_are_names(tmp_path, transpose):
+    words = ["nan", "NA", "null", "None", "n/a", "N/A", "NULL", "<NA>"]
+    frame = pd.DataFrame(np.arange(1, 25).reshape(8, 3), index=words, columns=["CG1", "CG2", "CG3"])
+    frame.to_csv(tmp_path / "a.csv")
+    adata = read(tmp_path / "a.csv", transpose=transpose)
+    assert list(adata.var_names if transpose else adata.obs_names) == words
+    assert not any("empty" in note for note in adata.uns["scrae"]["notes"])

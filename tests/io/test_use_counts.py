@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
+from helpers.count_files import CELLS, counts, log_table, table
 from scipy import sparse
-from written import CELLS, counts, log_table, table
 
 from scrae.errors import ScraeError, ScraeWarning
-from scrae.io import note, use_counts
+from scrae.io import use_counts
+from scrae.io.notes import add_note
 
 
 def notes(adata):
@@ -103,7 +104,7 @@ def test_the_named_layer_holds_no_counts():
     adata = table()
     adata.layers["log"] = log_table().X
     with pytest.raises(
-        ScraeError, match=r"layers\['log'\] holds a value that is no whole number \(.*log-normalised"
+        ScraeError, match=r"layers\['log'\] holds a value that is not a whole number \(.*log-normalized"
     ):
         use_counts(adata, "log")
 
@@ -113,12 +114,13 @@ def test_log_values_only_are_refused_with_the_remedy():
     with pytest.raises(ScraeError) as caught:
         use_counts(adata)
     text = str(caught.value)
-    value = f"{adata.X[0, 0]:g}"
+    value = f"{adata.X[0, 0]!s}"
     assert text.startswith(
-        f"X holds a value that is no whole number ({value}) at cell {CELLS[0]!r}, gene 'ACTB';"
+        f"X holds a value that is not a whole number ({value}) at cell {CELLS[0]!r}, gene 'ACTB';"
     )
-    assert text.endswith(
-        "It looks like log-normalised values. Give the matrix of raw counts, from before normalisation."
+    assert (
+        "It looks like log-normalized values. Give the matrix of raw counts, from before normalization."
+        in text
     )
 
 
@@ -127,7 +129,7 @@ def test_another_layer_with_counts_is_pointed_to():
     adata.layers["lognorm"] = adata.X.copy()
     adata.layers["umis"] = counts()
     with pytest.raises(
-        ScraeError, match=r"before normalisation. layers\['umis'\] holds counts: say layer='umis'.$"
+        ScraeError, match=r"numpy.rint\(adata.X\). layers\['umis'\] holds counts: say layer='umis'.$"
     ):
         use_counts(adata)
 
@@ -228,11 +230,11 @@ def test_features_other_than_genes_are_refused():
 
 def test_notes_survive_a_file_and_a_foreign_slot(tmp_path):
     adata = table()
-    note(adata, "one")
+    add_note(adata, "one")
     adata.write_h5ad(tmp_path / "a.h5ad")
     again = anndata.read_h5ad(tmp_path / "a.h5ad")
-    note(again, "two")
+    add_note(again, "two")
     assert notes(again) == ["one", "two"]
     again.uns["scrae"] = "not ours"
-    note(again, "three")
+    add_note(again, "three")
     assert notes(again) == ["three"]

@@ -26,7 +26,8 @@ def one(path: Path, threads: int, cells: int) -> None:
     from anndata import AnnData
     from scipy import sparse
 
-    from scrae import ClusterConfig, PreprocessConfig, Settings, TrainConfig, io, pipeline
+    import scrae.pipeline.run as pipeline
+    from scrae import ClusterConfig, PreprocessConfig, Settings, TrainConfig, io
 
     torch.set_num_threads(threads)
     rng = np.random.default_rng(0)
@@ -39,7 +40,7 @@ def one(path: Path, threads: int, cells: int) -> None:
         train=TrainConfig(max_epochs=5),
         cluster=ClusterConfig(n_clusters=4),
     )
-    model, _ = pipeline.analyse(adata, settings)
+    model, _ = pipeline.analyze(adata, settings)
     weights = b"".join(value.numpy().tobytes() for value in model.state_dict().values())
     found = {
         "selected": adata.var["scrae_selected"].to_numpy().tobytes(),

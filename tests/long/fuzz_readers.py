@@ -1,7 +1,7 @@
 """Damage files of every format at random, and read them in processes of their own.
 
 ``python tests/long/fuzz_readers.py --cases 10000`` prints one JSON line. Each case must end with counts that are
-counts, or with a known error of one line. HDF5 files are read as the command line does: after the trial process.
+counts, or with a known error of one line. HDF5 files are read as the command line does: after the probe.
 A crash, a hang, a traceback or too much memory is a failure; the damaged file is kept in the folder.
 """
 
@@ -24,15 +24,15 @@ import numpy as np
 import torch
 from scipy import sparse
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "io"))
-from written import CELLS, GENES, counts, table, write_10x_v2, write_10x_v3, write_mtx
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from helpers.count_files import CELLS, GENES, counts, table, write_10x_v2, write_10x_v3, write_mtx
 
 import scrae
 from scrae import ModelConfig, ScraeError, TrainConfig, io
-from scrae.counts import CountData
-from scrae.io import _walk
-from scrae.model import SCRAE
-from scrae.resume import Checkpoint
+from scrae.core.checkpoint import Checkpoint
+from scrae.core.data import CountData
+from scrae.core.model import SCRAE
+from scrae.io import probe
 
 FINE, BAD = 0, 9
 _FILES_A_PROCESS = 200
@@ -178,11 +178,11 @@ def read_on(work: Path, good: dict[str, Path], cases: range, seed: int, seconds:
 
 
 def tried(path: Path, seconds: int) -> bool:
-    """Whether the trial process dies of a file too, or refuses it."""
+    """Whether the probe crashes on a file too, or refuses it."""
 
     def walk() -> int:
         limit(seconds)
-        return _walk.walk(str(path))
+        return probe.walk(str(path))
 
     return path.name.endswith((".h5ad", ".h5")) and forked(walk) != 0
 
@@ -200,7 +200,7 @@ def fuzz(work: Path, cases: int, seed: int, seconds: int) -> dict[str, object]:
             last = (work / "log").read_text().rsplit("\n", 1)[-1]
             case, name = last.split("\t")[:2]
             path = work / f"{case}_{name}"
-            words = "refused by the trial process" if tried(path, seconds) else f"FAILED {status}"
+            words = "refused by the probe" if tried(path, seconds) else f"FAILED {status}"
             with (work / "log").open("a") as log:
                 log.write(f"{words}\n")
             if not words.startswith("FAILED"):

@@ -19,36 +19,16 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import torch
-from anndata import AnnData
-from scipy import sparse
+import torch  # noqa: F401  imported before the forks
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from helpers.interrupted_training import epoch_of, prepared, warm_up
 
 import scrae
-from scrae import io, pipeline, resume  # noqa: F401  imported before the forks
 from scrae.cli import main, progress  # noqa: F401
+from scrae.core import checkpoint
 
 SIGNALS = {"KILL": signal.SIGKILL, "TERM": signal.SIGTERM, "INT": signal.SIGINT}
-
-
-def prepared(path: Path) -> None:
-    """Write 300 cells of three kinds over 60 genes, ready for training."""
-    rng = np.random.default_rng(11)
-    rates = np.full((3, 60), 0.4)
-    for kind in range(3):
-        rates[kind, 15 * kind : 15 * kind + 15] = 6.0
-    adata = AnnData(sparse.csr_matrix(rng.poisson(rates[np.arange(300) % 3]).astype(np.float32)))
-    adata.obs_names = [f"cell{i}" for i in range(300)]
-    adata.var = pd.DataFrame({"scrae_selected": True}, index=[f"gene{i}" for i in range(60)])
-    io.use_counts(adata)
-    io.write_h5ad(adata, path)
-
-
-def warm_up() -> None:
-    """Let torch import what it imports at the first step; nothing that starts a thread."""
-    weight = torch.nn.Parameter(torch.zeros(1))
-    weight.grad = torch.zeros(1)
-    torch.optim.AdamW([weight], fused=True).step()
 
 
 def start(folder: Path, *arguments: object) -> int:
@@ -61,7 +41,7 @@ def start(folder: Path, *arguments: object) -> int:
     said = os.open(folder.parent / "said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(said, 1)
     os.dup2(said, 2)
-    resume.Checkpoint.__init__.__kwdefaults__["seconds"] = 0.0  # keep every epoch
+    checkpoint.Checkpoint.__init__.__kwdefaults__["seconds"] = 0.0  # save every epoch
     sys.argv = ["scrae", "train", str(folder.parent / "p.h5ad"), "-o", str(folder), *map(str, arguments)]
     status = 0
     try:
@@ -103,7 +83,7 @@ def killed(work: Path, kills: int, seed: int, epochs: int) -> dict[str, object]:
     assert status_of(start(folder, "--max-epochs", 1, "--seed", 8)) == 0
     old = bits(folder)
     done, finished, at, statuses = 0, 0, [], Counter()
-    while done < kills or (folder / resume.TRAINING_FILE).exists() or not finished:
+    while done < kills or (folder / checkpoint.TRAINING_FILE).exists() or not finished:
         child = start(folder, *options, "--resume")
         name = list(SIGNALS)[int(rng.integers(3))] if done % 2 else "KILL"
         if done < kills:
@@ -125,7 +105,7 @@ def killed(work: Path, kills: int, seed: int, epochs: int) -> dict[str, object]:
         if status > 0:
             assert text.splitlines()[-1].startswith("scrae: stopped"), text
         done += 1
-        at.append(epoch_of(folder / resume.TRAINING_FILE))
+        at.append(epoch_of(folder / checkpoint.TRAINING_FILE))
     left = sorted(path.name for path in work.iterdir())
     assert left == ["model", "p.h5ad", "said", "whole"], left
     return {
@@ -135,15 +115,6 @@ def killed(work: Path, kills: int, seed: int, epochs: int) -> dict[str, object]:
         "epochs kept at the kills": at,
         "seconds of one training": round(usual, 2),
     }
-
-
-def epoch_of(file: Path) -> int:
-    from safetensors import safe_open
-
-    if not file.exists():
-        return 0
-    with safe_open(file, framework="pt") as content:
-        return int(json.loads(content.metadata()["training"])["epoch"])
 
 
 if __name__ == "__main__":

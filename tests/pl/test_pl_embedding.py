@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from fabricated import fabricate
+from helpers.fabricated import fabricate
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 

@@ -1,23 +1,25 @@
 from __future__ import annotations
 
+import itertools
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
-from fabricated import BEST_EPOCH, N_EPOCHS
+from helpers.fabricated import BEST_EPOCH, N_EPOCHS
+from matplotlib.colors import to_hex
 
 from scrae import pl
 from scrae.errors import ScraeError
-from scrae.pl._genes import gene_points
-from scrae.pl._tables import cross_table
+from scrae.pl._draw import RAMP
+from scrae.pl._genes import _read
 
 
 class TestHistory:
     def test_every_loss_has_its_curve_and_the_kept_epoch(self, adata):
         history = adata.uns["scrae"]["history"]
         axes = pl.history(adata)
-        assert [ax.get_title(loc="left") for ax in axes] == [
+        assert [ax.get_title() for ax in axes] == [
             "Reconstruction", "Library size (KL)", "Critic", "Latent generator", "Encoder, adversarial",
             "Gradient penalty", "Learning rate",
         ]  # fmt: skip
@@ -33,6 +35,7 @@ class TestHistory:
         axes = pl.history(history)
         assert len(axes) == 6
         assert len(axes[0].lines) == 1
+        assert [ax.get_title() for ax in pl.history(history, panels=["Learning rate"])] == ["Learning rate"]
 
     def test_without_history_the_message_says_what_to_do(self, adata):
         del adata.uns["scrae"]["history"]
@@ -41,21 +44,29 @@ class TestHistory:
 
 
 class TestGenes:
-    def test_dropout_and_mean_are_counted_where_they_were_not_kept(self, adata):
+    def test_means_are_counted_where_they_were_not_kept(self, adata):
         adata.uns["scrae"]["gene_selection"] = {"method": "nbumi"}
         counts = adata.layers["counts"].toarray()
-        seen = counts.any(axis=0)
-        points = gene_points(adata)
-        np.testing.assert_allclose(points.mean, counts.mean(axis=0)[seen])
-        np.testing.assert_allclose(points.statistic, (counts == 0).mean(axis=0)[seen])
-        assert points.statistic_name == "drop-out rate"
+        points = _read(adata)
+        np.testing.assert_allclose(points.mean, counts.mean(axis=0)[counts.any(axis=0)])
+        assert points.statistic_name == "score"
         assert points.expected is None
 
+    def test_names_of_the_best_genes_do_not_overlap(self, adata):
+        ax = pl.gene_selection(adata, n_names=5)
+        names = [text.get_text() for text in ax.texts]
+        assert 2 <= len(names) <= 5
+        assert names[0] == adata.var["scrae_rank"].idxmin()
+        ax.figure.draw_without_rendering()
+        places = [text.get_window_extent() for text in ax.texts]
+        assert not any(a.overlaps(b) for a, b in itertools.combinations(places, 2))
+
     def test_the_curve_of_m3drop(self, adata):
-        points = gene_points(adata)
+        points = _read(adata)
         np.testing.assert_allclose(points.expected, 0.9 / (0.9 + points.mean))
         ax = pl.gene_selection(adata)
         curve = ax.lines[0]
+        assert ax.get_title() == "Gene selection: M3Drop"
         np.testing.assert_array_equal(curve.get_xdata(), np.sort(points.mean))
         other, chosen = ax.collections
         assert len(chosen.get_offsets()) == points.selected.sum() == 60
@@ -66,7 +77,7 @@ class TestGenes:
         adata.uns["scrae"]["gene_selection"] = {
             "method": "mine", "mean": trend, "statistic": 2 * trend, "statistic_name": "variance", "expected": trend,
         }  # fmt: skip
-        points = gene_points(adata)
+        points = _read(adata)
         assert points.statistic_name == "variance"
         np.testing.assert_array_equal(points.statistic, 2 * points.expected)
         assert pl.gene_selection(adata).get_yscale() == "log"
@@ -77,7 +88,7 @@ class TestGenes:
             "dispersion": np.ones(7),
             "mean": np.ones(7),
         }
-        points = gene_points(adata)
+        points = _read(adata)
         assert points.statistic_name == "score"
         np.testing.assert_array_equal(points.statistic, adata.var["scrae_score"][points.names.tolist()])
 
@@ -87,7 +98,7 @@ class TestGenes:
         adata.var["scrae_score"] = -np.arange(adata.n_vars, dtype=float)
         del adata.layers["counts"]
         adata.X = None
-        points = gene_points(adata)
+        points = _read(adata)
         np.testing.assert_array_equal(points.statistic, np.arange(adata.n_vars))
         np.testing.assert_array_equal(points.mean, mean)
         ax = pl.gene_selection(adata)
@@ -110,6 +121,65 @@ class TestGenes:
             pl.gene_selection(adata)
 
 
+class TestNumberOfClusters:
+    def test_the_criterion_and_the_choice(self, adata):
+        facts = adata.uns["scrae"]["clusters"]
+        ax = pl.number_of_clusters(adata)
+        curve, chosen = ax.lines
+        np.testing.assert_array_equal(curve.get_xdata(), facts["candidates"])
+        np.testing.assert_array_equal(curve.get_ydata(), facts["values"])
+        assert list(chosen.get_xdata()) == [5, 5]
+        assert ax.get_ylabel() == "BIC"
+
+    def test_a_given_number_has_no_curve(self, adata):
+        adata.uns["scrae"]["clusters"] = {"n_clusters": 5}
+        with pytest.raises(ScraeError, match=r'tl\.cluster with n_clusters="auto"'):
+            pl.number_of_clusters(adata)
+
+
+class TestQuality:
+    def test_every_cell_is_counted_once(self, adata):
+        axes = pl.quality(adata)
+        assert [ax.get_xlabel() for ax in axes] == [
+            "counts per cell", "detected genes per cell", "% mitochondrial counts",
+        ]  # fmt: skip
+        assert [ax.get_xscale() for ax in axes] == ["log", "log", "linear"]
+        for ax in axes:
+            assert ax.patches[0].get_data().values.sum() == adata.n_obs
+        assert axes[2].lines[0].get_xdata()[0] == pytest.approx(100 * adata.obs["scrae_mito"].median())
+
+    def test_cells_before_the_filters_are_an_outline(self, adata):
+        before = {"edges": np.array([1.0, 10.0, 1e5]), "cells": np.array([3, adata.n_obs + 9])}
+        adata.uns["scrae"]["before_filter"] = {"scrae_n_counts": before}
+        (ax,) = pl.quality(adata, panels=["scrae_n_counts"])
+        outline, kept = (patch.get_data() for patch in ax.patches)
+        assert outline.values.tolist() == [3, adata.n_obs + 9]
+        assert kept.values.sum() == adata.n_obs
+        adata.uns["scrae"]["filter"]["n_cells_before"] = adata.n_obs
+        assert len(pl.quality(adata, panels=["scrae_n_counts"])[0].patches) == 1
+
+    def test_zeros_alone_are_left_out_and_missing_columns_are_named(self, adata):
+        adata.obs["scrae_mito"] = 0.0
+        assert len(pl.quality(adata)) == 2
+        adata.obs = adata.obs[["scrae"]]
+        with pytest.raises(
+            ScraeError, match=r"one of scrae_n_counts, .* in obs, found none; run scrae\.pp\.filter"
+        ):
+            pl.quality(adata)
+
+
+class TestDots:
+    def test_area_is_the_share_and_shade_the_scaled_mean(self):
+        share = pd.DataFrame([[1.0, 0.25], [0.0, 0.5]], index=["c0", "c1"], columns=["g$1", "g2"])
+        ax = pl.dot_plot(share, pd.DataFrame([[4.0, 1.0], [0.0, 3.0]]))
+        (dots,) = (part for part in ax.collections if hasattr(part, "get_sizes") and len(part.get_sizes()))
+        assert dots.get_offsets().tolist() == [[0, 0], [1, 0], [1, 1]]
+        np.testing.assert_allclose(dots.get_sizes() / dots.get_sizes()[0], [1, 0.25, 0.5])
+        assert [to_hex(color) for color in dots.get_facecolors()] == [RAMP[10], RAMP[0], RAMP[10]]
+        assert [text.get_text() for text in ax.get_xticklabels()] == ["g$1", "g2"]
+        ax.figure.draw_without_rendering()
+
+
 class TestTables:
     def small(self, adata):
         adata = adata[:6].copy()
@@ -118,7 +188,7 @@ class TestTables:
         return adata
 
     def test_labels_against_clusters(self, adata):
-        table = cross_table(self.small(adata), "label")
+        table = pl.cross_table(self.small(adata), "label")
         assert table.index.tolist() == ["b", "a"]  # so that the largest shares lie on the diagonal
         assert table.columns.tolist() == ["0", "1"]
         assert table.to_numpy().tolist() == [[2, 0], [1, 2]]
@@ -145,7 +215,14 @@ class TestSave:
             for basis in ("pca", "tsne", "umap", "latent")
             for what in ("clusters", "labels")
         ]
-        names += ["cluster_sizes", "label_table", "history", "gene_selection"]
+        names += [
+            "cluster_sizes",
+            "label_table",
+            "number_of_clusters",
+            "history",
+            "gene_selection",
+            "quality",
+        ]
         assert [path.name for path in paths] == [f"{name}.{end}" for name in names for end in ("png", "svg")]
         assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == sorted(
             path.name for path in paths
@@ -159,7 +236,7 @@ class TestSave:
     def test_the_text_of_an_svg_is_text_and_the_file_is_the_same_twice(self, adata, tmp_path):
         for name in ("pca", "tsne", "umap"):
             del adata.obsm[f"X_{name}_scrae"]
-        del adata.uns["scrae"]["history"]
+        del adata.uns["scrae"]["history"], adata.uns["scrae"]["clusters"], adata.obs["scrae_n_counts"]
         first, second = (pl.save_figures(adata, tmp_path / folder) for folder in ("a", "b"))
         assert [path.name for path in first] == [
             "cluster_sizes.png",

@@ -16,7 +16,8 @@ from anndata import AnnData
 from scipy import sparse
 
 import scrae
-from scrae import ScraeError, Settings, io, pipeline, pp
+import scrae.pipeline.run as pipeline
+from scrae import ScraeError, Settings, io, pp
 from scrae.io import CountBlocks
 
 dask = pytest.importorskip("dask", reason="the extra 'dask' is not installed")
@@ -69,7 +70,7 @@ def lazily(file, **slots) -> AnnData:
 @pytest.fixture(scope="module")
 def cluster():
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
     ) as made:
         yield made
 
@@ -119,7 +120,7 @@ def test_two_workers_give_the_same_as_in_memory(file, client, method):
     assert facts["notes"][:-1] == others["notes"]
     assert facts["notes"][1] == "3 of 150 cells with fewer than 60 counts were left out."
     assert facts["notes"][-1] == (
-        f"The counts were read block by block. Of {other.n_vars} genes the 30 selected ones are here."
+        f"The counts were read block by block. Only the 30 selected of {other.n_vars} genes are kept."
     )
 
 
@@ -155,8 +156,8 @@ def test_a_worker_says_what_is_no_count(file, client):
     adata.X = adata.X.map_blocks(np.log1p)
     with pytest.raises(
         ScraeError,
-        match=r"^the dask array holds a value that is no whole number \(0.69\d+\) at cell '\d+', gene 'g\d+'; counts "
-        r"are whole numbers from 0 up. It looks like log-normalised values. Give the matrix of raw counts",
+        match=r"^the dask array holds a value that is not a whole number \(0.69\d+\) at cell '\d+', gene 'g\d+'; "
+        r"counts are whole numbers from 0 up. It looks like log-normalized values. Give the matrix of raw counts",
     ):
         pp.preprocess_backed(adata)
 
@@ -215,7 +216,7 @@ def test_counts_in_a_layer_of_a_view_and_dense_chunks(file, here):
 
 def test_the_record_has_a_checksum_of_all_counts(file, here):
     def checksum(adata):
-        return scrae.source.source_of_anndata(adata, "title")["sha256"]
+        return scrae.pipeline.provenance.source_of_anndata(adata, "title")["sha256"]
 
     def dense(counts):
         return AnnData(da.from_array(counts, chunks=(CHUNK, -1)))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scanpy as sc
 from anndata import AnnData
-from cells import adata_of, two_types
+from helpers.preprocessing_cells import adata_of, two_types
 from scipy import sparse
 
 from scrae import pp
@@ -59,7 +59,7 @@ def test_a_table_worked_by_hand():
         "cells_dropped": {"min_genes": 1, "no_gene_left": 0},
     }
     assert notes(adata)[-1] == (
-        "Filter: 1 of 6 cells were dropped (1 by min_genes), and 1 of 5 genes that fewer than 2 cells express."
+        "Filter: dropped 1 of 6 cells (1 by min_genes) and 1 of 5 genes (expressed in fewer than 2 cells)."
     )
 
 
@@ -104,7 +104,7 @@ def test_defaults_equal_scanpys_two_filters():
 def test_nothing_to_drop_leaves_all():
     adata = filtered(min_cells=0, min_genes=0)
     np.testing.assert_array_equal(adata.X.toarray(), COUNTS)
-    assert notes(adata)[-1].startswith("Filter: 0 of 6 cells were dropped, and 0 of 5 genes")
+    assert notes(adata)[-1].startswith("Filter: dropped 0 of 6 cells and 0 of 5 genes")
 
 
 def test_annotation_follows_and_survives_a_file(tmp_path):
@@ -122,14 +122,14 @@ def test_annotation_follows_and_survives_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("thresholds", "message"),
     [
-        ({"min_genes": 4}, "min_genes=4 leaves no cell: the best that is left has 3. Lower it."),
-        ({"min_counts": 11}, "min_counts=11 leaves no cell: the best that is left has 10. Lower it."),
+        ({"min_genes": 4}, "min_genes=4 leaves no cell: the best remaining cell has 3. Lower it."),
+        ({"min_counts": 11}, "min_counts=11 leaves no cell: the best remaining cell has 10. Lower it."),
         (
             {"min_genes": 3, "max_mito": 0.2},
-            "max_mito=0.2 leaves no cell: the best that is left has 0.25. Raise it.",
+            "max_mito=0.2 leaves no cell: the best remaining cell has 0.25. Raise it.",
         ),
-        ({"min_cells": 4}, "min_cells=4 leaves no gene: the most frequent is in 3 cells. Lower it."),
-        ({"max_mito": 5}, "max_mito is a share from 0 to 1, found 5; for 5 % say 0.05."),
+        ({"min_cells": 4}, "min_cells=4 leaves no gene: the most frequent one is in 3 cells. Lower it."),
+        ({"max_mito": 5}, "max_mito is a fraction from 0 to 1, found 5; for 5 % say 0.05."),
     ],
 )
 def test_the_filter_that_leaves_nothing_is_named(thresholds, message):

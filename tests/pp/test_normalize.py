@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scanpy as sc
 from anndata import AnnData
-from cells import adata_of, two_types
+from helpers.preprocessing_cells import adata_of, two_types
 from scipy import sparse
 
 from scrae import pp
@@ -33,7 +33,7 @@ def test_a_table_worked_by_hand():
     np.testing.assert_array_equal(adata.layers["counts"].toarray(), by_hand())
     assert adata.layers["counts"].dtype == np.int32
     assert adata.uns["scrae"]["notes"][-1] == (
-        "Normalisation: the size factor leaves out 1 very highly expressed genes with 43% of the counts: 'gene0'."
+        "Normalization: the size factor excludes 1 very highly expressed genes with 43% of the counts: 'gene0'."
     )
 
 
@@ -42,7 +42,7 @@ def test_a_gene_at_exactly_the_limit_stays():
     adata = adata_of(np.vstack([matrix, matrix * 3]))
     pp.normalize(adata)
     np.testing.assert_allclose(adata.obs["scrae_size_factor"], [0.5, 1.5])
-    assert not any(line.startswith("Normalisation") for line in adata.uns["scrae"]["notes"])
+    assert not any(line.startswith("Normalization") for line in adata.uns["scrae"]["notes"])
 
 
 @pytest.mark.parametrize("n_high", [0, 3])
@@ -67,7 +67,7 @@ def test_a_cell_of_very_high_genes_only_is_taken_whole():
     np.testing.assert_allclose(adata.obs["scrae_size_factor"], [1, 2, 1, 2])
     assert (
         adata.uns["scrae"]["notes"][-1]
-        == "Normalisation: 1 cells express no others, so their full total counts."
+        == "Normalization: 1 cells express only these genes; their size factor is their full total."
     )
 
 

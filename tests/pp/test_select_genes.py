@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scanpy as sc
 from anndata import AnnData
-from cells import adata_of, two_types
+from helpers.preprocessing_cells import adata_of, two_types
 
 from scrae import gene_selection, pp
 from scrae.errors import ScraeError, ScraeWarning
@@ -87,7 +87,7 @@ SCORES = {
 
 
 @pytest.mark.parametrize("method", SCANPYS)
-def test_scanpys_flavours_are_scanpys(adata, method):
+def test_scanpys_flavors_are_scanpys(adata, method):
     pp.select_genes(adata, method=method, n_top_genes=50)
     function = (sc.experimental.pp if method == "pearson_residuals" else sc.pp).highly_variable_genes
     table = function(adata, n_top_genes=50, inplace=False, **SCANPYS[method])
@@ -166,10 +166,10 @@ def test_scmarkers_own_set(adata):
 
 
 @pytest.mark.parametrize("method", pp.METHODS)
-def test_fewer_genes_than_asked_for(adata, method):
+def test_fewer_genes_than_requested(adata, method):
     pp.select_genes(adata, method=method, n_top_genes=2000)
     assert adata.var["scrae_selected"].all()
-    assert any("2000 genes asked for" in line for line in notes(adata))
+    assert any("2000 genes requested" in line for line in notes(adata))
 
 
 def test_selecting_again_says_only_the_last(adata):
@@ -224,7 +224,9 @@ def test_a_wider_span_where_the_loess_curve_fails():
 def test_deviance_where_no_span_helps():
     rng = np.random.default_rng(4)
     adata = adata_of(np.vstack([np.ones(50, dtype=int), rng.poisson(0.05, (4, 50))]))
-    with pytest.warns(ScraeWarning, match=r"seurat_v3 failed at span 0.3 \(.+\), so deviance was taken"):
+    with pytest.warns(
+        ScraeWarning, match=r"seurat_v3 failed at span 0.3 \(.+\), so deviance was used instead"
+    ):
         pp.select_genes(adata, method="seurat_v3", n_top_genes=20)
     expected = gene_selection.deviance(adata.layers["counts"], n_top_genes=20)
     np.testing.assert_array_equal(adata.var["scrae_rank"], expected.rank)
@@ -241,20 +243,20 @@ def test_cell_ranger_where_too_many_genes_are_alike():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "hvg"}, "There is no gene selection 'hvg'; choose one of seurat_v3, seurat, "),
+        ({"method": "hvg"}, "Unknown gene selection 'hvg'; choose one of seurat_v3, seurat, "),
         (
             {"method": "M3Drop"},
-            "There is no gene selection 'M3Drop'; choose one of seurat_v3, seurat, cell_ranger, pearson_residuals, "
+            "Unknown gene selection 'M3Drop'; choose one of seurat_v3, seurat, cell_ranger, pearson_residuals, "
             "deviance, m3drop, nbumi, nbumi_high_variance, scmarker; did you mean 'm3drop'?",
         ),
         ({"n_top_genes": 0}, "n_top_genes must be 1 or more, found 0"),
         ({"n_top_genes": None}, "seurat_v3 has no threshold of its own; give n_top_genes"),
         (
             {"fdr": 0.05},
-            "seurat_v3 has no test, so fdr says nothing; give n_top_genes, or use m3drop or nbumi",
+            "seurat_v3 has no significance test, so fdr does not apply; give n_top_genes, or use m3drop or nbumi",
         ),
         ({"method": "m3drop", "fdr": 5.0}, "fdr is a rate between 0 and 1, found 5.0; for 5 % say 0.05"),
-        ({"batch_key": "donor"}, "There is no column 'donor' in obs for batch_key; there is 'batch', "),
+        ({"batch_key": "donor"}, "batch_key: expected a column of obs, found no 'donor' among 'batch', "),
         (
             {"method": "nbumi", "fdr": 0.1, "batch_key": "batch"},
             "Batches are combined by rank; give n_top_genes",
@@ -275,10 +277,10 @@ def test_a_batch_that_is_missing(adata):
 
 
 @pytest.mark.parametrize("method", ["seurat", "cell_ranger", "scmarker"])
-def test_normalised_values_are_asked_for(method):
+def test_normalized_values_are_asked_for(method):
     adata = two_types(n_cells=40)
     with pytest.raises(
-        ScraeError, match=f"{method} reads normalised values, and X holds none; call scrae.pp.normalize"
+        ScraeError, match=f"{method} needs normalized values in X, found none; call scrae.pp.normalize"
     ):
         pp.select_genes(adata, method=method)
 
@@ -305,7 +307,7 @@ def test_seurat_v3_with_too_few_genes_that_vary_takes_deviance(n_varying: int):
     pp.filter(adata, min_cells=1)
     pp.normalize(adata)
     with pytest.warns(
-        ScraeWarning, match=rf"failed at span 0.3 \({n_varying} genes vary\), so deviance was taken"
+        ScraeWarning, match=rf"failed at span 0.3 \({n_varying} genes vary\), so deviance was used instead"
     ):
         pp.select_genes(adata, method="seurat_v3", n_top_genes=2)
     assert adata.var["scrae_selected"].sum() == 2

@@ -1,6 +1,6 @@
 """The paper's algorithm written out: autograd on the readable formulas, and Adam by hand in NumPy.
 
-A slow twin of ``scrae.step.training_step``: the same draws in the same order, nothing shared but the networks'
+A slow twin of ``scrae.core.step.training_step``: the same draws in the same order, nothing shared but the networks'
 forward passes (which have NumPy twins of their own).
 """
 
@@ -11,13 +11,14 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
+from helpers.inputs import dense_input
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from scrae.config import TrainConfig
-from scrae.counts import Batch
-from scrae.distributions import nb_log_prob, zinb_log_prob
-from scrae.model import SCRAE
+from scrae.core.data import Minibatch
+from scrae.core.distributions import nb_log_prob, zinb_log_prob
+from scrae.core.model import SCRAE
 
 
 class Adam:
@@ -46,12 +47,12 @@ class Adam:
                 p -= self.rate * torch.as_tensor(direction + self.decay * p.detach().numpy())
 
 
-def train(model: SCRAE, batches: Sequence[Batch], config: TrainConfig, rng: Generator) -> SCRAE:
+def train(model: SCRAE, batches: Sequence[Minibatch], config: TrainConfig, rng: Generator) -> SCRAE:
     """Return a trained copy of ``model``, after one iteration a batch."""
     model = copy.deepcopy(model).train()
     critic, generator = model.critic, model.latent_generator
     separate = config.prior_update == "separate"
-    weight = config.batch_weight if model.batch_names else config.prior_weight
+    weight = config.prior_weight_batched if model.batch_names else config.prior_weight
     wgan = (0.0, 0.9)
     ae = Adam(
         [*model.encoder.parameters(), *model.decoder.parameters()],
@@ -64,7 +65,7 @@ def train(model: SCRAE, batches: Sequence[Batch], config: TrainConfig, rng: Gene
     crit = Adam(critic.parameters() if critic else [], config.adversarial_learning_rate, wgan)
     for i, batch in enumerate(batches, start=1):
         due = i % config.n_critic == 0
-        x = model.inputs(batch.thinned(rng) if config.thinning else batch)
+        x = dense_input(model, batch.thinned(rng) if config.thinning else batch)
         rows = one_hot(model, batch)
         z, loss = autoencoder_loss(model, x, batch, config, rng)
         if critic is None:
@@ -84,7 +85,7 @@ def train(model: SCRAE, batches: Sequence[Batch], config: TrainConfig, rng: Gene
     return model.eval()
 
 
-def one_hot(model: SCRAE, batch: Batch) -> Tensor:
+def one_hot(model: SCRAE, batch: Minibatch) -> Tensor:
     """A column for each experimental batch; no column without them."""
     names = len(model.batch_names)
     if not names:
@@ -102,7 +103,7 @@ def draw(model: SCRAE, n: int, rng: Generator) -> Tensor:
 
 
 def autoencoder_loss(
-    model: SCRAE, x: Tensor, batch: Batch, config: TrainConfig, rng: Generator
+    model: SCRAE, x: Tensor, batch: Minibatch, config: TrainConfig, rng: Generator
 ) -> tuple[Tensor, Tensor]:
     """Codes, and eq. 11 (with its minus)."""
     counts = batch.dense(batch.nonzeros.value)

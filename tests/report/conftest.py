@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from anndata import AnnData
-from fabricated import fabricate, run_record, write_run
+from helpers.fabricated import fabricate, run_record, write_run
 
 from scrae import report
 from scrae.report._run import Run

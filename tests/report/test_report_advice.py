@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from fabricated import N_EPOCHS
+from helpers.fabricated import N_EPOCHS
 
 from scrae.report._advice import advice
 
@@ -23,7 +23,7 @@ def test_many_lost_cells(run):
     run.record["input"]["n_cells"] = 1000
     clusters(run, [200, 200])
     assert advice(run) == [
-        "The filters removed 600 of 1,000 cells (60 %). Check the thresholds under “Cells and genes kept”."
+        "The filters removed 600 of 1,000 cells (60 %). Check the thresholds under “Quality control”."
     ]
 
 
@@ -38,30 +38,30 @@ def test_training_that_was_cut_off(run):
     ]
 
 
-def test_a_loss_that_is_no_number(run):
+def test_a_non_finite_loss(run):
     clusters(run, [200, 200])
     run.adata.uns["scrae"]["history"]["critic"][-1] = np.nan
-    assert advice(run) == [
-        "The loss “critic” stopped being a number during training; do not use this result."
-    ]
+    assert advice(run) == ["The loss “critic” became non-finite during training; do not use this result."]
 
 
-def test_codes_that_collapsed(run):
+def test_collapsed_codes(run):
     clusters(run, [200, 200])
     codes = np.random.default_rng(0).normal(size=(400, 3)).astype(np.float32)
     run.adata.obsm["X_scrae"] = codes
     assert advice(run) == []
     codes[:, 1] = 0.7
-    assert advice(run) == ["1 of 3 latent dimensions are the same for all cells: they carry nothing."]
+    assert advice(run) == ["1 of 3 latent dimensions are constant over all cells and carry no information."]
     codes[:] = codes[0]
-    assert advice(run) == ["All cells have the same code: the model learned nothing. Do not use this result."]
+    assert advice(run) == [
+        "All cells have the same latent representation: training failed. Do not use this result."
+    ]
 
 
-def test_clusters_that_collapsed(run):
+def test_collapsed_clusters(run):
     run.adata.obs["scrae"] = pd.Categorical(["0"] * 400, ["0", "1", "2"])
     assert advice(run) == [
         "2 of 3 clusters hold no cells.",
-        "All cells are in one cluster: perhaps they are of one type, or the codes collapsed.",
+        "All cells are in one cluster: they may be of one type, or the latent space collapsed.",
     ]
     run.adata.obs["scrae"] = pd.Categorical(["0"] * 400)
     run.record["config"]["cluster"] = {"n_clusters": 1}
@@ -72,19 +72,19 @@ def test_the_number_of_clusters_at_the_edge(run):
     clusters(run, [200, 200])
     run.adata.uns["scrae"]["clusters"] |= {"n_clusters": 2, "parts": [2, 2]}
     assert advice(run) == [
-        "The chosen number of clusters, 2, is at the edge of those tried (2 to 12). "
-        "Set it yourself if you expect another."
+        "The chosen number of clusters, 2, is at the edge of the range tried (2 to 12). "
+        "Set it yourself if you expect a different number."
     ]
 
 
 def test_small_clusters(run):
     clusters(run, [200, 183, 9, 8])
-    assert advice(run) == ["Clusters 2 and 3 have fewer than 10 cells: too few to say much about."]
+    assert advice(run) == ["Clusters 2 and 3 have fewer than 10 cells: interpret with caution."]
     clusters(run, [391, 9])
-    assert advice(run) == ["Cluster 1 has fewer than 10 cells: too few to say much about."]
+    assert advice(run) == ["Cluster 1 has fewer than 10 cells: interpret with caution."]
     clusters(run, [360, *[5] * 8])
     assert advice(run) == [
-        "8 clusters (1, 2, 3, 4 and 4 more) have fewer than 10 cells: too few to say much about."
+        "8 clusters (1, 2, 3, 4 and 4 more) have fewer than 10 cells: interpret with caution."
     ]
 
 
@@ -93,8 +93,8 @@ def test_poor_cells(run):
     run.adata.obs["scrae_mito"] = np.where(codes == 2, 0.3, 0.01)
     run.adata.obs["scrae_n_counts"] = np.where(codes == 1, 99.0, 400.0)
     assert advice(run) == [
-        "Cluster 2 has more than 20 % mitochondrial counts in the median cell: perhaps damaged cells.",
-        "Cluster 1 has less than a quarter of the usual counts per cell: perhaps debris or empty droplets.",
+        "Cluster 2 has more than 20 % mitochondrial counts in the median cell: possibly damaged cells.",
+        "Cluster 1 has less than a quarter of the median counts per cell: possibly debris or empty droplets.",
     ]
 
 
@@ -102,7 +102,7 @@ def test_a_cluster_of_one_sample(run):
     codes = clusters(run, [200, 100, 100])
     run.adata.obs["sample"] = pd.Categorical(np.where(codes == 1, "b", "a"))
     assert advice(run) == [
-        "Cluster 1 has cells of almost only one sample: a batch effect, or biology of that sample."
+        "Cluster 1 has cells from almost only one sample: a batch effect, or the biology of that sample."
     ]
 
 

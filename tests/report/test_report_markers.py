@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import scanpy as sc
 
-from scrae.report._markers import marker_tables, pick, summarize
+from scrae.report._markers import choose_genes, marker_tables, summarize
 
 
 @pytest.mark.filterwarnings(
@@ -50,8 +50,8 @@ def test_a_single_cell_and_a_single_cluster_cannot_be_tested(adata):
     assert marker_tables(summarize(adata)) == {}
 
 
-def test_genes_are_picked_in_turns():
+def test_genes_are_chosen_in_turns():
     tables = {"0": pd.DataFrame({"gene": ["a", "b", "c"]}), "1": pd.DataFrame({"gene": ["b", "d"]})}
-    assert pick(tables, 10) == {"a": "0", "b": "1", "d": "1", "c": "0"}
-    assert pick(tables, 2) == {"a": "0", "b": "1"}
-    assert pick({}, 5) == {}
+    assert choose_genes(tables, 10) == {"a": "0", "b": "1", "d": "1", "c": "0"}
+    assert choose_genes(tables, 2) == {"a": "0", "b": "1"}
+    assert choose_genes({}, 5) == {}

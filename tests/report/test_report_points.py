@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pandas as pd
-from fabricated import fabricate
+from helpers.fabricated import fabricate
 
 from scrae.report._points import embed_json, scatter_data, subsample
 

@@ -1,4 +1,4 @@
-"""The command line. Heavy imports wait inside the commands, so that ``--help`` is instant."""
+"""The command line. Heavy imports are inside the commands, so that ``--help`` is fast."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from scrae.cli import catalogue, steps, whole
+from scrae.cli import datasets_commands, run_commands, steps
 from scrae.cli.info import info
 from scrae.errors import ScraeError
 
@@ -47,8 +47,8 @@ def _options(
 
 
 for command in (
-    whole.demo,
-    whole.run,
+    run_commands.demo,
+    run_commands.run,
     steps.preprocess,
     steps.genes,
     steps.train,
@@ -60,11 +60,11 @@ for command in (
     info,
 ):
     app.command()(command)
-app.add_typer(catalogue.datasets, name="datasets")
+app.add_typer(datasets_commands.datasets, name="datasets")
 
 
 class _Stop(SystemExit):
-    """Ctrl-C or SIGTERM: everything is left tidy on the way out, and the exit status is 128 + the signal's number."""
+    """Ctrl-C or SIGTERM: cleanup runs on the way out, and the exit status is 128 + the signal's number."""
 
 
 def _stop(number: int, _: object) -> None:
@@ -72,9 +72,9 @@ def _stop(number: int, _: object) -> None:
 
 
 @contextmanager
-def _tidy_stops() -> Iterator[None]:
+def _handle_signals() -> Iterator[None]:
     before = {}
-    if threading.current_thread() is threading.main_thread():  # elsewhere Python takes no signals
+    if threading.current_thread() is threading.main_thread():  # Python allows signal handlers only there
         before = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -84,20 +84,20 @@ def _tidy_stops() -> Iterator[None]:
 
 
 def main() -> None:
-    """Run the command line: exit 0 fine, 1 a known error in one line, 2 usage, 130 or 143 stopped by a signal."""
-    # Threads that wait by spinning make training ten times slower where another program holds one of the cores.
+    """Run the command line: exit status 0 success, 1 known error in one line, 2 usage, 130 or 143 signal."""
+    # Spinning threads make training ten times slower if another program occupies one of the cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is loaded, which is later
     try:
-        with _tidy_stops():
+        with _handle_signals():
             _refuse_several_processes()
             app(prog_name="scrae")
     except ScraeError as error:
         if "--debug" in sys.argv:
             raise
-        _say(str(error), error)
+        _print_last(str(error), error)
         sys.exit(1)
     except _Stop as stop:
-        _say("stopped", stop)
+        _print_last("stopped", stop)
         sys.exit(stop.code)
 
 
@@ -111,8 +111,8 @@ def _refuse_several_processes() -> None:
         )
 
 
-def _say(what: str, error: BaseException) -> None:
-    """Print a last line; of several processes, each but the first names itself."""
+def _print_last(what: str, error: BaseException) -> None:
+    """Print the last line; of several processes, each but the first names itself."""
     rank = os.environ.get("RANK", "0") if os.environ.get("WORLD_SIZE", "1") != "1" else "0"
     who = "scrae" if rank == "0" else f"scrae (process {rank})"
     typer.echo(": ".join([who, what, *getattr(error, "__notes__", [])]), err=True)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scrae.cli.options import Transpose
+from scrae.cli.options import takes
+from scrae.config import Settings
 from scrae.errors import ScraeError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ _LABELS = re.compile(r"type|label|annot|class|ident|popul")
 _CLUSTERS = re.compile(r"leiden|louvain|cluster")
 
 
+@takes("transpose")
 def info(
     file: Annotated[
         Path,
@@ -35,9 +37,11 @@ def info(
             help="h5ad, 10x h5, 10x mtx folder, loom, zarr, csv or tsv (.gz); or the folder of a run or a model."
         ),
     ],
-    transpose: Transpose = False,
+    *,
+    settings: Settings,
 ) -> None:
-    """Say what is in a file or folder, and what to run on it."""
+    """Show what a file or folder holds, and what to run on it."""
+    transpose = settings.transpose
     if (file / "run.json").is_file():
         lines = _of_run(file)
     elif (file / "weights.safetensors").is_file():
@@ -71,7 +75,7 @@ def _of_run(folder: Path) -> Iterator[str]:
 
 
 def _of_model(folder: Path) -> Iterator[str]:
-    from scrae.checkpoint import load
+    from scrae.core.model_io import load
 
     model = load(folder)
     yield (
@@ -84,7 +88,7 @@ def _of_model(folder: Path) -> Iterator[str]:
 def _of_cells(adata: AnnData, file: Path, transpose: bool) -> Iterator[str]:
     import numpy as np
 
-    from scrae.io.empty import mostly_empty
+    from scrae.io.empty_droplets import mostly_empty
 
     counts = adata.layers["counts"]
     totals = np.asarray(counts.sum(axis=1, dtype=np.int64)).ravel()

@@ -1,51 +1,55 @@
-"""The options that commands share, and what they mean."""
+"""The options that commands share; those of the settings are made from the dataclasses."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import inspect
+import json
+import re
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
-from scrae import config
+from scrae.config import Preset, Settings, from_dict, preset
 from scrae.errors import ScraeError
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from scrae.config import Settings
+Command = Callable[..., None]
+
+_EVERYDAY = (
+    "label_key", "batch_key", "n_clusters", "cluster_method", "resolution", "gene_selection", "n_top_genes",
+    "n_latent", "prior_weight", "max_epochs", "also_2d", "check_seeds", "min_cells", "min_genes", "min_counts",
+    "max_mito", "layer", "transpose", "backed", "seed", "device",
+)  # fmt: skip
+"""Options in the order of ``--help``; all others follow in the panel "Advanced"."""
+_LONGER = {"method": "cluster_method"}
+"""Fields whose group says in Python what the option has to say in its name."""
+_AUTOMATIC = ("n_clusters", "resolution", "max_epochs", "n_noise", "layer", "backed")
+"""Options whose None is shown as "auto", that of others as "none"; both are accepted."""
+_PARAMETER = inspect.Parameter.KEYWORD_ONLY
 
 
-def _beginning(incomplete: str, names: Iterable[str]) -> list[str]:
-    return [name for name in names if name.startswith(incomplete)]
+def _completion(names: Iterable[str]) -> Callable[[str], list[str]]:
+    def complete(incomplete: str) -> list[str]:
+        return [name for name in names if name.startswith(incomplete)]
 
-
-def _complete_gene_selection(incomplete: str) -> list[str]:
-    return _beginning(incomplete, get_args(config.GeneSelection))
-
-
-def _complete_cluster_method(incomplete: str) -> list[str]:
-    return _beginning(incomplete, get_args(config.ClusterMethod))
-
-
-def _complete_preset(incomplete: str) -> list[str]:
-    return _beginning(incomplete, ("default", "paper"))
-
-
-def _complete_device(incomplete: str) -> list[str]:
-    return _beginning(incomplete, ("auto", "cpu", "cuda", "mps"))
+    return complete
 
 
 def complete_column(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Complete a column of obs of the h5ad that stands in the command line before."""
+    """Complete a column of obs of the h5ad given earlier in the command line."""
     import h5py
 
-    for word in ctx.args:  # an option without its value ends the parsing; what is no option stands here then
+    for word in ctx.args:  # an option without its value ends the parsing; the arguments before it are here
         with suppress(OSError, KeyError), h5py.File(word) as file:
-            return _beginning(incomplete, [str(name) for name in file["obs"].attrs["column-order"]])
+            return _completion([str(name) for name in file["obs"].attrs["column-order"]])(incomplete)
     return []
 
 
@@ -53,118 +57,225 @@ Input = Annotated[Path, typer.Argument(help="h5ad, 10x h5, 10x mtx folder, loom,
 Prepared = Annotated[Path, typer.Argument(help="h5ad that an earlier step wrote.")]
 OutputFolder = Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")]
 OutputH5ad = Annotated[Path, typer.Option("-o", "--output", help="h5ad to write.")]
-LabelKey = Annotated[
-    str | None,
-    typer.Option(help="Column of obs to score the clusters against.", autocompletion=complete_column),
-]
-BatchKey = Annotated[
-    str | None,
-    typer.Option(
-        help="Column of obs with the batch that the codes are to forget, e.g. sample.",
-        autocompletion=complete_column,
-    ),
-]
-Clusters = Annotated[str, typer.Option(help="Number of clusters, or auto.", metavar="auto|K")]
-ClusterMethod = Annotated[
-    str | None,
-    typer.Option(
-        help="smoothed (K-means on codes averaged over neighbouring cells), leiden, kmeans or gmm.",
-        autocompletion=_complete_cluster_method,
-    ),
-]
-CheckSeeds = Annotated[
-    int,
-    typer.Option(min=0, help="Train so many models more, with the next seeds, and compare their clusters."),
-]
-Resolution = Annotated[float | None, typer.Option(help="Of Leiden, in place of a number of clusters.")]
-Method = Annotated[
-    str | None,
-    typer.Option(
-        "--gene-selection",
-        "--method",
-        help="seurat_v3, seurat, cell_ranger, pearson_residuals, deviance, m3drop, nbumi, nbumi_high_variance or "
-        "scmarker.",
-        autocompletion=_complete_gene_selection,
-    ),
-]
-TopGenes = Annotated[int | None, typer.Option(help="How many genes to model.")]
-Latent = Annotated[int | None, typer.Option(help="Dimensions of the latent code.")]
-MinCells = Annotated[int | None, typer.Option(help="Keep genes seen in at least this many cells.")]
-MinGenes = Annotated[int | None, typer.Option(help="Keep cells with at least this many genes.")]
-MinCounts = Annotated[int | None, typer.Option(help="Keep cells with at least this many counts.")]
-MaxMito = Annotated[
-    float | None, typer.Option(help="Keep cells with at most this mitochondrial share (0 to 1).")
-]
-Layer = Annotated[str | None, typer.Option(help="Layer with the raw counts; looked for where not given.")]
-Backed = Annotated[
-    bool | None,
-    typer.Option(
-        "--backed/--in-memory",
-        help="Leave the counts of an h5ad or zarr in the file and read them block by block; where neither is given, "
-        "if the file does not fit in memory.",
-    ),
-]
-Transpose = Annotated[bool, typer.Option("--transpose", help="Of a csv or tsv: rows are genes.")]
-Preset = Annotated[
-    str,
-    typer.Option(
-        help="default, or paper: the published architecture and rates.", autocompletion=_complete_preset
-    ),
-]
-Epochs = Annotated[int | None, typer.Option(help="Most passes over the cells.")]
-Seed = Annotated[int, typer.Option(help="Of everything random.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", autocompletion=_complete_device)]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted training.")]
 ModelFolder = Annotated[Path, typer.Option("--model", help="Model folder, or the folder of a run.")]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        help="Settings to start from: run.json of a run, or JSON or YAML of its form. Other options override them.",
+    ),
+]
+_Preset = Annotated[
+    str | None,
+    typer.Option(
+        help="Settings to start from: default, or paper (the published architecture and rates).",
+        autocompletion=_completion(get_args(Preset)),
+    ),
+]
 
 
-def settings_of(preset_name: str, **groups: dict[str, Any]) -> Settings:
-    """Return the preset with the options that were given."""
-    from scrae.config import preset
+@dataclass(frozen=True, kw_only=True)
+class _Setting:
+    """A field of the settings as an option.
 
-    settings = preset(preset_name)
-    for group, options in groups.items():
-        given = {name: value for name, value in options.items() if value is not None}
-        settings = replace(settings, **{group: replace(getattr(settings, group), **given)})
-    return settings
+    Attributes
+    ----------
+    option, name : str
+        Names of the option and of the field.
+    group : str
+        Field of ``Settings`` that holds it; "" = ``Settings`` itself.
+    kinds : tuple
+        The types that it accepts.
+    default : Any
+        Its default.
+    help : str
+        Its description in the docstring of its dataclass.
+    """
+
+    option: str
+    name: str
+    group: str
+    kinds: tuple[Any, ...]
+    default: Any
+    help: str
+
+    @property
+    def _none(self) -> str:
+        return "auto" if self.option in _AUTOMATIC else "none"
+
+    def _text(self, value: Any) -> str:
+        """Return a value as it is typed."""
+        if value is None:
+            return self._none
+        return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+    def annotation(self, default: Any) -> Any:
+        """Return the option for Typer; its value is None where it is not given."""
+        flag, choices = "--" + self.option.replace("_", "-"), get_args(self.kinds[0])
+        words = re.sub(r"\bNone\b", self._none, self.help)
+        details: dict[str, Any] = {"help": words} | (
+            {} if self.option in _EVERYDAY else {"rich_help_panel": "Advanced"}
+        )
+        if self.kinds[0] is bool:
+            flag = "--backed/--in-memory" if self.option == "backed" else f"{flag}/--no-{flag[2:]}"
+            shown = self._none if default is None else flag.split("/")[not default].lstrip("-")
+            return Annotated[bool | None, typer.Option(flag, show_default=shown, **details)]
+        kind = {int: "N", float: "X", str: "NAME"}.get(self.kinds[0], "N,N,...")
+        if get_origin(self.kinds[0]) is Literal:
+            kind, details["autocompletion"] = "NAME", _completion(choices)
+            if not all(choice in words for choice in choices):
+                details["help"] = f"{words} One of {', '.join(choices)}."
+        if self.option.endswith("_key"):
+            details["autocompletion"] = complete_column
+        details["metavar"] = f"{kind}|{self._none}" if type(None) in self.kinds else kind
+        return Annotated[str | None, typer.Option(flag, show_default=self._text(default), **details)]
+
+    def parse(self, text: Any) -> Any:
+        """Return the value typed as ``text``; what cannot be one is returned as it is, for the dataclass to refuse."""
+        if text in ("auto", "none") and type(None) in self.kinds:
+            return None
+        if get_origin(self.kinds[0]) is tuple:
+            with suppress(ValueError):
+                return tuple(int(size) for size in text.split(",") if size)
+        for kind in (int, float):
+            if kind in self.kinds:
+                with suppress(ValueError):
+                    return kind(text)
+        return text
 
 
-def preprocess_options(
-    gene_selection: str | None,
-    n_top_genes: int | None,
-    min_cells: int | None,
-    min_genes: int | None,
-    min_counts: int | None,
-    max_mito: float | None,
-) -> dict[str, Any]:
-    """Return the six options of preprocessing by the names of their settings."""
-    return {
-        "gene_selection": gene_selection,
-        "n_top_genes": n_top_genes,
-        "min_cells": min_cells,
-        "min_genes": min_genes,
-        "min_counts": min_counts,
-        "max_mito": max_mito,
-    }
+def _settings_of(cls: Any, group: str = "") -> dict[str, _Setting]:
+    """Return the fields of a dataclass, and of the dataclasses in it, by the names of their options."""
+    described: dict[str, str] = {}
+    _, _, attributes = inspect.cleandoc(cls.__doc__).partition("Attributes\n----------\n")
+    for names, text in re.findall(r"^(\S.*?) : .*\n((?:    .*\n?)+)", attributes, re.MULTILINE):
+        described |= dict.fromkeys(names.split(", "), " ".join(text.split()))
+    found: dict[str, _Setting] = {}
+    hints = typing.get_type_hints(cls)
+    for field in fields(cls):
+        hint = hints[field.name]
+        if is_dataclass(hint):
+            found |= _settings_of(hint, field.name)
+            continue
+        option = _LONGER.get(field.name, field.name)
+        kinds = get_args(hint) if get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+        found[option] = _Setting(
+            option=option,
+            name=field.name,
+            group=group,
+            kinds=kinds,
+            default=field.default,
+            help=described[field.name],
+        )
+    return found
 
 
-def number_of_clusters(text: str) -> int | None:
-    """Return the number that an option asks for; None for auto."""
-    if text == "auto":
-        return None
-    if not text.isdigit() or int(text) < 1:
-        raise ScraeError(f"--n-clusters: expected auto or a positive whole number, found {text!r}")
-    return int(text)
+_SETTINGS = _settings_of(Settings)
+OPTIONS = {option: _SETTINGS[option] for option in dict.fromkeys((*_EVERYDAY, *_SETTINGS))}
+"""All settings by the names of their options, in the order of ``--help``."""
 
 
-def say_notes(adata: AnnData) -> None:
-    """Print what was dropped or lost, in plain words."""
+def takes(*names: str, **defaults: Any) -> Callable[[Command], Command]:
+    """Give a command options for settings; it gets the result as ``settings``.
+
+    A command that takes a whole group also has ``--preset`` and ``--config``.
+
+    Parameters
+    ----------
+    *names : str
+        Options, or groups of ``Settings``: all options of theirs.
+    **defaults : Any
+        Settings of this command that differ from the defaults, by option.
+    """
+    groups = {setting.group for setting in OPTIONS.values()} & {*names}
+    chosen = [setting for option, setting in OPTIONS.items() if {option, setting.group} & {*names}]
+    made = {one.option: one.annotation(defaults.get(one.option, one.default)) for one in chosen}
+    if groups:
+        made = {"preset": _Preset, "config": Config} | made
+
+    def decorate(command: Command) -> Command:
+        hints = typing.get_type_hints(command, include_extras=True)
+        own = {
+            name: parameter.replace(annotation=hints[name], kind=_PARAMETER)
+            for name, parameter in inspect.signature(command).parameters.items()
+            if name != "settings"
+        }
+        more = {
+            name: inspect.Parameter(name, _PARAMETER, default=None, annotation=annotation)
+            for name, annotation in made.items()
+            if name not in own
+        }
+
+        def wrapper(**values: Any) -> None:
+            given = {option: values[option] for option in made if values[option] is not None}
+            start = changed(_start(given.pop("preset", None), given.pop("config", None)), defaults)
+            typed = {option: OPTIONS[option].parse(value) for option, value in given.items()}
+            command(**{name: values[name] for name in own}, settings=changed(start, typed))
+
+        signature = inspect.Signature([*own.values(), *more.values()])
+        wrapper.__name__, wrapper.__doc__ = command.__name__, command.__doc__
+        wrapper.__annotations__ = {name: one.annotation for name, one in signature.parameters.items()}
+        wrapper.__signature__ = signature  # type: ignore[attr-defined]
+        return wrapper
+
+    return decorate
+
+
+def _start(name: str | None, file: Path | None) -> Settings:
+    if file is None:
+        return preset(name or "default")
+    if name is not None:
+        raise ScraeError("--preset and --config both give the settings to start from: leave one out")
+    values = read_config(file)
+    return from_dict(Settings, values.get("config", values))
+
+
+def changed(settings: Settings, values: Mapping[str, Any]) -> Settings:
+    """Return the settings with these values, by option."""
+    groups: dict[str, dict[str, Any]] = {}
+    for option, value in values.items():
+        groups.setdefault(OPTIONS[option].group, {})[OPTIONS[option].name] = value
+    top = groups.pop("", {})
+    return replace(
+        settings,
+        **top,
+        **{group: replace(getattr(settings, group), **part) for group, part in groups.items()},
+    )
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """Return the content of a ``--config`` file: the record of a run, or settings alone.
+
+    Raises
+    ------
+    ScraeError
+        The file cannot be read, or holds no mapping.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+        if file.suffix in (".yaml", ".yml"):
+            import yaml
+
+            values = yaml.safe_load(text)
+        else:
+            values = json.loads(text)
+    except Exception as error:  # PyYAML's own errors are no ValueError
+        reason = " ".join(str(error).split())[:150]
+        raise ScraeError(f"--config: expected JSON or YAML in {file}, found {reason}") from error
+    if not isinstance(values, dict):
+        raise ScraeError(f"--config: expected a mapping of settings in {file}, found {type(values).__name__}")
+    return values
+
+
+def print_notes(adata: AnnData) -> None:
+    """Print what was dropped or lost."""
     for line in adata.uns.get("scrae", {}).get("notes", []):
         typer.echo(f"- {line}")
 
 
-def refuse_fault(adata: AnnData, where: Path) -> None:
-    """End with status 1 where training met a loss that was no number; what was good is written by now."""
+def exit_on_fault(adata: AnnData, where: Path) -> None:
+    """Raise an error if training met a non-finite loss; the last good weights are written by now."""
     facts = adata.uns["scrae"]["train"]
     if facts["fault"]:
         raise ScraeError(f"training {facts['stopped_because']} and written to {where}")

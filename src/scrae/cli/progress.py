@@ -1,35 +1,42 @@
-"""Progress on the terminal: a line a stage, a bar with an estimate in training; quiet when nobody looks."""
+"""Progress on standard error: bars on a terminal, elsewhere (in a log) a line every 30 seconds of training."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
 from types import TracebackType
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
 
-from scrae.train import Epoch
+from scrae.core.checkpoint import Epoch
+from scrae.pipeline.run import Progress
 
-__all__ = ["Bar", "progress_bar"]
+__all__ = ["Bar"]
+
+_SECONDS = 30.0
+"""Between two lines of progress."""
 
 
-class Bar:
-    """Shows the stages and epochs of a run on standard error, if that is a terminal."""
+class Bar(Progress):
+    """Progress callbacks of the command line."""
 
     def __init__(self, *, shown: bool = True) -> None:
         console = Console(stderr=True)
-        self._progress = Progress(
+        self._bars = shown and console.is_terminal
+        self._lines = shown and not console.is_terminal
+        self._progress = RichProgress(
             TextColumn("{task.description:24s}"),
             BarColumn(),
             TextColumn("{task.fields[detail]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=console,
-            disable=not (shown and console.is_terminal),
+            disable=not self._bars,
         )
         self._task: TaskID | None = None
+        self._last = time.monotonic()
 
     def __enter__(self) -> Bar:
         self._progress.start()
@@ -42,28 +49,27 @@ class Bar:
             self._end()
         self._progress.stop()
 
-    def say(self, sentence: str) -> None:
+    def on_message(self, text: str) -> None:
         """Print a line on standard output, above the bars."""
-        typer.echo(sentence)
+        typer.echo(text)
 
-    def stage(self, name: str) -> None:
-        """Begin a stage; its length is unknown."""
+    def on_stage(self, name: str) -> None:
+        """Begin a stage of unknown length."""
         self._end()
         self._task = self._progress.add_task(name, total=None, detail="")
 
-    def epoch(self, epoch: Epoch, max_epochs: int) -> None:
+    def on_epoch(self, epoch: Epoch, max_epochs: int) -> None:
         """Move the bar of training."""
-        assert self._task is not None
         loss = epoch.reconstruction if epoch.validation != epoch.validation else epoch.validation
-        self._progress.update(self._task, total=max_epochs, completed=epoch.epoch, detail=f"loss {loss:.1f}")
+        if self._task is not None:
+            self._progress.update(
+                self._task, total=max_epochs, completed=epoch.epoch, detail=f"loss {loss:.1f}"
+            )
+        now = time.monotonic()
+        if self._lines and now - self._last > _SECONDS:
+            self._last = now
+            typer.echo(f"epoch {epoch.epoch} of {max_epochs}, loss {loss:.1f}", err=True)
 
     def _end(self) -> None:
         if self._task is not None:
             self._progress.update(self._task, total=1, completed=1)
-
-
-@contextmanager
-def progress_bar(*, shown: bool = True) -> Iterator[Bar]:
-    """Show a bar while the block runs."""
-    with Bar(shown=shown) as bar:
-        yield bar

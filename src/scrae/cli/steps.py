@@ -1,4 +1,4 @@
-"""The same path a step at a time. Heavy imports wait inside the commands."""
+"""The path a step at a time. Heavy imports wait inside the commands."""
 
 from __future__ import annotations
 
@@ -9,226 +9,160 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scrae.cli.options import (
-    BatchKey,
-    ClusterMethod,
-    Clusters,
-    Device,
-    Epochs,
     Input,
-    LabelKey,
-    Latent,
-    Layer,
-    MaxMito,
-    Method,
-    MinCells,
-    MinCounts,
-    MinGenes,
     ModelFolder,
     OutputFolder,
     OutputH5ad,
     Prepared,
-    Preset,
-    Resolution,
     Resume,
-    Seed,
-    TopGenes,
-    Transpose,
     complete_column,
-    number_of_clusters,
-    preprocess_options,
-    refuse_fault,
-    say_notes,
-    settings_of,
+    exit_on_fault,
+    print_notes,
+    takes,
 )
-from scrae.errors import ScraeError
+from scrae.config import Settings
+from scrae.files import atomic_path, exclusive_lock
 
 if TYPE_CHECKING:
-    from scrae.model import SCRAE
+    from scrae.core.distributed import Processes
+    from scrae.core.model import SCRAE
 
 
-def preprocess(
-    file: Input,
-    output: OutputH5ad,
-    gene_selection: Method = None,
-    n_top_genes: TopGenes = None,
-    min_cells: MinCells = None,
-    min_genes: MinGenes = None,
-    min_counts: MinCounts = None,
-    max_mito: MaxMito = None,
-    layer: Layer = None,
-    transpose: Transpose = False,
-    backed: Annotated[
-        bool, typer.Option("--backed", help="Leave the counts in the file; write the selected genes alone.")
-    ] = False,
-    preset: Preset = "default",
-) -> None:
-    """Filter, normalise and select genes."""
-    from scrae import io, pipeline
+@takes("preprocess", "layer", "transpose", "backed")
+def preprocess(file: Input, *, output: OutputH5ad, settings: Settings) -> None:
+    """Filter, normalize and select genes."""
+    from scrae import io
+    from scrae.pipeline.memory_plan import plan_memory
+    from scrae.pipeline.run import preprocess, read_counts
 
-    pre = settings_of(
-        preset,
-        preprocess=preprocess_options(
-            gene_selection, n_top_genes, min_cells, min_genes, min_counts, max_mito
-        ),
-    ).preprocess
     io.try_hdf5(file)
-    if backed:
-        _refuse_transpose(transpose)
-        adata = io.open_backed(file, layer=layer)
-    else:
-        adata = io.read(file, layer=layer, min_counts=pre.min_counts, transpose=transpose)
-    pipeline.preprocess(adata, pre)
+    adata = read_counts([file], settings, plan_memory([file], settings))
+    preprocess(adata, settings.preprocess)
     io.write_h5ad(adata, output)
-    say_notes(adata)
+    print_notes(adata)
 
 
+@takes("gene_selection", "n_top_genes", "min_cells", "layer", "transpose", "backed")
 def genes(
     file: Input,
+    *,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="csv to write: gene, score, rank, selected.")
     ],
-    method: Method = "m3drop",
-    n_top_genes: TopGenes = None,
-    fdr: Annotated[float | None, typer.Option(help="The method's own threshold instead of a number.")] = None,
+    fdr: Annotated[
+        float | None,
+        typer.Option(help="False discovery rate of m3drop or nbumi, instead of a number of genes."),
+    ] = None,
     batch_key: Annotated[
         str | None,
         typer.Option(
             help="Column of obs: genes are ranked within its batches.", autocompletion=complete_column
         ),
     ] = None,
-    min_cells: MinCells = 10,
-    layer: Layer = None,
-    transpose: Transpose = False,
-    backed: Annotated[
-        bool,
-        typer.Option(
-            "--backed", help="Leave the counts of an h5ad or zarr in the file and read them block by block."
-        ),
-    ] = False,
+    settings: Settings,
 ) -> None:
     """Select genes and write the table."""
     from scrae import io, pp
+    from scrae.pipeline.memory_plan import plan_memory
 
-    if backed:
-        _refuse_transpose(transpose)
-    method, min_cells = method or "m3drop", min_cells or 0
-    number = 2000 if n_top_genes is None and fdr is None else n_top_genes
+    config = settings.preprocess
+    method, number = config.gene_selection, config.n_top_genes
     io.try_hdf5(file)
-    if backed:
+    if plan_memory([file], settings).streamed:
         adata = pp.select_genes_of_file(
             file,
             method=method,
             n_top_genes=number,
             fdr=fdr,
             batch_key=batch_key,
-            min_cells=min_cells,
-            layer=layer,
+            min_cells=config.min_cells,
+            layer=settings.layer,
         )
     else:
-        adata = io.read(file, layer=layer, transpose=transpose)
-        pp.filter(adata, min_cells=min_cells)
+        adata = io.read(file, layer=settings.layer, transpose=settings.transpose)
+        pp.filter(adata, min_cells=config.min_cells)
         pp.normalize(adata)
         pp.select_genes(adata, method=method, n_top_genes=number, fdr=fdr, batch_key=batch_key)
     table = adata.var[["scrae_score", "scrae_rank", "scrae_selected"]]
-    with io.atomic_path(output) as draft:
+    with atomic_path(output) as draft:
         table.sort_values("scrae_rank").to_csv(
             draft, index_label="gene", header=["score", "rank", "selected"]
         )
-    say_notes(adata)
+    print_notes(adata)
 
 
+def _is_first(processes: Processes | None) -> bool:
+    return processes is None or processes.rank == 0
+
+
+@takes("batch_key", "model", "train", "seed", "device")
 def train(
     file: Prepared,
+    *,
     output: Annotated[Path, typer.Option("-o", "--output", help="Model folder to write.")],
-    batch_key: BatchKey = None,
-    n_latent: Latent = None,
-    preset: Preset = "default",
-    max_epochs: Epochs = None,
-    seed: Seed = 0,
-    device: Device = "auto",
     resume: Resume = False,
+    settings: Settings,
 ) -> None:
-    """Train a model on a prepared h5ad; by several processes where torchrun starts them."""
+    """Train a model on a prepared h5ad; by several processes if torchrun starts them."""
     from scrae import io, tl
-    from scrae.checkpoint import save
-    from scrae.cli.progress import progress_bar
-    from scrae.pipeline import resolve_device
-    from scrae.ranks import joined
-    from scrae.train import TRAINING_FILE, Checkpoint
+    from scrae.cli.progress import Bar
+    from scrae.core.checkpoint import TRAINING_FILE, Checkpoint
+    from scrae.core.device import resolve_device
+    from scrae.core.distributed import joined
+    from scrae.core.model_io import save
 
-    settings = settings_of(
-        preset, model={"n_latent": n_latent}, train={"max_epochs": max_epochs, "seed": seed}
-    )
     checkpoint = Checkpoint(path=output / TRAINING_FILE, resume=resume)
     checkpoint.refuse_unfinished()
-    with joined(resolve_device(device)) as ranks, nullcontext() if ranks.rank else io.alone(output):
-        if resume and not ranks.rank and not checkpoint.path.exists():
-            typer.echo(f"{output} holds no unfinished training; this one begins at its start.")
+    device = resolve_device(settings.device)
+    with joined(device) as processes, exclusive_lock(output) if _is_first(processes) else nullcontext():
+        if resume and _is_first(processes) and not checkpoint.path.exists():
+            typer.echo(f"{output}: no unfinished training found; starting a new one.")
         io.try_hdf5(file)
         adata = io.read_h5ad(file)
-        with progress_bar(shown=not ranks.rank) as progress:
-            progress.stage("train")
+        if processes is not None:  # each process keeps its shard of the cells
+            adata = adata[processes.rank :: processes.size].copy()
+        with Bar(shown=_is_first(processes)) as progress:
+            progress.on_stage("train")
             model = tl.train(
                 adata,
                 settings.model,
                 settings.train,
-                batch_key=batch_key,
-                device=ranks.device,
+                seed=settings.seed,
+                batch_key=settings.batch_key,
+                device=device if processes is None else processes.device,
                 checkpoint=checkpoint,
-                on_epoch=progress.epoch,
-                ranks=ranks,
+                on_epoch=progress.on_epoch,
+                processes=processes,
             )
-        if ranks.rank:  # the first process writes
+        if not _is_first(processes):
             return
-        with io.atomic_path(output) as draft:
+        with atomic_path(output) as draft:
             save(model, draft)
-    refuse_fault(adata, output)
+    exit_on_fault(adata, output)
     facts = adata.uns["scrae"]["train"]
     typer.echo(f"{facts['epochs']} epochs: {facts['stopped_because']}.")
 
 
-def embed(
-    file: Input,
-    model: ModelFolder,
-    output: OutputH5ad,
-    layer: Layer = None,
-    transpose: Transpose = False,
-) -> None:
+@takes("layer", "transpose")
+def embed(file: Input, model: ModelFolder, *, output: OutputH5ad, settings: Settings) -> None:
     """Embed cells, also new ones, with a trained model."""
     from scrae import io, tl
 
     io.try_hdf5(file)
-    adata = io.read(file, layer=layer, transpose=transpose)
+    adata = io.read(file, layer=settings.layer, transpose=settings.transpose)
     tl.embed(adata, _load(model))
     io.write_h5ad(adata, output)
-    say_notes(adata)
+    print_notes(adata)
 
 
-def cluster(
-    file: Prepared,
-    output: OutputH5ad,
-    n_clusters: Clusters = "auto",
-    cluster_method: ClusterMethod = None,
-    resolution: Resolution = None,
-    seed: Seed = 0,
-) -> None:
+@takes("cluster", "seed")
+def cluster(file: Prepared, *, output: OutputH5ad, settings: Settings) -> None:
     """Cluster embedded cells."""
     from scrae import io, tl
 
-    config = settings_of(
-        "default",
-        cluster={
-            "n_clusters": number_of_clusters(n_clusters),
-            "method": cluster_method,
-            "resolution": resolution,
-        },
-    ).cluster
-
     io.try_hdf5(file)
     adata = io.read_h5ad(file)
-    tl.cluster(
-        adata, n_clusters=config.n_clusters, method=config.method, resolution=config.resolution, seed=seed
-    )
+    tl.cluster(adata, **vars(settings.cluster), seed=settings.seed)
     io.write_h5ad(adata, output)
     typer.echo(f"{adata.uns['scrae']['clusters']['n_clusters']} clusters.")
 
@@ -247,20 +181,21 @@ def score(
         typer.echo(f"{name:14s}{value:.4f}")
 
 
-def plot(file: Prepared, output: OutputFolder, label_key: LabelKey = None, seed: Seed = 0) -> None:
-    """Draw every picture that an h5ad has the slots for."""
+@takes("label_key", "seed")
+def plot(file: Prepared, *, output: OutputFolder, settings: Settings) -> None:
+    """Draw every figure whose slots the h5ad has."""
     from scrae import io, pl, tl
 
     io.try_hdf5(file)
     adata = io.read_h5ad(file)
     if "X_umap_scrae" not in adata.obsm and "X_scrae" in adata.obsm:
-        tl.project(adata, seed=seed)
-    for path in pl.save_figures(adata, output, label_key=label_key):
+        tl.project(adata, seed=settings.seed)
+    for path in pl.save_figures(adata, output, label_key=settings.label_key):
         typer.echo(path)
 
 
 def report(folder: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:
-    """Write report.html again from what a run wrote."""
+    """Write report.html again from the files of a run."""
     from scrae import io
     from scrae.report import build
 
@@ -268,12 +203,7 @@ def report(folder: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> 
     typer.echo(build(folder))
 
 
-def _refuse_transpose(transpose: bool) -> None:
-    if transpose:
-        raise ScraeError("--backed reads h5ad and zarr, and --transpose is for csv and tsv: leave one out")
-
-
 def _load(folder: Path) -> SCRAE:
-    from scrae.checkpoint import load
+    from scrae.core.model_io import load
 
     return load(folder / "model" if (folder / "model").is_dir() else folder)

@@ -1,33 +1,33 @@
-"""Files of the catalogue in a cache: fetched once, gone on with after a cut, compared with what is known of them."""
+"""Downloads of the catalogue's files into a cache, verified before use."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import shutil
 import warnings
 from collections.abc import Callable
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 from scrae.datasets._entry import DataSet, SourceFile
 from scrae.datasets._packed import check_packed
-from scrae.datasets._resume import fill, forget
 from scrae.errors import ScraeError, ScraeWarning
-from scrae.files import alone, write_text
+from scrae.files import exclusive_lock, write_text
 
 __all__ = ["OnBytes", "obtain"]
 
-OnBytes = Callable[[str, int, int | None], None]  # name of the file, bytes that are here, bytes of the whole
+OnBytes = Callable[[str, int, int | None], None]  # name of the file, bytes received, bytes of the whole file
 
+_LARGEST = 2 << 30  # bytes; the largest of the catalogue's files, Rosenberg's, has about 2.2e8
 _AT_A_TIME = 1 << 20
+_TIMEOUT = 60.0  # seconds without a byte
+_RETRIES = 2
 
 
 def obtain(wanted: DataSet, cache: Path | None = None, on_bytes: OnBytes | None = None) -> list[Path]:
-    """Return the files of a set in the cache, in its order; those that are not there are fetched.
+    """Return the files of a set in the cache, in its order; download those that are missing.
 
-    See `scrae.datasets.fetch` for the cache and for what is raised.
+    See `scrae.datasets.fetch` for the cache and the errors.
     """
     pooch = _pooch()
     folder = (Path(pooch.os_cache("scrae")) if cache is None else cache) / wanted.name
@@ -42,33 +42,21 @@ def obtain(wanted: DataSet, cache: Path | None = None, on_bytes: OnBytes | None 
             f"{wanted.name} has no certain address: download {' and '.join(by_hand)} from {wanted.page} and put "
             f"them into {folder}, or give them to scrae datasets convert {wanted.name}."
         )
-    with alone(folder):
-        _say_trusted(wanted, paths)
+    with exclusive_lock(folder):
+        _warn_of_first_downloads(wanted, paths)
+        store = pooch.create(
+            path=folder,
+            base_url="",
+            registry={file.name: _sha256(file, path) for file, path in zip(wanted.files, paths, strict=True)},
+            urls={file.name: file.url for file in wanted.files if file.url is not None},
+            retry_if_failed=_RETRIES,
+        )
         for file, path in zip(wanted.files, paths, strict=True):
-            if path.is_file():
-                _compare(file, path, path)
+            if file.url is None:
+                _verify(file, path)
             else:
-                _download(pooch, file, path, on_bytes)
+                _download(pooch, store, file, path, _Progress(file.name, on_bytes))
     return paths
-
-
-def _say_trusted(wanted: DataSet, paths: list[Path]) -> None:
-    """Warn of files that there is nothing to compare with, neither in the catalogue nor from an earlier time."""
-    files = [
-        file
-        for file, path in zip(wanted.files, paths, strict=True)
-        if file.checksum is None and not _record(path).is_file()
-    ]
-    if not files:
-        return
-    plain = [file.name for file in files if (file.url or "").startswith("http:")]
-    way = f" By http anybody on the way can change {' and '.join(plain)}." if plain else ""
-    warnings.warn(
-        f"{wanted.name}: no checksum is known of {', '.join(file.name for file in files)}. What comes first is "
-        f"trusted; its SHA-256 is kept in {paths[0].parent} and compared from then on.{way}",
-        ScraeWarning,
-        stacklevel=4,  # the caller of fetch
-    )
 
 
 def _pooch() -> Any:
@@ -79,61 +67,109 @@ def _pooch() -> Any:
             "Fetching data sets needs pooch: pip install pooch. Files that you have need nothing: "
             "scrae datasets convert."
         ) from error
-    pooch.get_logger().setLevel(logging.WARNING)  # what it would say is said here
+    pooch.get_logger().setLevel(logging.WARNING)
     return pooch
 
 
-def _download(pooch: Any, file: SourceFile, path: Path, on_bytes: OnBytes | None) -> None:
-    """Fetch a file under its final name, whole and compared, or not at all."""
-    part = path.with_name(f"{path.name}.part")
-
-    def go_on(url: str, output: Any, _: Any) -> None:
-        try:
-            fill(
-                url, part, known=file.checksum is not None,
-                on_bytes=lambda here, whole: on_bytes(file.name, here, whole) if on_bytes else None,
-            )  # fmt: skip
-            _compare(file, part, path)
-        except ScraeError:
-            forget(part)  # it would be gone on with
-            raise
-        shutil.move(part, output)
-        forget(part)
-
-    try:
-        pooch.retrieve(file.url, known_hash=None, fname=path.name, path=path.parent, downloader=go_on)
-    except (OSError, HTTPException) as error:
-        reason = " ".join(str(getattr(error, "reason", error)).split()) or type(error).__name__
-        raise ScraeError(
-            f"{file.url} could not be downloaded ({reason}). Try again, it goes on where it can; or download it by "
-            f"hand and put it at {path}."
-        ) from error
+def _warn_of_first_downloads(wanted: DataSet, paths: list[Path]) -> None:
+    """Warn of files without a checksum, neither in the catalogue nor from an earlier download."""
+    files = [
+        file
+        for file, path in zip(wanted.files, paths, strict=True)
+        if file.checksum is None and not _record(path).is_file()
+    ]
+    if not files:
+        return
+    plain = [file.name for file in files if (file.url or "").startswith("http:")]
+    way = f" Over http anybody on the way can change {' and '.join(plain)}." if plain else ""
+    warnings.warn(
+        f"{wanted.name}: no checksum is known of {', '.join(file.name for file in files)}. The first download is "
+        f"trusted; its SHA-256 is kept in {paths[0].parent} and later downloads are compared with it.{way}",
+        ScraeWarning,
+        stacklevel=4,  # the caller of fetch
+    )
 
 
 def _record(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
-def _compare(file: SourceFile, found: Path, path: Path) -> None:
-    """Compare a file with its checksum: the catalogue's, or that of the first time, which is written down then."""
-    record = _record(path)
+def _sha256(file: SourceFile, path: Path) -> str | None:
+    """Return the checksum for pooch: of the catalogue, or of the first download; git's ids it does not know."""
     if file.checksum is not None:
-        kind, _, expected = file.checksum.partition(":")
-        source = "the catalogue"
-    elif record.is_file():
-        kind, source = "sha256", f"{record.name}, written when it first came"
-        expected = record.read_text(encoding="utf-8").partition(" ")[0]
-    else:
-        check_packed(found, path)
-        write_text(record, f"{_digest(found, 'sha256')}  {path.name}\n")
-        return
-    digest = _digest(found, kind)
-    if digest != expected:
+        return file.checksum if file.checksum.startswith("sha256:") else None
+    record = _record(path)
+    return f"sha256:{record.read_text(encoding='utf-8').partition(' ')[0]}" if record.is_file() else None
+
+
+class _Progress:
+    """Progress of a download in the form that pooch expects; refuses too large files."""
+
+    total = 0
+
+    def __init__(self, name: str, on_bytes: OnBytes | None) -> None:
+        self.name, self.on_bytes, self.received = name, on_bytes, 0
+
+    def update(self, n_bytes: int) -> None:
+        self.received += n_bytes
+        if max(self.total, self.received - _AT_A_TIME) > _LARGEST:  # pooch counts whole pieces
+            raise OSError(f"it sends more than {_LARGEST:,} bytes; no file of the catalogue has as many")
+        if self.on_bytes is not None and n_bytes:
+            self.on_bytes(self.name, min(self.received, self.total or self.received), self.total or None)
+
+    def reset(self) -> None:
+        self.received = 0
+
+    def close(self) -> None:
+        pass
+
+
+def _download(pooch: Any, store: Any, file: SourceFile, path: Path, progress: _Progress) -> None:
+    """Download a file if it is missing or differs from its SHA-256; a new file is verified or removed."""
+    was_there = path.is_file()
+    downloader = pooch.HTTPDownloader(
+        progressbar=progress, chunk_size=_AT_A_TIME, timeout=_TIMEOUT, headers={"Accept-Encoding": "identity"}
+    )
+    try:
+        store.fetch(file.name, downloader=downloader)
+        _verify(file, path)
+    except ScraeError:
+        if not was_there:
+            path.unlink(missing_ok=True)
+        raise
+    except OSError as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise ScraeError(
-            f"{path} is not the file that is known: its {kind} checksum is {digest}, {source} says {expected}. "
-            "It was damaged on the way, or changed by its publisher; remove it and fetch again, or give the files "
-            "that you trust to scrae datasets convert."
-        )
+            f"{file.url} could not be downloaded ({reason}). Try again; or download it by hand and put it at {path}."
+        ) from error
+    except ValueError as error:  # of pooch: the checksum differs
+        raise _differs(file, path, store.registry[file.name]) from error
+
+
+def _verify(file: SourceFile, path: Path) -> None:
+    """Compare a file with its checksum; without one, check its form and record the checksum of this first time."""
+    record = _record(path)
+    if file.checksum is None and not record.is_file():
+        with path.open("rb") as opened:
+            if opened.read(200).lstrip().lower().startswith((b"<!doctype html", b"<html")):
+                raise ScraeError(
+                    f"{file.url} answered with a web page, perhaps a login, not with {path.name}."
+                )
+        check_packed(path, path)
+        write_text(record, f"{_digest(path, 'sha256')}  {path.name}\n")
+        return
+    expected = file.checksum or str(_sha256(file, path))
+    kind, _, digits = expected.partition(":")
+    if _digest(path, kind) != digits:
+        raise _differs(file, path, expected)
+
+
+def _differs(file: SourceFile, path: Path, expected: str) -> ScraeError:
+    source = "the catalogue" if file.checksum else f"{_record(path).name}, written at the first download"
+    return ScraeError(
+        f"{path} is not the known file: its checksum is not {expected} ({source}). It was damaged on the way or "
+        "changed by its publisher; remove it and fetch again, or give files that you trust to scrae datasets convert."
+    )
 
 
 def _digest(path: Path, kind: str) -> str:

@@ -12,8 +12,9 @@ from scrae.datasets._download import OnBytes, obtain
 from scrae.datasets._entry import DataSet
 from scrae.datasets._packed import check_packed
 from scrae.errors import ScraeError
-from scrae.io import check_counts, note
+from scrae.io import check_counts
 from scrae.io.names import clean_names, some
+from scrae.io.notes import add_note
 
 __all__ = ["convert", "fetch"]
 
@@ -23,9 +24,9 @@ _PACKINGS = (".gz", ".bz2", ".tar.gz")
 def fetch(name: str, *, cache: Path | None = None, on_bytes: OnBytes | None = None) -> AnnData:
     """Return a data set of the paper, downloading what is not in the cache.
 
-    A download that was cut is gone on with. A file with a checksum in the catalogue is compared with it. Of the
-    others the SHA-256 of the first download is written beside the file, and compared from then on: the first
-    download is trusted, which a `ScraeWarning` says. What is refused leaves nothing in the cache.
+    Interrupted downloads are repeated up to two times. A file with a checksum in the catalogue is compared with it.
+    For the others the SHA-256 of the first download is written beside the file and later downloads are compared with
+    it: the first download is trusted, with a `ScraeWarning`. Refused files are removed from the cache.
 
     Parameters
     ----------
@@ -118,9 +119,9 @@ def _converted(wanted: DataSet, paths: Sequence[Path]) -> AnnData:
     )
     clean_names(adata)
     adata.obs["cell_type"] = adata.obs["cell_type"].astype(str).astype("category")
-    note(adata, f"{wanted.paper}: {wanted.citation}; {wanted.accession}. Terms: {wanted.terms}")
+    add_note(adata, f"{wanted.paper}: {wanted.citation}; {wanted.accession}. Terms: {wanted.terms}")
     if wanted.remark:
-        note(adata, wanted.remark)
+        add_note(adata, wanted.remark)
     sizes = {
         "cells": (adata.n_obs, wanted.cells),
         "genes": (adata.n_vars, wanted.genes),
@@ -128,5 +129,5 @@ def _converted(wanted: DataSet, paths: Sequence[Path]) -> AnnData:
     }
     for what, (found, paper) in sizes.items():
         if found != paper:
-            note(adata, f"{found} {what} are here; the paper's table says {paper}.")
+            add_note(adata, f"{found} {what} are here; the paper's table says {paper}.")
     return adata

@@ -13,8 +13,8 @@ from anndata import AnnData
 from scipy import sparse
 
 from scrae.errors import ScraeError
-from scrae.io import note
 from scrae.io.names import some
+from scrae.io.notes import add_note
 
 __all__ = ["labelled", "made", "stacked"]
 
@@ -53,6 +53,6 @@ def labelled(adata: AnnData, labels: pd.Series, where: Path) -> AnnData:
         )
     if not known.all():
         adata = adata[known].copy()
-        note(adata, f"{int((~known).sum())} cells without a label in {where.name} were left out.")
+        add_note(adata, f"{int((~known).sum())} cells without a label in {where.name} were left out.")
     adata.obs["cell_type"] = labels.reindex(adata.obs_names).to_numpy()
     return adata

@@ -16,9 +16,9 @@ from anndata import AnnData
 from scrae.datasets._made import labelled, made, stacked
 from scrae.datasets._packed import unpack
 from scrae.errors import ScraeError
-from scrae.io.foreign import is_gzip, reading
 from scrae.io.mtx import read_mtx
 from scrae.io.names import some
+from scrae.io.read_errors import is_gzip, reading
 
 __all__ = ["labelled_hdf5", "matlab", "one_label_a_tenx", "tenx_and_annotation"]
 

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from shutil import copyfileobj
 
 from scrae.errors import ScraeError
-from scrae.io.foreign import reading
+from scrae.io.read_errors import reading
 
 __all__ = ["check_packed", "unpack"]
 

@@ -11,7 +11,8 @@ from anndata import AnnData
 from scipy import sparse
 
 from scrae.errors import ScraeError
-from scrae.io import note, use_counts
+from scrae.io import use_counts
+from scrae.io.notes import add_note
 
 __all__ = ["pbmc"]
 
@@ -58,6 +59,6 @@ def pbmc() -> AnnData:
         obs=pd.DataFrame({"bulk_labels": shipped.obs["bulk_labels"]}, index=shipped.obs_names.rename(None)),
         var=pd.DataFrame(index=shipped.raw.var_names.rename(None)),
     )
-    note(adata, "Counts were recovered from the log-normalised values of the PBMC set that scanpy ships.")
+    add_note(adata, "Counts were recovered from the log-normalised values of the PBMC set that scanpy ships.")
     use_counts(adata)
     return adata

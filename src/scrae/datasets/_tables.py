@@ -12,8 +12,8 @@ from scipy import sparse
 
 from scrae.datasets._made import labelled, made, stacked
 from scrae.errors import ScraeError
-from scrae.io.foreign import open_text, reading
 from scrae.io.names import some
+from scrae.io.read_errors import open_text, reading
 from scrae.io.table import read_table
 
 __all__ = ["annotated_cells", "one_label_a_table", "rpkms_and_counts", "strt", "table_and_clusters"]

@@ -1,4 +1,4 @@
-"""Which genes to keep: scores, ranks and selected sets from plain arrays, sparse throughout.
+"""Gene selection on plain arrays, sparse throughout: scores, ranks and selected sets.
 
 Every function takes cells x genes and returns one `GeneScores`. `m3drop`, `nbumi`, `deviance`,
 `dispersion` and `seurat_v3` read their input block by block, so they also take `RowBlocks` over a file; `scmarker`

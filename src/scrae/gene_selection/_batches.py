@@ -1,4 +1,4 @@
-"""One ranking out of several batches."""
+"""Combine rankings of several batches."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scrae.errors import ScraeError
-from scrae.gene_selection._result import GeneScores, scores_of
+from scrae.gene_selection._result import GeneScores, rank_genes
 
 __all__ = ["combine_batches"]
 
@@ -49,7 +49,7 @@ def combine_batches(scores: Sequence[GeneScores], *, n_top_genes: int) -> GeneSc
     kept: NDArray[np.bool_] = np.any(known, axis=0)
     counted = np.where(times > 0, chosen, known)
     median = np.nanmedian(np.where(counted, ranks, np.nan)[:, kept], axis=0)
-    return scores_of(
+    return rank_genes(
         -median,
         ties=[times[kept]],
         kept=kept,

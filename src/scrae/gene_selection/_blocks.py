@@ -1,4 +1,4 @@
-"""Counts as blocks of cells: one way in for matrices in memory and for files that do not fit."""
+"""Counts as blocks of cells, for matrices in memory and files larger than memory."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.special import xlog1py, xlogy
 
 from scrae.gene_selection._blocks import Counts
-from scrae.gene_selection._result import GeneFit, GeneScores, scores_of, spread
+from scrae.gene_selection._result import GeneFit, GeneScores, expand, rank_genes
 from scrae.gene_selection._sums import sum_over_cells
 
 __all__ = ["deviance"]
@@ -43,13 +43,13 @@ def deviance(counts: Counts, *, n_top_genes: int) -> GeneScores:
     total = sums.totals.sum()
     share = gene / total
     value = np.maximum(0.0, 2 * (saturated - xlogy(gene, share) - xlog1py(total - gene, -share)))
-    return scores_of(
+    return rank_genes(
         value,
         kept=sums.kept,
         choice=n_top_genes,
         fit=GeneFit(
-            mean=spread(gene / sums.n_cells, sums.kept, 0.0),
-            statistic=spread(value, sums.kept, np.nan),
+            mean=expand(gene / sums.n_cells, sums.kept, 0.0),
+            statistic=expand(value, sums.kept, np.nan),
             statistic_name="binomial deviance",
         ),
         notes=sums.notes,

@@ -1,4 +1,4 @@
-"""Dispersion against genes of like mean, as scanpy's flavours seurat and cell_ranger, from sums over cells."""
+"""Dispersion against genes of like mean, as scanpy's flavors seurat and cell_ranger, from sums over cells."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from scrae.errors import ScraeError
 from scrae.gene_selection._blocks import Counts
-from scrae.gene_selection._result import GeneFit, GeneScores, scores_of, spread
+from scrae.gene_selection._result import GeneFit, GeneScores, expand, rank_genes
 from scrae.gene_selection._sums import GeneSums, sum_over_cells
 
 __all__ = ["dispersion"]
@@ -31,8 +31,8 @@ def dispersion(
 ) -> GeneScores:
     """Variance over mean, compared with genes of like mean.
 
-    Equals ``scanpy.pp.highly_variable_genes`` with this flavour on log1p(counts / size factor), but reads the
-    raw counts and builds no normalised matrix.
+    Equals ``scanpy.pp.highly_variable_genes`` with this flavor on log1p(counts / size factor), but reads the
+    raw counts and builds no normalized matrix.
 
     Parameters
     ----------
@@ -42,24 +42,24 @@ def dispersion(
     n_top_genes
         How many genes to select.
     flavor
-        "seurat" (Satija et al. 2015) looks at the normalised counts before the logarithm, and compares the
+        "seurat" (Satija et al. 2015) looks at the normalized counts before the logarithm, and compares the
         logarithm of the dispersion with its mean in equal bins. "cell_ranger" (Zheng et al. 2017) looks at the
-        log-normalised values, and compares the dispersion with its median in bins of equally many genes.
+        log-normalized values, and compares the dispersion with its median in bins of equally many genes.
     size_factors
         [cells] what the counts of a cell are divided by; None: its total over the median total.
 
     Returns
     -------
     GeneScores
-        ``score`` is the normalised dispersion (-inf for genes that do not vary); ``fit`` has log1p of the
-        mean normalised count and the logarithm of the dispersion, or for "cell_ranger" the mean and the
-        dispersion of the log-normalised values.
+        ``score`` is the normalized dispersion (-inf for genes that do not vary); ``fit`` has log1p of the
+        mean normalized count and the logarithm of the dispersion, or for "cell_ranger" the mean and the
+        dispersion of the log-normalized values.
 
     Raises
     ------
     ScraeError
         For fractions, negative, NaN or infinite values, for size factors that are not positive numbers, for
-        another flavour, for ``n_top_genes`` below 1, and for "cell_ranger" where too many genes have the same
+        another flavor, for ``n_top_genes`` below 1, and for "cell_ranger" where too many genes have the same
         mean.
     """
     if flavor not in ("seurat", "cell_ranger"):
@@ -82,13 +82,13 @@ def dispersion(
         sums, mean, variance = _log_moments(counts, size_factors)
         statistic = variance / mean
         value, name = _within_quantiles(statistic, mean), "dispersion"
-    return scores_of(
+    return rank_genes(
         np.where(np.isnan(value), -np.inf, np.round(value, _DECIMALS)),
         kept=sums.kept,
         choice=n_top_genes,
         fit=GeneFit(
-            mean=spread(mean, sums.kept, 0.0),
-            statistic=spread(statistic, sums.kept, np.nan),
+            mean=expand(mean, sums.kept, 0.0),
+            statistic=expand(statistic, sums.kept, np.nan),
             statistic_name=name,
         ),
         notes=sums.notes,
@@ -98,7 +98,7 @@ def dispersion(
 def _moments(
     counts: Counts, size_factors: NDArray[np.floating[Any]] | None
 ) -> tuple[GeneSums, NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and variance [kept genes] of the normalised counts, in one pass: the median total only scales them."""
+    """Mean and variance [kept genes] of the normalized counts, in one pass: the median total only scales them."""
     sums = sum_over_cells(
         counts, lambda x, t: (y := x / t, y * y), method="dispersion", divisors=size_factors
     )
@@ -110,7 +110,7 @@ def _moments(
 def _log_moments(
     counts: Counts, size_factors: NDArray[np.floating[Any]] | None
 ) -> tuple[GeneSums, NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and variance [kept genes] of the log-normalised values."""
+    """Mean and variance [kept genes] of the log-normalized values."""
     depth = 1.0
     if size_factors is None:
         depth = float(np.median(sum_over_cells(counts, lambda *_: (), method="dispersion").totals))

@@ -15,8 +15,8 @@ from scrae.gene_selection._result import (
     GeneScores,
     MichaelisMenten,
     adjust,
-    scores_of,
-    spread,
+    expand,
+    rank_genes,
 )
 from scrae.gene_selection._sums import GeneSums, sum_over_cells
 
@@ -52,13 +52,13 @@ def m3drop(
     correction
         "bonferroni" as in the R package, or "fdr" (Benjamini and Hochberg).
     normalize
-        Divide every cell by its total over the median total. False: the values are depth-normalised already
+        Divide every cell by its total over the median total. False: the values are depth-normalized already
         (for example TPM), and not logged.
 
     Returns
     -------
     GeneScores
-        ``score`` is -log10 of the p-value; ``fit`` has the mean normalised count, the drop-out rate, the
+        ``score`` is -log10 of the p-value; ``fit`` has the mean normalized count, the drop-out rate, the
         curve and `MichaelisMenten`.
 
     Raises
@@ -80,7 +80,7 @@ def m3drop(
         if not sums.whole and sums.largest <= _LARGEST_LOG:
             raise ScraeError(
                 f"m3drop expected values that are not logged, found fractions of at most {sums.largest:g}: "
-                "pass raw counts, or depth-normalised values before the logarithm"
+                "pass raw counts, or depth-normalized values before the logarithm"
             )
     n = sums.n_cells
     mean = sums.sums[0] * (depth / n)
@@ -89,13 +89,13 @@ def m3drop(
     curve = _fit(dropout, mean)
     p_value, effect = _test(dropout, mean, mean_error, n, curve.K)
     choice = adjust(p_value, correction) < alpha if n_top_genes is None else n_top_genes
-    return scores_of(
+    return rank_genes(
         -np.log10(np.maximum(p_value, 5e-324)) + 0.0,
         ties=[effect],
         kept=sums.kept,
         choice=choice,
         p_value=p_value,
-        fit=_picture(sums, dropout, mean, curve),
+        fit=_fit_of(sums, dropout, mean, curve),
         notes=sums.notes,
     )
 
@@ -137,13 +137,13 @@ def _test(
     return np.where(always, 1.0, p_value), own_k / k
 
 
-def _picture(
+def _fit_of(
     sums: GeneSums, dropout: NDArray[np.float64], mean: NDArray[np.float64], curve: MichaelisMenten
 ) -> GeneFit:
     return GeneFit(
-        mean=spread(mean, sums.kept, 0.0),
-        statistic=spread(dropout, sums.kept, np.nan),
+        mean=expand(mean, sums.kept, 0.0),
+        statistic=expand(dropout, sums.kept, np.nan),
         statistic_name="drop-out rate",
-        expected=spread(curve.K / (curve.K + mean), sums.kept, np.nan),
+        expected=expand(curve.K / (curve.K + mean), sums.kept, np.nan),
         parameters=curve,
     )

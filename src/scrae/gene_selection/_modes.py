@@ -1,4 +1,4 @@
-"""How many modes the values of a gene have, by a Gaussian kernel density as R draws it."""
+"""Number of modes of each gene's values, by a Gaussian kernel density as in R."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from scrae.gene_selection._result import (
     GeneFit,
     GeneScores,
     adjust,
-    scores_of,
-    spread,
+    expand,
+    rank_genes,
 )
 from scrae.gene_selection._sums import GeneSums, sum_over_cells
 
@@ -86,11 +86,11 @@ def nbumi(
         raise ScraeError(
             'nbumi expected n_top_genes with variant="high_variance", which has no test: give a number'
         )
-    return scores_of(
+    return rank_genes(
         np.log(smooth) - np.log(size),
         kept=sums.kept,
         choice=n_top_genes,
-        fit=_picture(sums, mean, "dispersion (1 / size)", 1 / size, 1 / smooth, trend),
+        fit=_fit_of(sums, mean, "dispersion (1 / size)", 1 / size, 1 / smooth, trend),
         notes=sums.notes,
     )
 
@@ -143,13 +143,13 @@ def _by_dropout(
         p_value = ndtr(-excess / np.sqrt(variance))
     p_value = np.where(np.isnan(p_value), 1.0, p_value)
     choice = adjust(p_value, correction) < alpha if n_top_genes is None else n_top_genes
-    return scores_of(
+    return rank_genes(
         -np.log10(np.maximum(p_value, 5e-324)) + 0.0,
         ties=[excess],
         kept=sums.kept,
         choice=choice,
         p_value=p_value,
-        fit=_picture(sums, mean, "drop-out rate", observed, expected, trend),
+        fit=_fit_of(sums, mean, "drop-out rate", observed, expected, trend),
         notes=sums.notes,
     )
 
@@ -205,7 +205,7 @@ def _quadrature(u: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np
     return middle + half * np.cos(angles), weights
 
 
-def _picture(
+def _fit_of(
     sums: GeneSums,
     mean: NDArray[np.float64],
     name: str,
@@ -214,9 +214,9 @@ def _picture(
     trend: DispersionTrend,
 ) -> GeneFit:
     return GeneFit(
-        mean=spread(mean, sums.kept, 0.0),
-        statistic=spread(statistic, sums.kept, np.nan),
+        mean=expand(mean, sums.kept, 0.0),
+        statistic=expand(statistic, sums.kept, np.nan),
         statistic_name=name,
-        expected=spread(expected, sums.kept, np.nan),
+        expected=expand(expected, sums.kept, np.nan),
         parameters=trend,
     )

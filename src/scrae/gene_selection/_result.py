@@ -1,4 +1,4 @@
-"""What every method returns: one score, rank and mark per gene, and what a picture of the fit needs."""
+"""Result of every method: score, rank and selection of each gene, and the fitted curve for plots."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import false_discovery_control
 
 from scrae.errors import ScraeError
 
@@ -18,9 +19,9 @@ __all__ = [
     "GeneScores",
     "MichaelisMenten",
     "adjust",
-    "counted",
-    "scores_of",
-    "spread",
+    "expand",
+    "quantity",
+    "rank_genes",
 ]
 
 Correction = Literal["bonferroni", "fdr"]
@@ -44,7 +45,7 @@ class DispersionTrend(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class GeneFit:
-    """What a plot needs: ``mean`` against ``statistic``, and the line ``expected`` through them.
+    """Values for a plot: ``mean`` against ``statistic``, with the curve ``expected``.
 
     Sort by ``mean`` to draw ``expected`` as a curve. Dropped genes have mean 0, and NaN elsewhere.
     """
@@ -63,7 +64,7 @@ class GeneFit:
 
 @dataclass(frozen=True, kw_only=True)
 class GeneScores:
-    """The same answer from every method. All arrays are [genes], in the order of the input."""
+    """Result of a gene selection method. All arrays are [genes], in the order of the input."""
 
     score: NDArray[np.float64]
     """Larger is more informative; never increases with the rank. Dropped genes have -inf."""
@@ -76,16 +77,16 @@ class GeneScores:
     fit: GeneFit | None
     """What a plot needs. None after `combine_batches`: there is one fit per batch."""
     notes: tuple[str, ...]
-    """What was dropped or fell short, in plain words."""
+    """Messages about dropped cells and genes."""
 
 
-def counted(number: int, noun: str) -> str:
+def quantity(number: int, noun: str) -> str:
     """A number with its noun: "1 cell", "2 cells"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def spread(values: NDArray[np.float64], kept: NDArray[np.bool_], fill: float) -> NDArray[np.float64]:
-    """Put the values of the kept genes back among all genes: [kept genes] -> [genes]."""
+def expand(values: NDArray[np.float64], kept: NDArray[np.bool_], fill: float) -> NDArray[np.float64]:
+    """Expand values of the kept genes to all genes: [kept genes] -> [genes]."""
     out = np.full(kept.shape, fill, dtype=np.float64)
     out[kept] = values
     return out
@@ -93,19 +94,14 @@ def spread(values: NDArray[np.float64], kept: NDArray[np.bool_], fill: float) ->
 
 def adjust(p_value: NDArray[np.float64], correction: Correction) -> NDArray[np.float64]:
     """Adjust p-values for many tests, by Bonferroni or by Benjamini and Hochberg (the false discovery rate)."""
-    n = p_value.size
     if correction == "bonferroni":
-        return np.minimum(1.0, p_value * n)
+        return np.minimum(1.0, p_value * p_value.size)
     if correction == "fdr":
-        order = np.argsort(p_value)[::-1]
-        steps = np.minimum.accumulate(p_value[order] * n / np.arange(n, 0, -1))
-        adjusted = np.empty(n)
-        adjusted[order] = np.minimum(1.0, steps)
-        return adjusted
+        return np.asarray(false_discovery_control(p_value))
     raise ScraeError(f'expected correction="bonferroni" or "fdr", found {correction!r}: use one of the two')
 
 
-def scores_of(
+def rank_genes(
     score: NDArray[np.float64],
     *,
     ties: Sequence[NDArray[Any]] = (),
@@ -153,13 +149,13 @@ def scores_of(
         selected[index[order[:choice]]] = True
         if choice > index.size:
             notes.append(
-                f"{counted(choice, 'gene')} asked for, {index.size} available: all of them are selected"
+                f"{quantity(choice, 'gene')} requested, {index.size} available: all of them are selected"
             )
     return GeneScores(
-        score=spread(score, kept, -np.inf),
+        score=expand(score, kept, -np.inf),
         rank=rank,
         selected=selected,
-        p_value=None if p_value is None else spread(p_value, kept, 1.0),
+        p_value=None if p_value is None else expand(p_value, kept, 1.0),
         fit=fit,
         notes=tuple(notes),
     )

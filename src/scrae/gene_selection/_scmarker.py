@@ -13,7 +13,7 @@ from scipy import sparse
 from scrae.errors import ScraeError, ScraeWarning
 from scrae.gene_selection._blocks import Matrix
 from scrae.gene_selection._modes import count_modes
-from scrae.gene_selection._result import GeneFit, GeneScores, counted, scores_of
+from scrae.gene_selection._result import GeneFit, GeneScores, quantity, rank_genes
 from scrae.gene_selection._sums import are_whole, check_values
 
 __all__ = ["scmarker"]
@@ -44,16 +44,16 @@ def scmarker(
     A gene is on in a cell if its value is at least ``cutoff``. Candidates are on in more than ``min_cells``
     cells and in under 80 % of them, and their nonzero values have two modes or more. Gene j is a neighbour of
     gene i if it is among the ``k`` genes that are most often on where i is on, and that in more than ``n``
-    cells. Two genes that are neighbours of each other are partners. The same is done for genes on where i is
+    cells. Two genes that are neighbors of each other are partners. The same is done for genes on where i is
     off. A marker is a candidate with a partner.
 
     Parameters
     ----------
     expression
-        [cells, genes] log-normalised values (or log of TPM), in memory.
+        [cells, genes] log-normalized values (or log of TPM), in memory.
     n_top_genes
         How many genes to select. None: the markers. SCMarker itself ranks nothing; ranking is our addition:
-        genes by their number of partners, of both kinds together, ties by the number of neighbours, then
+        genes by their number of partners, of both kinds together, ties by the number of neighbors, then
         candidates first, then by the number of cells in which they are on. Beyond the markers the selection
         is filled in this order.
     width
@@ -62,9 +62,9 @@ def scmarker(
     cutoff
         The value from which on a gene is on.
     min_genes
-        Cells with at most so many nonzero genes are set aside (``cellK`` in R).
+        Cells with at most this many nonzero genes are dropped (``cellK`` in R).
     min_cells
-        Genes that are on in at most so many cells are no candidates (``geneK`` in R).
+        Genes that are on in at most this many cells are not candidates (``geneK`` in R).
     k, n
         As above.
     exclude
@@ -102,11 +102,11 @@ def scmarker(
     if exclude is not None:
         candidate &= ~exclude
     candidate[candidate] = count_modes(matrix[:, candidate].tocsc(), width / 4) >= 2
-    partners, neighbours = np.zeros(n_genes), np.zeros(n_genes)
-    partners[candidate], neighbours[candidate] = _partners(matrix[:, candidate] >= cutoff, k, n)
-    return scores_of(
+    partners, neighbors = np.zeros(n_genes), np.zeros(n_genes)
+    partners[candidate], neighbors[candidate] = _partners(matrix[:, candidate] >= cutoff, k, n)
+    return rank_genes(
         partners[kept],
-        ties=[neighbours[kept], candidate[kept].astype(np.int64), times_on[kept]],
+        ties=[neighbors[kept], candidate[kept].astype(np.int64), times_on[kept]],
         kept=kept,
         choice=partners[kept] > 0 if n_top_genes is None else n_top_genes,
         fit=GeneFit(
@@ -146,7 +146,7 @@ def _checked(
     if width < _VACUOUS_WIDTH and are_whole(matrix.data):
         warnings.warn(
             f"scmarker found whole numbers only: at width {width:g} every number is a mode of its own and the test "
-            "of the modes is vacuous. Pass log-normalised values, or a width of 2 or more.",
+            "of the modes is vacuous. Pass log-normalized values, or a width of 2 or more.",
             ScraeWarning,
             stacklevel=3,
         )
@@ -154,7 +154,7 @@ def _checked(
 
 
 def _partners(on: sparse.csr_matrix[Any], k: int, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Count for every candidate its partners and its neighbours.
+    """Count for every candidate its partners and its neighbors.
 
     Both kinds of counts come from one product: with C the cells in which both genes are on, gene j is on and
     gene i off in (times j is on) - C_ij cells.
@@ -169,7 +169,7 @@ def _partners(on: sparse.csr_matrix[Any], k: int, n: int) -> tuple[NDArray[np.in
     Returns
     -------
     tuple
-        Distinct partners, and neighbours of both kinds, each [candidates].
+        Distinct partners, and neighbors of both kinds, each [candidates].
     """
     order = np.argsort(-np.bincount(on.indices, minlength=on.shape[1]), kind="stable")
     cells_by_genes = on[:, order].astype(np.float32)  # exact: a count of cells is below 2^24
@@ -181,17 +181,17 @@ def _partners(on: sparse.csr_matrix[Any], k: int, n: int) -> tuple[NDArray[np.in
         instead = times_on - together
         here = np.arange(together.shape[0])
         together[here, start + here] = 0
-        near.append(_neighbours(together, k, n))
-        apart.append(_neighbours(instead, k, n))
+        near.append(_neighbors(together, k, n))
+        apart.append(_neighbors(instead, k, n))
         start += here.size
     if not near:
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     near_all, apart_all = sparse.vstack(near, format="csr"), sparse.vstack(apart, format="csr")
     mutual = near_all.multiply(near_all.T) + apart_all.multiply(apart_all.T)
-    partners, neighbours = np.empty((2, order.size), dtype=np.int64)
+    partners, neighbors = np.empty((2, order.size), dtype=np.int64)
     partners[order] = np.diff(mutual.tocsr().indptr)
-    neighbours[order] = np.diff(near_all.indptr) + np.diff(apart_all.indptr)
-    return partners, neighbours
+    neighbors[order] = np.diff(near_all.indptr) + np.diff(apart_all.indptr)
+    return partners, neighbors
 
 
 def _together(on: sparse.csr_matrix[Any], times_on: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
@@ -210,7 +210,7 @@ def _together(on: sparse.csr_matrix[Any], times_on: NDArray[np.float32]) -> Iter
         yield np.hstack([rows @ frequent, (rows @ rare).toarray()])
 
 
-def _neighbours(counts: NDArray[np.float32], k: int, n: int) -> sparse.csr_matrix[Any]:
+def _neighbors(counts: NDArray[np.float32], k: int, n: int) -> sparse.csr_matrix[Any]:
     """Mark in every row the entries above ``n`` whose rank from the top, averaged over ties, is at most ``k``."""
     size = counts.shape[1]
     least = np.full((counts.shape[0], 1), n + 1, dtype=counts.dtype)
@@ -234,12 +234,12 @@ def _notes(
 ) -> list[str]:
     notes = []
     if aside := int((~busy).sum()):
-        notes.append(f"{counted(aside, 'cell')} with at most {min_genes} genes dropped")
+        notes.append(f"{quantity(aside, 'cell')} with at most {min_genes} genes dropped")
     if dropped := int((~kept).sum()):
-        notes.append(f"{counted(dropped, 'gene')} without counts dropped")
+        notes.append(f"{quantity(dropped, 'gene')} without counts dropped")
     markers = int((partners > 0).sum())
     if n_top_genes is not None and n_top_genes > markers:
         notes.append(
-            f"{counted(n_top_genes, 'gene')} asked for, {markers} are markers: filled with the next by rank"
+            f"{quantity(n_top_genes, 'gene')} requested, {markers} are markers: filled with the next genes by rank"
         )
     return notes

@@ -14,7 +14,7 @@ from scipy import sparse
 from scrae.errors import ScraeWarning
 from scrae.gene_selection._blocks import Counts, over_blocks, split
 from scrae.gene_selection._deviance import deviance
-from scrae.gene_selection._result import GeneFit, GeneScores, scores_of, spread
+from scrae.gene_selection._result import GeneFit, GeneScores, expand, rank_genes
 from scrae.gene_selection._sums import GeneSums, sum_over_cells
 
 __all__ = ["seurat_v3"]
@@ -63,15 +63,15 @@ def seurat_v3(counts: Counts, *, n_top_genes: int) -> GeneScores:
     if curve is None:
         result = deviance(counts, n_top_genes=n_top_genes)
         return replace(result, notes=(*result.notes, *remark))
-    value = _standardised(counts, sums, mean, np.sqrt(curve))
-    return scores_of(
+    value = _standardized(counts, sums, mean, np.sqrt(curve))
+    return rank_genes(
         np.where(np.isnan(value), -np.inf, value),
         kept=sums.kept,
         choice=n_top_genes,
         fit=GeneFit(
-            mean=spread(mean, sums.kept, 0.0),
-            statistic=spread(value, sums.kept, np.nan),
-            statistic_name="normalised variance",
+            mean=expand(mean, sums.kept, 0.0),
+            statistic=expand(value, sums.kept, np.nan),
+            statistic_name="normalized variance",
         ),
         notes=[*sums.notes, *remark],
     )
@@ -103,21 +103,21 @@ def _curve(
 
 
 def _instead(problem: str, what: str) -> str:
-    """Warn that seurat_v3 could not do as asked, and return the same for the notes."""
-    said = f"the loess curve of seurat_v3 failed at span {_SPANS[0]} ({problem}), so {what} was taken"
+    """Warn that seurat_v3 fell back to something else; return the same sentence for the notes."""
+    said = f"the loess curve of seurat_v3 failed at span {_SPANS[0]} ({problem}), so {what} was used instead"
     warnings.warn(
-        f"Gene selection: {said}; look at the genes, or choose another method.", ScraeWarning, stacklevel=4
+        f"Gene selection: {said}; check the counts, or choose another method.", ScraeWarning, stacklevel=4
     )
     return said
 
 
-def _standardised(
+def _standardized(
     counts: Counts, sums: GeneSums, mean: NDArray[np.float64], deviation: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return the variance of the clipped counts over that of the curve [kept genes]; reads the counts once more."""
     n, n_genes = sums.n_cells, sums.kept.size
     limit = deviation * np.sqrt(n) + mean
-    limit_of_gene = spread(limit, sums.kept, np.inf)
+    limit_of_gene = expand(limit, sums.kept, np.inf)
     above = np.zeros((3, n_genes))
     for part in over_blocks(counts, partial(_above, limit=limit_of_gene), method="seurat_v3"):
         above += part

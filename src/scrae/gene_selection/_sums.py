@@ -1,4 +1,4 @@
-"""Sums over the cells, which is all that most selectors need of the counts."""
+"""Sums over the cells, from which most selectors compute their statistics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scipy import sparse
 
 from scrae.errors import ScraeError
 from scrae.gene_selection._blocks import Counts, over_blocks, shape_of, split
-from scrae.gene_selection._result import counted
+from scrae.gene_selection._result import quantity
 
 __all__ = ["GeneSums", "are_whole", "check_values", "sum_over_cells"]
 
@@ -24,7 +24,7 @@ Terms: TypeAlias = Callable[
 
 @dataclass(frozen=True, kw_only=True)
 class GeneSums:
-    """What one pass over the cells leaves behind."""
+    """Result of one pass over the cells."""
 
     sums: tuple[NDArray[np.float64], ...]
     """[kept genes] each: the terms, summed over the cells."""
@@ -48,7 +48,7 @@ class GeneSums:
 
 
 def check_values(values: NDArray[Any], method: str) -> None:
-    """Refuse values that no method can read: NaN, infinite or negative ones."""
+    """Raise ScraeError for NaN, infinite or negative values."""
     if values.size == 0:
         return
     low, high = float(values.min()), float(values.max())  # NaN shows in both
@@ -66,7 +66,7 @@ def are_whole(values: NDArray[Any]) -> bool:
 
 
 def _fractions(values: NDArray[Any]) -> NDArray[Any]:
-    """Those of the values that are no whole numbers."""
+    """The values that are not whole numbers."""
     return values[:0] if values.dtype.kind in "biu" else values[values != np.rint(values)]
 
 
@@ -122,7 +122,7 @@ def sum_over_cells(
 
 
 class _BlockSums(NamedTuple):
-    """What one block leaves behind."""
+    """Sums of one block."""
 
     sums: list[NDArray[np.float64]]  # [genes] each
     detected: NDArray[np.int64]  # [genes] in how many cells
@@ -175,9 +175,9 @@ def _kept_only(
     kept, filled = detected > 0, totals > 0
     notes = []
     if n := int((~filled).sum()):
-        notes.append(f"{counted(n, 'cell')} without counts dropped")
+        notes.append(f"{quantity(n, 'cell')} without counts dropped")
     if n := int((~kept).sum()):
-        notes.append(f"{counted(n, 'gene')} without counts dropped")
+        notes.append(f"{quantity(n, 'gene')} without counts dropped")
     return GeneSums(
         sums=tuple(part[kept] for part in sums),
         n_zero=int(filled.sum()) - detected[kept],

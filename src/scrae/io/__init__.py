@@ -1,38 +1,22 @@
-"""From files to checked counts, and back to files that are whole or not there."""
+"""From files to checked counts, and back to h5ad files."""
 
 from __future__ import annotations
 
-from scrae.files import alone, atomic_path, write_text
-from scrae.io.atomic import write_h5ad
 from scrae.io.backed import open_backed
 from scrae.io.blocks import CountBlocks
 from scrae.io.check import check_counts
-from scrae.io.hdf5 import open_h5ad, read_h5ad
-from scrae.io.lazy import in_blocks, is_dask, lazy_counts, use_dask
-from scrae.io.names import note
+from scrae.io.find_counts import use_counts
+from scrae.io.hdf5 import read_h5ad, write_h5ad
+from scrae.io.probe import try_hdf5
 from scrae.io.reading import read
-from scrae.io.size import Stored, stored
-from scrae.io.slots import use_counts
-from scrae.io.trial import try_hdf5
 
 __all__ = [
     "CountBlocks",
-    "Stored",
-    "alone",
-    "atomic_path",
     "check_counts",
-    "in_blocks",
-    "is_dask",
-    "lazy_counts",
-    "note",
     "open_backed",
-    "open_h5ad",
     "read",
     "read_h5ad",
-    "stored",
     "try_hdf5",
     "use_counts",
-    "use_dask",
     "write_h5ad",
-    "write_text",
 ]

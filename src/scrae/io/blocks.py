@@ -1,8 +1,12 @@
-"""Counts that stay in their file, or with dask, and are read some cells at a time."""
+"""Counts of a file or a dask array, read in blocks of cells."""
 
 from __future__ import annotations
 
+import os
+import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,16 +14,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from scipy import sparse
 
-from scrae.errors import ScraeError
-from scrae.io.check import _from_dense, _from_sparse
-from scrae.io.foreign import reading
+from scrae.errors import ScraeError, ScraeWarning
+from scrae.io.check import ROUNDED, from_dense, from_sparse
 from scrae.io.lazy import computed, in_blocks, is_dask
-from scrae.io.scratch import gathered
+from scrae.io.read_errors import reading
 
-__all__ = ["CountBlocks"]
+__all__ = ["CountBlocks", "gathered"]
 
 T = TypeVar("T")
 
@@ -201,14 +204,16 @@ def _on_block(
     """Check a block, take the cells and genes that are meant, and call the function."""
     names = (cell_names, gene_names)
     if sparse.issparse(stored):
-        counts = _from_sparse(stored, where, names)
+        counts, rounded = from_sparse(stored, where, names)
     elif isinstance(stored, np.ndarray):
-        counts = _from_dense(stored, where, names)
+        counts, rounded = from_dense(stored, where, names)
     else:
         raise ScraeError(
             f"{where}: expected blocks that are SciPy sparse matrices or NumPy arrays, found a "
             f"{type(stored).__name__}; convert them with array.map_blocks"
         )
+    if rounded:
+        warnings.warn(f"{where}: {ROUNDED}", ScraeWarning, stacklevel=2)
     counts = counts if cells is None else counts[cells]
     return function(counts if genes is None else counts[:, genes], *of_cells)
 
@@ -224,3 +229,41 @@ def _part(known: NDArray[np.bool_] | None, part: NDArray[np.bool_] | None, lengt
     mask = np.zeros(length, dtype=np.bool_)
     mask[np.flatnonzero(known)[part]] = True
     return mask
+
+
+def gathered(
+    parts: Iterator[tuple[NDArray[Any], ...]], dtypes: tuple[DTypeLike, ...], folder: Path | None
+) -> list[NDArray[Any]]:
+    """Return the arrays of all parts, one after the other, a long one for each dtype.
+
+    Parameters
+    ----------
+    parts
+        Arrays [n] of these dtypes.
+    folder
+        Where the long arrays are put on the disk and mapped; the system reads what is used and keeps what fits. The
+        files have no name, and are gone when the arrays are. None: they are in memory.
+
+    Raises
+    ------
+    ScraeError
+        The folder cannot be written, or the disk is full.
+    """
+    if folder is None:
+        return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+    try:
+        with ExitStack() as stack:
+            files = [stack.enter_context(tempfile.TemporaryFile(dir=folder)) for _ in dtypes]
+            for arrays in parts:
+                for file, array, dtype in zip(files, arrays, dtypes, strict=True):
+                    file.write(np.ascontiguousarray(array, dtype=dtype).data)
+            return [_mapped(file, dtype) for file, dtype in zip(files, dtypes, strict=True)]
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ScraeError(f"{os.fspath(folder)}: scratch files could not be written: {reason}.") from error
+
+
+def _mapped(file: Any, dtype: DTypeLike) -> NDArray[Any]:
+    file.flush()
+    size = file.tell()
+    return np.memmap(file, dtype=dtype, mode="r+") if size else np.empty(0, dtype=dtype)

@@ -1,7 +1,8 @@
-"""Is this matrix one of counts? Every stored value is looked at, and the answer names the place."""
+"""Validate that a matrix holds counts; errors name the first offending cell, gene and value."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,13 +11,20 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from scrae.errors import ScraeError
+from scrae.config import LARGEST_COUNT
+from scrae.errors import ScraeError, ScraeWarning
 
-__all__ = ["check_counts"]
+__all__ = ["ROUNDED", "check_counts", "checked", "from_dense", "from_sparse"]
 
-LARGEST_COUNT = 2**53  # above it float64 has no unit steps, so "whole number" means nothing
+Names = tuple[
+    Sequence[Any] | pd.Index | None, Sequence[Any] | pd.Index | None
+]  # of cells and genes; None: numbered
+
+_NOISE = 1e-3  # distance from a whole number that is rounding noise of float32, not a fraction
+ROUNDED = f"values within {_NOISE:g} of whole numbers were rounded."
 _VALUES_AT_A_TIME = 1 << 22
-_GIVE_COUNTS = "Give the matrix of raw counts, from before normalisation."
+_GIVE_COUNTS = "Give the matrix of raw counts, from before normalization."
+_ROUND = "Estimated counts (alevin, RSEM, SoupX) have to be rounded first: adata.X = numpy.rint(adata.X)."
 
 
 def check_counts(
@@ -30,27 +38,38 @@ def check_counts(
 
     Parameters
     ----------
-    matrix
-        [cells, genes]. SciPy sparse matrix or array of any format, NumPy array, or either of them backed by
-        an HDF5 or zarr file. Bool, integers and floats of any width and byte order. Not changed.
-    where
-        What to call the matrix in a message, for instance ``'layers["counts"]'``.
-    cell_names, gene_names
-        Names to use in a message; None means that rows and columns are numbered from 0.
+    matrix : sparse matrix, sparse array or numpy.ndarray
+        [cells, genes] of any format, also backed by an HDF5 or zarr file. Bool, integers and floats of any width and
+        byte order. It is not changed.
+    where : str
+        Name of the matrix in messages, for instance ``'layers["counts"]'``.
+    cell_names, gene_names : sequence of str or pandas.Index, optional
+        Names for messages. None: rows and columns are numbered from 0.
 
     Returns
     -------
-    csr_matrix of int32 (int64 only where a count needs it), indices sorted, no duplicates, no stored zeros.
-    It shares no memory with `matrix`.
+    scipy.sparse.csr_matrix
+        int32, with sorted indices, without duplicates and stored zeros. It shares no memory with `matrix`.
 
     Raises
     ------
     ScraeError
-        The matrix is empty or has no count above 0, is no numeric matrix, is structurally broken, or holds a
-        value that is negative, no whole number, NaN, infinite or above 2**53. The message names the first
-        such cell, gene and value.
+        If the matrix is empty, has no count above 0, is not numeric or is structurally broken; or if a value is
+        negative, not a whole number, NaN, infinite or above 2**31 - 1.
+
+    Warns
+    -----
+    ScraeWarning
+        If values within 0.001 of whole numbers were rounded.
     """
-    names = (cell_names, gene_names)
+    counts, rounded = checked(matrix, where, (cell_names, gene_names))
+    if rounded:
+        warnings.warn(f"{where}: {ROUNDED}", ScraeWarning, stacklevel=2)
+    return counts
+
+
+def checked(matrix: Any, where: str, names: Names) -> tuple[sparse.csr_matrix, bool]:
+    """Return the counts as `check_counts` does, and whether values were rounded."""
     if hasattr(matrix, "to_memory"):  # anndata's sparse matrices that live in a file
         matrix = matrix.to_memory()
     if hasattr(matrix, "__dask_graph__"):
@@ -64,19 +83,20 @@ def check_counts(
     if n_cells == 0 or n_genes == 0:
         raise ScraeError(f"{where} is empty: {n_cells} cells x {n_genes} genes.")
     if sparse.issparse(matrix):
-        counts = _from_sparse(matrix, where, names)
+        counts, rounded = from_sparse(matrix, where, names)
     elif isinstance(matrix, np.ndarray) or hasattr(matrix, "chunks"):
-        counts = _from_dense(matrix, where, names)
+        counts, rounded = from_dense(matrix, where, names)
     else:
         raise ScraeError(
             f"{where} is a {type(matrix).__name__}; expected a SciPy sparse matrix or NumPy array."
         )
     if counts.nnz == 0:
         raise ScraeError(f"{where} holds no count: all of its {n_cells} x {n_genes} values are 0.")
-    return counts
+    return counts, rounded
 
 
-def _from_sparse(matrix: Any, where: str, names: Any) -> sparse.csr_matrix:
+def from_sparse(matrix: Any, where: str, names: Names) -> tuple[sparse.csr_matrix, bool]:
+    """Return the counts of a sparse matrix [cells, genes], which may have none, and whether values were rounded."""
     if matrix.format not in ("csr", "csc"):
         matrix = matrix.tocsr()
     try:  # first of all: a broken index would crash SciPy's compiled loops
@@ -93,25 +113,31 @@ def _from_sparse(matrix: Any, where: str, names: Any) -> sparse.csr_matrix:
     csr = same.tocsr()
     if csr is same:
         csr = sparse.csr_matrix((same.data, same.indices.copy(), same.indptr.copy()), shape=same.shape)
-    bad = _first_bad(csr.data)
+    _refuse_bad(csr, csr.data, where, names)
+    rounded = _has_fractions(csr.data)
+    counts = sparse.csr_matrix((_integers(csr.data), csr.indices, csr.indptr), shape=csr.shape)
+    if not counts.has_canonical_format:
+        counts.data = counts.data.astype(np.int64)  # a sum of int32 duplicates could wrap around
+        counts.sum_duplicates()
+        _refuse_bad(counts, counts.data, where, names)
+        counts.data = _integers(counts.data)
+    counts.eliminate_zeros()
+    return counts, rounded
+
+
+def _refuse_bad(csr: sparse.csr_matrix, values: NDArray[Any], where: str, names: Names) -> None:
+    bad = _first_bad(values)
     if bad is not None:
         row = int(np.searchsorted(csr.indptr, bad, side="right")) - 1
         place = (row, int(csr.indices[bad]))
-        raise ScraeError(_complaint(where, place, csr.data[bad], names, _guess(csr.data)))
-    counts = sparse.csr_matrix((_integers(csr.data), csr.indices, csr.indptr), shape=csr.shape)
-    if not counts.has_canonical_format:
-        counts = counts.astype(np.int64)  # a sum of int32 duplicates could wrap around
-        counts.sum_duplicates()
-        counts.data = _integers(counts.data)
-    counts.eliminate_zeros()
-    return counts
+        raise ScraeError(_complaint(where, place, values[bad], names, _guess(values)))
 
 
-def _from_dense(matrix: Any, where: str, names: Any) -> sparse.csr_matrix:
-    """Row block by row block, so that a matrix in a file never lies in memory as a whole."""
+def from_dense(matrix: Any, where: str, names: Names) -> tuple[sparse.csr_matrix, bool]:
+    """Return as `from_sparse`; row block by row block, so that a matrix in a file is never in memory as a whole."""
     n_cells, n_genes = matrix.shape
     step = max(1, _VALUES_AT_A_TIME // n_genes)
-    blocks = []
+    blocks, rounded = [], False
     for start in range(0, max(1, n_cells), step):  # a chunk of a dask array may be empty
         block = _native(np.asarray(matrix[start : start + step]), where)
         bad = _first_bad(block.reshape(-1))
@@ -120,9 +146,11 @@ def _from_dense(matrix: Any, where: str, names: Any) -> sparse.csr_matrix:
             value = block[row, column]
             raise ScraeError(_complaint(where, (start + row, column), value, names, _guess(block)))
         part = sparse.csr_matrix(block)
+        rounded |= _has_fractions(part.data)
         part.data = _integers(part.data)
+        part.eliminate_zeros()
         blocks.append(part)
-    return sparse.csr_matrix(sparse.vstack(blocks, format="csr"))
+    return sparse.csr_matrix(sparse.vstack(blocks, format="csr")), rounded
 
 
 def _native(array: NDArray[Any], where: str) -> NDArray[Any]:
@@ -137,43 +165,53 @@ def _native(array: NDArray[Any], where: str) -> NDArray[Any]:
     return array.astype(dtype.newbyteorder("="), copy=False)
 
 
-def _integers(values: NDArray[Any]) -> NDArray[Any]:
-    wide = values.size > 0 and values.max() > np.iinfo(np.int32).max
-    return values.astype(np.int64 if wide else np.int32)
+def _integers(values: NDArray[Any]) -> NDArray[np.int32]:
+    return (np.rint(values) if values.dtype.kind == "f" else values).astype(np.int32)
+
+
+def _has_fractions(values: NDArray[Any]) -> bool:
+    return values.dtype.kind == "f" and bool((values != np.rint(values)).any())
 
 
 def _first_bad(values: NDArray[Any]) -> int | None:
-    """Position of the first value that is no count, or None."""
+    """Return the position of the first value that is not a count, or None."""
     if values.dtype.kind == "b":
         return None
     for start in range(0, values.size, _VALUES_AT_A_TIME):
         part = values[start : start + _VALUES_AT_A_TIME]
-        good = (part >= 0) & (part <= LARGEST_COUNT)  # False for NaN
         if part.dtype.kind == "f":
-            good &= part == np.rint(part)
+            part = part.astype(np.float64, copy=False)
+            whole = np.rint(part)
+            with np.errstate(invalid="ignore"):  # infinite values
+                good = (
+                    (whole >= 0) & (whole <= LARGEST_COUNT) & (np.abs(part - whole) <= _NOISE)
+                )  # False for NaN
+        else:
+            good = (part >= 0) & (part <= LARGEST_COUNT)
         if not good.all():
             return start + int(np.argmin(good))
     return None
 
 
 def _guess(values: NDArray[Any]) -> str:
-    """What a matrix with fractions probably is, in words."""
+    """Return a sentence on what a matrix with fractions probably is."""
     finite = values[np.isfinite(values)]
     if finite.size == 0 or not (finite != np.rint(finite)).any():
         return ""
     if finite.min() < 0:
-        return " It looks like scaled (centred) values."
+        return " It looks like scaled (centered) values."
     if finite.max() < 25:  # exp(25) is more molecules than a cell has
-        return " It looks like log-normalised values."
-    return " It looks like normalised values."
+        return " It looks like log-normalized values."
+    return " It looks like normalized values."
 
 
-def _complaint(where: str, place: tuple[int, int], value: Any, names: Any, guess: str) -> str:
+def _complaint(where: str, place: tuple[int, int], value: Any, names: Names, guess: str) -> str:
     cell, gene = (
         str(index) if known is None else repr(str(known[index]))
         for index, known in zip(place, names, strict=True)
     )
     number = float(value)
+    remedy = ""
     if np.isnan(number):
         what = "a missing value (NaN)"
     elif np.isinf(number):
@@ -181,10 +219,11 @@ def _complaint(where: str, place: tuple[int, int], value: Any, names: Any, guess
     elif number < 0:
         what = f"a negative value ({number:g})"
     elif number > LARGEST_COUNT:
-        what = f"a value too large for a count ({number:g})"
+        what = f"a value too large for a count ({number:.16g}, above {LARGEST_COUNT})"
     else:
-        what = f"a value that is no whole number ({number:g})"
+        what = f"a value that is not a whole number ({float(str(value)):.16g})"
+        remedy = f" {_ROUND}"
     return (
         f"{where} holds {what} at cell {cell}, gene {gene}; counts are whole numbers from 0 up.{guess} "
-        f"{_GIVE_COUNTS}"
+        f"{_GIVE_COUNTS}{remedy}"
     )

@@ -1,13 +1,10 @@
-"""Readers of HDF5 files (h5ad, 10x h5, loom), told apart by what is inside, and of zarr stores."""
+"""HDF5 files: h5ad, 10x h5 and loom, recognized by their content; and atomic writing of h5ad."""
 
 from __future__ import annotations
 
-import json
-import math
 import os
-import warnings
-from collections.abc import Iterator
 from contextlib import ExitStack
+from io import FileIO, RawIOBase
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +15,12 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from scrae.errors import ScraeError, ScraeWarning
-from scrae.io.foreign import reading
-from scrae.io.names import note, some
+from scrae.errors import ScraeError
+from scrae.files import atomic_path
+from scrae.io.names import some
+from scrae.io.read_errors import reading
 
-__all__ = ["open_h5ad", "read_h5ad", "read_hdf5", "read_zarr"]
+__all__ = ["open_h5ad", "read_h5ad", "read_hdf5", "write_h5ad"]
 
 _LOOM_CELLS = ("CellID", "obs_names", "cell_id", "barcode")
 _LOOM_GENES = ("Gene", "var_names", "gene_name", "Accession")
@@ -60,6 +58,29 @@ def open_h5ad(path: str | os.PathLike[str]) -> AnnData:
         adata = AnnData(x if isinstance(x, h5py.Dataset) else anndata.io.sparse_dataset(x), **slots)
         on_error.pop_all()  # the file stays open as long as X is alive
     return adata
+
+
+def write_h5ad(adata: AnnData, path: str | os.PathLike[str]) -> None:
+    """Write an h5ad file, whole or not at all. `adata` is not changed.
+
+    Raises
+    ------
+    ScraeError
+        As `atomic_path`, or `adata` holds something that h5ad has no form for.
+    """
+    with atomic_path(path) as draft, draft.open("w+b", buffering=0) as raw:
+        disk = _Disk(raw)
+        try:
+            with h5py.File(disk, "w") as file:
+                anndata.io.write_elem(
+                    file, "/", adata, dataset_kwargs={"compression": "gzip", "compression_opts": 1}
+                )
+        except (TypeError, ValueError, KeyError, RuntimeError, OSError) as error:
+            if disk.failure is None:
+                reason = " ".join([str(error), *getattr(error, "__notes__", [])]).replace("\n", " ")
+                raise ScraeError(f"{os.fspath(path)} could not be written: {reason[:300]}") from error
+        if disk.failure is not None:
+            raise disk.failure
 
 
 def read_hdf5(path: Path) -> AnnData:
@@ -145,75 +166,38 @@ def _loom_table(group: h5py.Group, length: int, names: tuple[str, ...], lacking:
     raise ScraeError(f"{lacking} has none of {', '.join(names)}).")
 
 
-def read_zarr(path: Path) -> AnnData:
-    """Read an AnnData zarr store from a folder; X is unchecked.
+class _Disk(RawIOBase):
+    """A file that never fails the HDF5 library: the first failure is kept, and nothing more is written.
 
-    Refused are codecs that unpickle, and sparse matrices with missing chunks: zarr would fill those with
-    zeros. In dense matrices missing chunks may be right; there is a ScraeWarning.
+    Where HDF5 cannot write, it cannot close its file either, and then crashes the process at its end.
     """
-    with reading(path, "zarr"):
-        _refuse_pickles(path)
-        import zarr
 
-        group = zarr.open_group(str(path), mode="r")
-        _refuse_missing_chunks(group, path)
-        zeros = list(_chunks_of_zeros(group))
-        adata = anndata.io.read_zarr(path)
-    for sentence in zeros:
-        note(adata, sentence)
-        warnings.warn(f"{path}: {sentence}", ScraeWarning, stacklevel=4)
-    return adata
+    def __init__(self, raw: FileIO) -> None:
+        self._raw = raw
+        self.failure: OSError | None = None
 
+    def write(self, data: Any) -> int:
+        size = len(data)
+        while len(data) and self.failure is None:  # a nearly full disk takes a part
+            try:
+                data = data[self._raw.write(data) :]
+            except OSError as error:
+                self.failure = error
+        return size
 
-def _chunks_of_zeros(group: Any) -> Iterator[str]:
-    """Say which dense matrices lack chunks: zarr leaves out what is all zeros, and what was lost looks the same."""
-    layers = [f"layers/{name}" for name, _ in group["layers"].arrays()] if "layers" in group else []
-    for name in ("X", "raw/X", *layers):
-        if name in group and hasattr(group[name], "nchunks"):
-            missing, total = _missing_chunks(group[name])
-            if missing:
-                yield (
-                    f"{missing} of {total} chunks of {name} are not in the store and count as zeros. "
-                    "If it was copied, see whether all of it came."
-                )
+    def truncate(self, size: int | None = None) -> int:
+        if self.failure is None:
+            try:
+                return self._raw.truncate(size)
+            except OSError as error:
+                self.failure = error
+        return size or 0
 
+    def readinto(self, buffer: Any) -> int:
+        return self._raw.readinto(buffer) or 0
 
-def _missing_chunks(array: Any) -> tuple[int, int]:
-    """Return the number of files of an array that are missing from the store, and of all its files.
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._raw.seek(offset, whence)
 
-    A shard is one file of several chunks (the default of anndata >= 0.13). The last one may reach beyond the array, but
-    zarr counts all of its chunks as initialized, and only those inside the array as chunks.
-    """
-    files = getattr(array, "shards", None) or array.chunks
-    total = math.prod(-(-n // size) for n, size in zip(array.shape, files, strict=True))
-    chunks_per_file = math.prod(size // chunk for size, chunk in zip(files, array.chunks, strict=True))
-    return total - array.nchunks_initialized // chunks_per_file, total
-
-
-def _refuse_pickles(path: Path) -> None:
-    for name in (".zarray", ".zmetadata", "zarr.json"):
-        for file in path.rglob(name):
-            if _names_pickle(json.loads(file.read_text(encoding="utf-8"))):
-                raise ScraeError(f"{file} asks for unpickling, which can run code; it is not read.")
-
-
-def _names_pickle(value: Any) -> bool:
-    """Whether a codec called pickle is named anywhere in a store's metadata."""
-    if isinstance(value, dict):
-        named = (value.get("id"), value.get("name"))
-        return any(isinstance(n, str) and "pickle" in n for n in named) or any(
-            map(_names_pickle, value.values())
-        )
-    return isinstance(value, list) and any(map(_names_pickle, value))
-
-
-def _refuse_missing_chunks(group: Any, path: Path) -> None:
-    for _, child in group.groups():
-        if str(child.attrs.get("encoding-type", "")) in ("csr_matrix", "csc_matrix"):
-            for key in ("data", "indices"):
-                if _missing_chunks(child[key])[0] and min(child.attrs["shape"]) > 1:
-                    raise ScraeError(
-                        f"{path} is incomplete: chunks of {child.path}/{key} are missing. Copy it again."
-                    )
-        else:
-            _refuse_missing_chunks(child, path)
+    def tell(self) -> int:
+        return self._raw.tell()

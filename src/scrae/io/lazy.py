@@ -14,8 +14,9 @@ import zarr
 from anndata import AnnData
 
 from scrae.errors import ScraeError
-from scrae.io.names import clean_names, note
-from scrae.io.slots import layer_names, refuse_other_features
+from scrae.io.find_counts import layer_names, refuse_other_features
+from scrae.io.names import clean_names
+from scrae.io.notes import add_note
 
 __all__ = ["computed", "in_blocks", "is_dask", "lazy_counts", "use_dask"]
 
@@ -77,9 +78,9 @@ def use_dask(adata: AnnData) -> None:
     if adata.raw is not None and is_dask(adata.raw.X):
         del adata.raw
         others.append("raw")
-    note(adata, f"Counts were found in {words}: {adata.n_obs} cells x {adata.n_vars} genes.")
+    add_note(adata, f"Counts were found in {words}: {adata.n_obs} cells x {adata.n_vars} genes.")
     if others:
-        note(adata, f"Dask arrays other than the counts were left out: {', '.join(others)}.")
+        add_note(adata, f"Dask arrays other than the counts were left out: {', '.join(others)}.")
     clean_names(adata)
 
 

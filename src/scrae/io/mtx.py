@@ -11,8 +11,8 @@ from anndata import AnnData
 from scipy import sparse
 
 from scrae.errors import ScraeError
-from scrae.io.foreign import is_gzip, open_text, reading
 from scrae.io.names import some
+from scrae.io.read_errors import is_gzip, open_text, reading
 
 __all__ = ["holds_mtx", "read_mtx"]
 

@@ -1,4 +1,4 @@
-"""Names of cells and genes: none empty, none twice; and notes, so that nothing is changed in silence."""
+"""Names of cells and genes: none empty, none twice."""
 
 from __future__ import annotations
 
@@ -9,27 +9,11 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-__all__ = ["clean_names", "forget", "make_unique", "note", "some"]
+from scrae.io.notes import add_note
+
+__all__ = ["clean_names", "make_unique", "some"]
 
 _UNFIT = re.compile("[\0\r\n\ud800-\udfff]")  # what a list of lines, UTF-8 or HDF5 cannot hold
-
-
-def note(adata: AnnData, text: str) -> None:
-    """Append one plain sentence to ``adata.uns["scrae"]["notes"]``, making the slot where it is missing."""
-    ours = adata.uns.get("scrae")
-    if not isinstance(ours, dict):
-        ours = adata.uns["scrae"] = {}
-    # after a round trip through a file the list is an array of strings
-    ours["notes"] = [*(str(line) for line in np.atleast_1d(ours.get("notes", []))), text]
-
-
-def forget(adata: AnnData, start: str) -> None:
-    """Remove the notes that begin with `start`, so that a step that runs again says only what holds now."""
-    ours = adata.uns.get("scrae")
-    if isinstance(ours, dict) and "notes" in ours:
-        ours["notes"] = [
-            str(line) for line in np.atleast_1d(ours["notes"]) if not str(line).startswith(start)
-        ]
 
 
 def some(names: Iterable[object], limit: int = 3) -> str:
@@ -71,19 +55,19 @@ def _clean(adata: AnnData, index: pd.Index, kind: str) -> pd.Index:
     odd = np.array([_UNFIT.search(text) is not None for text in texts], dtype=bool)
     if odd.any():
         texts[odd] = [_UNFIT.sub("\ufffd", text) for text in texts[odd]]
-        note(
+        add_note(
             adata,
             f"{int(odd.sum())} {kind} names held line breaks or broken characters, now \ufffd: {some(texts[odd])}.",
         )
     empty = texts == ""
     if empty.any():
         texts[empty] = [f"{kind}_{position}" for position in np.flatnonzero(empty)]
-        note(adata, f"{int(empty.sum())} {kind} names were empty and became {some(texts[empty])}.")
+        add_note(adata, f"{int(empty.sum())} {kind} names were empty and became {some(texts[empty])}.")
     names: pd.Index = pd.Index(texts)
     repeated = names[names.duplicated()].unique()
     if len(repeated):
         names = pd.Index(make_unique(names))
-        note(
+        add_note(
             adata,
             f"{len(repeated)} {kind} names occurred more than once and were made unique with -1, -2, ...: "
             f"{some(repeated)}.",

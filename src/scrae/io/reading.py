@@ -12,12 +12,14 @@ import numpy as np
 from anndata import AnnData
 
 from scrae.errors import ScraeError
-from scrae.io.empty import left_out, with_cell
-from scrae.io.hdf5 import read_hdf5, read_zarr
+from scrae.io.backed import read_zarr
+from scrae.io.empty_droplets import left_out, with_cell
+from scrae.io.find_counts import GENE_EXPRESSION, find_counts, layer_names, put_counts
+from scrae.io.hdf5 import read_hdf5
 from scrae.io.mtx import holds_mtx, read_mtx
-from scrae.io.names import note, some
+from scrae.io.names import some
+from scrae.io.notes import add_note
 from scrae.io.samples import join_samples
-from scrae.io.slots import GENE_EXPRESSION, find_counts, layer_names, put_counts
 from scrae.io.table import read_table
 
 __all__ = ["read"]
@@ -63,7 +65,7 @@ def read(
 
     Returns
     -------
-    AnnData with ``layers["counts"]`` (csr_matrix int32, int64 only where needed), ``X`` (the same counts),
+    AnnData with ``layers["counts"]`` (csr_matrix int32), ``X`` (the same counts),
     ``uns["scrae"]["notes"]`` and, of several files, ``obs["sample"]``. What else a single h5ad or zarr
     holds is kept, but for ``raw``.
 
@@ -137,7 +139,7 @@ def _genes_only(adata: AnnData) -> AnnData:
         raise ScraeError(f"no feature is of the type {GENE_EXPRESSION}; found {some(others.index)}.")
     adata = adata[:, genes].copy()
     dropped = ", ".join(f"{number} {name}" for name, number in others.items())
-    note(adata, f"Features other than {GENE_EXPRESSION} were dropped: {dropped}.")
+    add_note(adata, f"Features other than {GENE_EXPRESSION} were dropped: {dropped}.")
     return adata
 
 
@@ -145,19 +147,22 @@ def _with_counts(adata: AnnData, layer: str | None) -> AnnData:
     """Give the counts their slots. Where they are in raw, all genes of raw are kept; raw itself is not."""
     found = find_counts(adata, layer)
     if found.place == "raw":
-        lost = [*(f"layers[{name!r}]" for name in layer_names(adata)), *(f"varm[{name!r}]" for name in adata.varm)]
+        lost = [
+            *(f"layers[{name!r}]" for name in layer_names(adata)),
+            *(f"varm[{name!r}]" for name in adata.varm),
+        ]
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*names are not unique")  # put_counts makes them so
             adata = AnnData(
                 obs=adata.obs, var=adata.raw.var, obsm=dict(adata.obsm), obsp=dict(adata.obsp), uns=adata.uns
             )
         if lost:
-            note(
+            add_note(
                 adata,
                 f"raw has genes of its own, so what belongs to those of X was left out: {', '.join(lost)}.",
             )
     elif adata.raw is not None:
-        note(adata, f"raw ({adata.raw.n_vars} genes) was left out: the counts were elsewhere.")
+        add_note(adata, f"raw ({adata.raw.n_vars} genes) was left out: the counts were elsewhere.")
         del adata.raw
     put_counts(adata, found)
     return adata
@@ -168,5 +173,5 @@ def _without_empty(adata: AnnData, min_counts: int | None) -> AnnData:
     keep = with_cell(totals, min_counts)
     if not keep.all():
         adata = adata[keep].copy()
-        note(adata, left_out(keep, min_counts))
+        add_note(adata, left_out(keep, min_counts))
     return adata

@@ -12,7 +12,8 @@ import pandas as pd
 from anndata import AnnData
 
 from scrae.errors import ScraeError, ScraeWarning
-from scrae.io.names import make_unique, note, some
+from scrae.io.names import make_unique, some
+from scrae.io.notes import add_note
 
 __all__ = ["join_samples", "sample_names"]
 
@@ -72,7 +73,7 @@ def join_samples(samples: Sequence[AnnData], files: Sequence[Path]) -> AnnData:
     joined.obs["sample"] = pd.Categorical(origin, categories=names)
     _note_samples(joined, samples, names)
     if renamed:
-        note(joined, "Cell names occurred in several samples, so the sample was appended to each.")
+        add_note(joined, "Cell names occurred in several samples, so the sample was appended to each.")
     return joined
 
 
@@ -91,12 +92,14 @@ def _tell_cells_apart(samples: Sequence[AnnData], names: Sequence[str]) -> bool:
 def _note_samples(joined: AnnData, samples: Sequence[AnnData], names: Sequence[str]) -> None:
     for name, adata in zip(names, samples, strict=True):
         for line in adata.uns["scrae"]["notes"]:
-            note(joined, f"{name}: {line}")
+            add_note(joined, f"{name}: {line}")
         lost = adata.n_vars - joined.n_vars
         if lost:
-            note(joined, f"{name}: {lost} of {adata.n_vars} genes are not in all samples and were left out.")
+            add_note(
+                joined, f"{name}: {lost} of {adata.n_vars} genes are not in all samples and were left out."
+            )
         columns = [str(column) for column in adata.obs if column not in joined.obs]
         if columns:
-            note(
+            add_note(
                 joined, f"{name}: columns that not all samples have were left out of obs: {some(columns, 8)}."
             )

@@ -14,8 +14,9 @@ from anndata import AnnData
 from scipy import sparse
 
 from scrae.errors import ScraeError
-from scrae.io.foreign import is_gzip, open_text, reading
-from scrae.io.names import note, some
+from scrae.io.names import some
+from scrae.io.notes import add_note
+from scrae.io.read_errors import is_gzip, open_text, reading
 
 __all__ = ["read_table"]
 
@@ -53,7 +54,9 @@ def read_table(path: Path, *, transpose: bool) -> AnnData:
         else:
             adata = AnnData(sparse.csr_matrix(values), obs=of_rows, var=of_columns)
     rows, columns = ("genes", "cells") if transpose else ("cells", "genes")
-    note(adata, f"Rows were taken as {rows} ({some(names)}), columns as {columns} ({some(head.columns)}).")
+    add_note(
+        adata, f"Rows were taken as {rows} ({some(names)}), columns as {columns} ({some(head.columns)})."
+    )
     return adata
 
 
@@ -103,7 +106,7 @@ def _read_rows(path: Path, head: _Head) -> tuple[list[str], list[sparse.csr_matr
         header=None,
         skiprows=1,
         chunksize=max(1, _VALUES_AT_A_TIME // len(head.columns)),
-        dtype={0: str},
+        converters={0: str},  # a gene may be called nan or NA
         low_memory=False,
         compression="gzip" if is_gzip(path) else None,
         encoding="utf-8-sig",
@@ -113,7 +116,7 @@ def _read_rows(path: Path, head: _Head) -> tuple[list[str], list[sparse.csr_matr
                 raise ScraeError(
                     f"{path} has rows of {chunk.shape[1]} fields under {len(head.columns)} column names."
                 )
-            names += chunk[0].fillna("").tolist()
+            names += chunk[0].tolist()
             values = chunk.drop(columns=0)
             for column, dtype in values.dtypes.items():
                 if dtype.kind not in "biuf":

@@ -1,4 +1,4 @@
-"""Colours of categories: one palette that colour-blind readers can tell apart, kept in the AnnData."""
+"""Categories of ``obs`` and their colors: one palette suitable for color-blind readers, stored in the AnnData."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ import pandas as pd
 from anndata import AnnData
 from matplotlib.colors import is_color_like, to_hex
 
-from scrae.checks import did_you_mean
-from scrae.errors import ScraeError
+from scrae.errors import ScraeError, did_you_mean
 
 __all__ = ["MISSING", "PALETTE", "category_colors", "category_column", "is_category"]
 
 MISSING = "#a3a7ad"
-"""Colour of cells without a category."""
+"""Color of cells without a category."""
 
-# Okabe and Ito's colours, then greedily the sRGB colour (Oklab lightness 0.46 to 0.86, chroma below 0.17, so that
+# Okabe and Ito's colors, then greedily the sRGB color (Oklab lightness 0.46 to 0.86, chroma below 0.17, so that
 # it stands out on white and on black) farthest from all before it: the smaller of its Oklab distance in normal
 # vision and 1.7 times that under deuteranopia and protanopia (Machado et al. 2009).
 PALETTE: tuple[str, ...] = (
@@ -34,7 +33,18 @@ PALETTE: tuple[str, ...] = (
 
 
 def is_category(column: pd.Series) -> bool:
-    """Whether a column of ``obs`` names groups (categorical, text, true or false) rather than measures something."""
+    """Return whether a column of ``obs`` is categorical, text or boolean rather than numeric.
+
+    Parameters
+    ----------
+    column : pandas.Series
+        Column of ``obs``.
+
+    Returns
+    -------
+    bool
+        Whether it names groups.
+    """
     return (
         isinstance(column.dtype, pd.CategoricalDtype)
         or not pd.api.types.is_numeric_dtype(column.dtype)
@@ -43,7 +53,25 @@ def is_category(column: pd.Series) -> bool:
 
 
 def category_column(adata: AnnData, key: str) -> pd.Categorical:
-    """Return ``adata.obs[key]`` as a categorical with text names; cells without a value have code -1."""
+    """Return ``adata.obs[key]`` as a categorical with text names.
+
+    Parameters
+    ----------
+    adata : AnnData
+        Annotated cells.
+    key : str
+        Column of ``obs``.
+
+    Returns
+    -------
+    pandas.Categorical
+        One value per cell; cells without a value have code -1.
+
+    Raises
+    ------
+    ScraeError
+        If ``obs`` has no such column.
+    """
     if key not in adata.obs:
         known = ", ".join(map(str, adata.obs.columns)) or "none"
         raise ScraeError(
@@ -57,11 +85,26 @@ def category_column(adata: AnnData, key: str) -> pd.Categorical:
 
 
 def category_colors(adata: AnnData, key: str) -> list[str]:
-    """Return one ``#rrggbb`` a category of ``obs[key]``; write them where scanpy looks for them.
+    """Return one color per category of ``obs[key]``, and store them where scanpy expects them.
 
-    Colours that are there already and suffice are kept. Beyond 80 categories colours repeat.
+    Stored colors are kept if there are enough of them. Beyond 80 categories colors repeat.
 
-    Slots written: ``uns[f"{key}_colors"]``, a list in the order of the categories.
+    Parameters
+    ----------
+    adata : AnnData
+        Annotated cells. Slots written: ``uns[f"{key}_colors"]``.
+    key : str
+        Column of ``obs``.
+
+    Returns
+    -------
+    list of str
+        ``#rrggbb`` for each category, in order.
+
+    Raises
+    ------
+    ScraeError
+        If ``obs`` has no such column.
     """
     n_categories = len(category_column(adata, key).categories)
     slot = f"{key}_colors"

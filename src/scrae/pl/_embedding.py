@@ -13,53 +13,64 @@ from matplotlib.collections import PathCollection
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from scrae.checks import did_you_mean
-from scrae.errors import ScraeError
+from scrae.errors import ScraeError, did_you_mean
 from scrae.pl._colors import MISSING, category_colors, category_column, is_category
 from scrae.pl._draw import INK, literal, new_axes, shorten
 
-__all__ = ["embedding"]
+__all__ = ["BASES", "embedding"]
 
-RASTER_ABOVE = 5_000  # points; more than that make an SVG that no editor opens gladly
-MOST_POINTS = 100_000  # more take long and show nothing more
+RASTER_ABOVE = 5_000  # points; editors are slow with larger vector files
+MOST_POINTS = 100_000  # more take long and look the same
 LEGEND_ROWS = 25
-NAMES = {
-    "X_scrae": "scRAE latent",
-    "X_scrae_2d": "scRAE 2-D latent",
-    "X_pca_scrae": "PCA",
-    "X_tsne_scrae": "t-SNE",
+BASES = {
     "X_umap_scrae": "UMAP",
+    "X_tsne_scrae": "t-SNE",
+    "X_pca_scrae": "PCA",
+    "X_scrae_2d": "scRAE 2-D latent",
+    "X_scrae": "scRAE latent",
 }
+"""Slots of ``obsm`` that this package writes, and the names of these embeddings."""
+
+TITLES = {
+    "scrae": "clusters",
+    "scrae_n_counts": "counts per cell",
+    "scrae_n_genes": "detected genes",
+    "scrae_mito": "mitochondrial share",
+}
+"""Titles of our own columns of ``obs``."""
 
 
 def embedding(adata: AnnData, basis: str, *, color: str, ax: Axes | None = None) -> Axes:
-    """Draw the cells at ``obsm[basis]``, coloured by a column of ``obs``.
+    """Draw the cells at ``obsm[basis]``, colored by a column of ``obs``.
 
-    Cells are drawn in a shuffled order that is the same every time, so that no group covers another; at most 100,000 of
-    those that have a place. More than
-    5,000 points are rasterised in vector files. Categories with names of at most three letters are also written
-    into the picture.
+    Cells are drawn in random order (the same each time), so that no group covers another; at most 100,000 are drawn.
+    Vector files hold more than 5,000 points as an image. Categories with names of up to three letters are also
+    written into the plot.
 
     Parameters
     ----------
-    adata
-        Annotated cells.
-    basis
-        Name in ``obsm`` of an array of shape [cells, 2]; of a wider one the first two columns are drawn.
-    color
-        Column of ``obs``: groups or a quantity. Cells without a value are grey.
-    ax
-        Where to draw; None makes a figure (show it with ``.figure`` in a notebook).
+    adata : AnnData
+        Annotated cells. Cells without coordinates are not drawn.
+    basis : str
+        Key of ``obsm`` with coordinates of shape [cells, 2]; of more columns the first two are drawn.
+    color : str
+        Column of ``obs``: categories or numbers. Cells without a value are gray.
+    ax : matplotlib.axes.Axes or None
+        Where to draw; None makes a figure.
 
     Returns
     -------
     matplotlib.axes.Axes
-        Slots written: ``uns[f"{color}_colors"]`` for groups, where it is missing or too short.
+        The axes. Slots written: ``uns[f"{color}_colors"]`` for categories, where it is missing or too short.
 
     Raises
     ------
     ScraeError
-        When ``obsm`` has no such basis or ``obs`` no such column.
+        If ``obsm`` has no such basis or ``obs`` no such column.
+
+    Examples
+    --------
+    >>> scrae.pl.embedding(adata, "X_umap_scrae", color="scrae")  # doctest: +SKIP
     """
     xy = _coordinates(adata, basis)
     if color not in adata.obs:
@@ -71,15 +82,15 @@ def embedding(adata: AnnData, basis: str, *, color: str, ax: Axes | None = None)
         ax = _by_category(adata, color, xy, order, ax)
     else:
         ax = _by_value(column.to_numpy(dtype=np.float64, na_value=np.nan), xy, order, ax)
-    name = NAMES.get(basis, basis.removeprefix("X_"))
-    literal(ax.xaxis.label, f"{name} 1")
-    literal(ax.yaxis.label, f"{name} 2")
-    literal(ax.title, shorten(str(color), 60))
+    name = BASES.get(basis, basis.removeprefix("X_"))
+    for axis, number in ((ax.xaxis, 1), (ax.yaxis, 2)):
+        literal(axis.label, f"{name} {number}")
+        axis.label.set(fontsize=9, color=INK)
+    literal(ax.title, f"{name}, {TITLES.get(color, shorten(color, 60))}")
     ax.title.set(fontsize=11, color=INK)
     ax.set_xticks([])
     ax.set_yticks([])
-    for spine in ax.spines.values():
-        spine.set_visible(False)
+    ax.spines[:].set_visible(False)
     return ax
 
 
@@ -112,7 +123,7 @@ def _by_category(
 
 
 def _legend(ax: Axes, names: list[str], colors: list[str], *, missing: bool, n_columns: int) -> None:
-    """Name the colours at the right of the axes."""
+    """Name the colors at the right of the axes."""
     if missing:
         names, colors = [*names, "no value"], [*colors, MISSING]
     legend = ax.legend(
@@ -126,13 +137,14 @@ def _legend(ax: Axes, names: list[str], colors: list[str], *, missing: bool, n_c
         handletextpad=0.2,
         columnspacing=1.0,
         borderaxespad=0.3,
+        labelcolor=INK,
     )
     for text, name in zip(legend.get_texts(), names, strict=True):
         literal(text, name)
 
 
 def _write_names(ax: Axes, xy: NDArray[np.float64], column: pd.Categorical) -> None:
-    """Write each name at the median of its cells, with a white rim."""
+    """Write each name at the median of its cells, with a white outline."""
     for code, name in enumerate(column.categories):
         points = xy[(column.codes == code) & np.isfinite(xy).all(axis=1)]
         if not len(points):

@@ -1,43 +1,45 @@
-"""All pictures of a run, as files."""
+"""All figures of a run, as files."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import matplotlib
+import numpy as np
 from anndata import AnnData
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from scrae.io import atomic_path
+from scrae.files import atomic_path
+from scrae.pl._cells import quality
 from scrae.pl._draw import run_facts
 from scrae.pl._embedding import embedding
 from scrae.pl._genes import gene_selection
 from scrae.pl._tables import cluster_sizes, label_table
-from scrae.pl._training import history, panels_of
+from scrae.pl._training import history, number_of_clusters
 
 __all__ = ["save_figures"]
 
-BASES = {"pca": "X_pca_scrae", "tsne": "X_tsne_scrae", "umap": "X_umap_scrae", "latent": "X_scrae_2d"}
+STEMS = {"pca": "X_pca_scrae", "tsne": "X_tsne_scrae", "umap": "X_umap_scrae", "latent": "X_scrae_2d"}
 RESOLUTION = 200  # dots per inch of PNG files and of rasterised points
 
 
 def save_figures(adata: AnnData, folder: str | Path, *, label_key: str | None = None) -> list[Path]:
-    """Write every picture that the data allows into ``folder``, each as PNG and SVG.
+    """Write every figure that the data allow into ``folder``, each as PNG and SVG.
 
-    ``{pca,tsne,umap,latent}_clusters``, the same with ``_labels``, ``cluster_sizes``, ``label_table``, ``history``,
-    ``gene_selection``. The text of an SVG stays text, so that it can be edited.
+    The files are ``{pca,tsne,umap,latent}_clusters``, the same with ``_labels``, ``cluster_sizes``, ``label_table``,
+    ``number_of_clusters``, ``history``, ``gene_selection`` and ``quality``. Text in an SVG stays editable text.
 
     Parameters
     ----------
-    adata
-        Annotated cells; what is missing is not drawn.
-    folder
-        Made where it does not exist. Files of these names are replaced.
-    label_key
-        Column of ``obs`` with labels; None = no pictures by label.
+    adata : AnnData
+        Annotated cells; figures whose slots are missing are left out.
+    folder : str or pathlib.Path
+        Created if it does not exist. Files of these names are replaced.
+    label_key : str or None
+        Column of ``obs`` with labels; None = no figures by label.
 
     Returns
     -------
@@ -47,12 +49,12 @@ def save_figures(adata: AnnData, folder: str | Path, *, label_key: str | None = 
     Raises
     ------
     ScraeError
-        When ``obs`` has no such labels, or a file cannot be written.
+        If ``obs`` has no such labels, or a file cannot be written.
     """
     paths = []
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "scrae"}):
-        for name, draw in _pictures(adata, label_key).items():
-            figure = draw().figure
+        for name, draw in _figures(adata, label_key).items():
+            figure = np.atleast_1d(draw())[0].figure  # panels share a figure
             assert isinstance(figure, Figure)  # these axes are in no subfigure
             for suffix in ("png", "svg"):
                 path = Path(folder) / f"{name}.{suffix}"
@@ -63,30 +65,29 @@ def save_figures(adata: AnnData, folder: str | Path, *, label_key: str | None = 
     return paths
 
 
-def _pictures(adata: AnnData, label_key: str | None) -> dict[str, Callable[[], Axes]]:
-    """Return file name → how to draw it, of what the AnnData has the slots for."""
+def _figures(adata: AnnData, label_key: str | None) -> dict[str, Callable[[], Any]]:
+    """Return file name → how to draw it, for which the AnnData has the slots."""
     colors = {"clusters": "scrae"} if "scrae" in adata.obs else {}
     if label_key is not None:
         colors["labels"] = label_key
-    bases = {name: basis for name, basis in BASES.items() if basis in adata.obsm}
+    bases = {name: basis for name, basis in STEMS.items() if basis in adata.obsm}
     if "latent" not in bases and "X_scrae" in adata.obsm and adata.obsm["X_scrae"].shape[1] == 2:
         bases["latent"] = "X_scrae"
-    pictures: dict[str, Callable[[], Axes]] = {}
-    for name, basis in bases.items():
-        for suffix, key in colors.items():
-            pictures[f"{name}_{suffix}"] = partial(embedding, adata, basis, color=key)
+    figures: dict[str, Callable[[], Any]] = {
+        f"{name}_{suffix}": partial(embedding, adata, basis, color=key)
+        for name, basis in bases.items()
+        for suffix, key in colors.items()
+    }
     if "scrae" in adata.obs:
-        pictures["cluster_sizes"] = partial(cluster_sizes, adata)
+        figures["cluster_sizes"] = partial(cluster_sizes, adata)
         if label_key is not None:
-            pictures["label_table"] = partial(label_table, adata, label_key)
-    if panels_of(run_facts(adata, "history")):
-        pictures["history"] = partial(_first_of_history, adata)
+            figures["label_table"] = partial(label_table, adata, label_key)
+    if len(np.atleast_1d(run_facts(adata, "clusters").get("candidates", ()))) > 1:
+        figures["number_of_clusters"] = partial(number_of_clusters, adata)
+    if run_facts(adata, "history"):
+        figures["history"] = partial(history, adata)
     if "scrae_selected" in adata.var:
-        pictures["gene_selection"] = partial(gene_selection, adata)
-    return pictures
-
-
-def _first_of_history(adata: AnnData) -> Axes:
-    """Return one of the panels: they share a figure."""
-    axes: Axes = history(adata)[0]
-    return axes
+        figures["gene_selection"] = partial(gene_selection, adata, n_names=12)
+    if "scrae_n_counts" in adata.obs:
+        figures["quality"] = partial(quality, adata)
+    return figures

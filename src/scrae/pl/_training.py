@@ -1,21 +1,22 @@
-"""How the training went."""
+"""Training curves and the choice of the number of clusters."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from scrae.errors import ScraeError
-from scrae.pl._draw import ACCENT, INK, MUTED, run_facts, tidy
+from scrae.pl._draw import ACCENT, INK, MUTED, label_axes, new_axes, run_facts
 
-__all__ = ["PANELS", "history", "panels_of"]
+__all__ = ["history", "number_of_clusters"]
 
 PANELS: dict[str, tuple[str, ...]] = {
     "Reconstruction": ("reconstruction", "validation"),
@@ -27,76 +28,119 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Learning rate": ("learning_rate",),
 }
 """Title of each panel, and the terms of the history that it shows."""
+NAMES = {"reconstruction": "training cells", "validation": "held-out cells"}
 
 
-def panels_of(history: Mapping[str, Any]) -> dict[str, dict[str, NDArray[np.float64]]]:
-    """Return title → term → values, shape [epochs], of the terms that were used: not all NaN, not all zero."""
-    panels = {}
-    for title, terms in PANELS.items():
-        curves = {term: np.asarray(history[term], dtype=np.float64) for term in terms if term in history}
-        curves = {term: values for term, values in curves.items() if np.nan_to_num(values).any()}
-        if curves:
-            panels[title] = curves
-    return panels
-
-
-def history(source: AnnData | Mapping[str, Any]) -> NDArray[np.object_]:
+def history(
+    source: AnnData | Mapping[str, Any], *, panels: Sequence[str] | None = None
+) -> NDArray[np.object_]:
     """Draw every loss against the epoch, and the epoch whose weights were kept.
 
     Parameters
     ----------
-    source
-        AnnData with ``uns["scrae"]["history"]`` and, for the stopping point, ``uns["scrae"]["train"]``; or that
-        history itself: a dict of arrays of shape [epochs], with or without each term.
+    source : AnnData or mapping
+        AnnData with ``uns["scrae"]["history"]`` and, for the best epoch, ``uns["scrae"]["train"]``; or that history
+        itself: a mapping from term to an array of shape [epochs].
+    panels : sequence of str or None
+        Titles of the panels to draw, for example ``["Critic"]``; None = every loss that the training used.
 
     Returns
     -------
     numpy.ndarray
-        The axes, one a panel, shape [panels].
+        The axes in one figure, shape [panels].
 
     Raises
     ------
     ScraeError
-        When there is no history.
+        If there is no history.
+
+    Examples
+    --------
+    >>> axes = scrae.pl.history(adata, panels=["Reconstruction"])  # doctest: +SKIP
     """
-    curves: Mapping[str, Any]
-    train: Mapping[str, Any]
-    if isinstance(source, AnnData):
-        curves, train = run_facts(source, "history"), run_facts(source, "train")
-    else:
-        curves, train = source, {}
-    panels = panels_of(curves)
-    if not panels:
+    curves: Mapping[str, Any] = run_facts(source, "history") if isinstance(source, AnnData) else source
+    train = run_facts(source, "train") if isinstance(source, AnnData) else {}
+    drawn = {
+        title: used
+        for title, terms in PANELS.items()
+        if (panels is None or title in panels)
+        and (
+            used := [term for term in terms if np.nan_to_num(np.asarray(curves.get(term, 0.0), float)).any()]
+        )
+    }
+    if not drawn:
         raise ScraeError(
             'expected a training history in uns["scrae"]["history"], found none; train a model first'
         )
-    n_columns = min(len(panels), 3)
-    n_rows = math.ceil(len(panels) / n_columns)
-    figure = Figure(figsize=(3.6 * n_columns, 2.6 * n_rows), layout="constrained")
-    grid = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
-    best_epoch = int(train["best_epoch"]) if "best_epoch" in train else None
-    for ax, (title, terms) in zip(grid, panels.items(), strict=False):
-        _panel(ax, title, terms, curves.get("epoch"), best_epoch)
-    for ax in grid[len(panels) :]:
+    n_columns = min(len(drawn), 3)
+    n_rows = math.ceil(len(drawn) / n_columns)
+    figure = Figure(figsize=(3.4 * n_columns, 2.3 * n_rows), layout="constrained")
+    grid: NDArray[np.object_] = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
+    for ax, (title, terms) in zip(grid, drawn.items(), strict=False):
+        _panel(
+            ax, title, {term: np.asarray(curves[term], float) for term in terms}, curves.get("epoch"), train
+        )
+    for ax in grid[len(drawn) :]:
         ax.remove()
-    axes: NDArray[np.object_] = grid[: len(panels)]
-    return axes
+    return grid[: len(drawn)]
 
 
 def _panel(
-    ax: Axes, title: str, terms: Mapping[str, NDArray[np.float64]], epochs: Any | None, best_epoch: int | None
+    ax: Axes,
+    title: str,
+    terms: Mapping[str, NDArray[np.float64]],
+    epochs: Any | None,
+    train: Mapping[str, Any],
 ) -> None:
-    names = {"reconstruction": "training", "validation": "held-out"}
     for (term, values), color in zip(terms.items(), (INK, ACCENT), strict=False):
         x = np.arange(len(values)) if epochs is None else np.asarray(epochs)
-        ax.plot(x, values, color=color, linewidth=1.4, label=names.get(term, term))
-    if best_epoch is not None:
-        ax.axvline(float(best_epoch), color=MUTED, linewidth=1, linestyle=(0, (3, 3)), label="kept")
-    if len(terms) > 1 or (best_epoch is not None and "reconstruction" in terms):
-        ax.legend(frameon=False, fontsize=7)
-    ax.set_title(title, fontsize=9, color=INK, loc="left")
-    ax.set_xlabel("epoch", fontsize=8)
+        ax.plot(x, values, color=color, linewidth=1.4, label=NAMES.get(term, term))
+    if "best_epoch" in train:
+        ax.axvline(
+            float(train["best_epoch"]), color=MUTED, linewidth=1, linestyle=(0, (3, 3)), label="kept weights"
+        )
+    label_axes(ax, "epoch", title=title)
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    if "reconstruction" in terms:
+        ax.legend(frameon=False, fontsize=7, labelcolor=INK)
     if "learning_rate" in terms:
         ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
-        ax.yaxis.get_offset_text().set_fontsize(7)
-    tidy(ax)
+        ax.yaxis.get_offset_text().set(fontsize=7, color=INK)
+
+
+def number_of_clusters(adata: AnnData, *, ax: Axes | None = None) -> Axes:
+    """Draw the criterion for each number of clusters tried, and the number chosen.
+
+    Parameters
+    ----------
+    adata : AnnData
+        Annotated cells after ``tl.cluster`` with ``n_clusters="auto"``.
+    ax : matplotlib.axes.Axes or None
+        Where to draw; None makes a figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes.
+
+    Raises
+    ------
+    ScraeError
+        If the number of clusters was given rather than chosen.
+    """
+    facts = run_facts(adata, "clusters")
+    tried = np.atleast_1d(np.asarray(facts.get("candidates", ()), dtype=np.float64))
+    values = np.atleast_1d(np.asarray(facts.get("values", ()), dtype=np.float64))
+    if len(tried) < 2 or len(tried) != len(values):
+        raise ScraeError(
+            'expected several numbers of clusters in uns["scrae"]["clusters"], found none; '
+            'run scrae.tl.cluster with n_clusters="auto"'
+        )
+    ax = new_axes(5.2, 2.6) if ax is None else ax
+    ax.plot(tried, values, color=INK, linewidth=1.2, marker="o", markersize=3.5)
+    chosen = int(facts["n_clusters"])
+    ax.axvline(chosen, color=ACCENT, linewidth=1.2, linestyle=(0, (3, 3)), label=f"chosen: {chosen}")
+    ax.legend(frameon=False, fontsize=8, labelcolor=INK)
+    ax.xaxis.set_major_locator(MaxNLocator(12, integer=True))
+    label_axes(ax, "number of clusters", str(facts.get("criterion", "criterion")), "Number of clusters")
+    return ax

@@ -1,4 +1,7 @@
-"""From counts to what the model reads: filter, normalise, select genes. All work in place, but on files."""
+"""Preprocessing: filter, normalize and select genes.
+
+All functions modify the AnnData in place; those that read a file return a new one.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one way in to the counts that `scrae.io` put into their slot."""
+"""Access to the checked counts in ``layers["counts"]``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from scrae.errors import ScraeError
-from scrae.io import is_dask
+from scrae.io.lazy import is_dask
 
 __all__ = ["counts_of"]
 

@@ -1,4 +1,4 @@
-"""Leave out cells and genes that carry no information."""
+"""Filter cells and genes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from anndata import AnnData
 from numpy.typing import NDArray
 from scipy import sparse
 
+from scrae.config import PreprocessConfig
 from scrae.errors import ScraeError
 from scrae.gene_selection._blocks import map_blocks
-from scrae.io import note
+from scrae.io.notes import add_note
 from scrae.pp._counts import counts_of
 
-__all__ = ["filter", "judge", "of_cells", "record"]
+__all__ = ["apply_filters", "cell_statistics", "filter", "record"]
 
 _BINS = 48
 
@@ -25,12 +26,12 @@ _BINS = 48
 def filter(
     adata: AnnData,
     *,
-    min_cells: int = 10,
-    min_genes: int = 1,
+    min_cells: int = PreprocessConfig.min_cells,
+    min_genes: int = PreprocessConfig.min_genes,
     min_counts: int | None = None,
     max_mito: float | None = None,
 ) -> None:
-    """Drop poor cells, then genes that few of the remaining cells express, in place.
+    """Drop low-quality cells, then genes that few of the remaining cells express, in place.
 
     A cell that expresses none of the remaining genes is dropped too, unless `min_genes` is 0. The defaults
     are those of the scRAE paper (section 4.2).
@@ -40,20 +41,20 @@ def filter(
     adata
         With ``layers["counts"]``, as `scrae.io.read` gives it.
     min_cells
-        Keep genes that at least so many cells express.
+        Keep genes expressed in at least this many cells.
     min_genes
-        Keep cells that express at least so many genes.
+        Keep cells that express at least this many genes.
     min_counts
-        Keep cells with at least so many counts. None: any.
+        Keep cells with at least this many counts. None: no such filter.
     max_mito
-        Keep cells with at most this share (0 to 1) of their counts in mitochondrial genes, which are those
-        with names in MT- or mt-. None: any.
+        Keep cells with at most this fraction (0 to 1) of their counts in mitochondrial genes, whose names
+        begin with MT- or mt-. None: no such filter.
 
     Raises
     ------
     ScraeError
-        A filter leaves nothing: the message says which, and how far the best cell or gene was. Or a
-        threshold is no number that it can be, or there are no mitochondrial genes to judge by.
+        A filter leaves nothing (the message names it and the best cell or gene), a threshold is out of
+        range, or `max_mito` is given and there are no mitochondrial genes.
 
     Notes
     -----
@@ -64,9 +65,9 @@ def filter(
     are in equal ratios); and ``uns["scrae"]["notes"]``.
     """
     counts = [counts_of(adata)]
-    kept = judge(
+    kept = apply_filters(
         counts,
-        of_cells(counts, adata.var_names),
+        cell_statistics(counts, adata.var_names),
         adata.var_names,
         min_cells=min_cells,
         min_genes=min_genes,
@@ -77,30 +78,30 @@ def filter(
 
 
 class Kept(NamedTuple):
-    """What the filters leave, and why."""
+    """Result of the filters."""
 
     cells: NDArray[np.bool_]  # [cells]
     genes: NDArray[np.bool_]  # [genes]
-    of_cells: dict[str, NDArray[Any]]  # columns of obs, [cells] each
+    columns: dict[str, NDArray[Any]]  # columns of obs, [cells] each
     facts: dict[str, Any]  # thresholds and numbers
     before: dict[str, dict[str, NDArray[Any]]]  # histograms of the columns over all cells
 
 
 def record(adata: AnnData, kept: Kept) -> None:
     """Drop the cells and genes, and write the columns, the facts, the histograms and the note."""
-    for name, values in kept.of_cells.items():
+    for name, values in kept.columns.items():
         adata.obs[name] = values
     if not kept.cells.all():
         adata._inplace_subset_obs(kept.cells)
     if not kept.genes.all():
         adata._inplace_subset_var(kept.genes)
-    note(adata, _summary(kept.facts))
+    add_note(adata, _summary(kept.facts))
     adata.uns["scrae"]["filter"] = kept.facts
     adata.uns["scrae"]["before_filter"] = kept.before
 
 
-def of_cells(blocks: Iterable[sparse.csr_matrix], gene_names: pd.Index) -> dict[str, NDArray[Any]]:
-    """Return the columns of obs that the filters look at, [cells] each, of counts in row blocks, read once."""
+def cell_statistics(blocks: Iterable[sparse.csr_matrix], gene_names: pd.Index) -> dict[str, NDArray[Any]]:
+    """Return the columns of obs that the filters use, [cells] each; the row blocks are read once."""
     sums = map_blocks(blocks, partial(_sums, mito_genes=_mitochondrial(gene_names)))
     n_counts, n_genes, mito_counts = (np.concatenate(parts) for parts in zip(*sums, strict=True))
     return {
@@ -110,7 +111,7 @@ def of_cells(blocks: Iterable[sparse.csr_matrix], gene_names: pd.Index) -> dict[
     }
 
 
-def judge(
+def apply_filters(
     blocks: Iterable[sparse.csr_matrix],
     columns: dict[str, NDArray[Any]],
     gene_names: pd.Index,
@@ -120,9 +121,9 @@ def judge(
     min_counts: int | None = None,
     max_mito: float | None = None,
 ) -> Kept:
-    """Apply the filters to what `of_cells` says, and to counts in row blocks [some cells, genes], read twice."""
+    """Apply the filters to the columns of `cell_statistics` and to row blocks of counts, which are read twice."""
     if max_mito is not None and not 0 <= max_mito <= 1:
-        raise ScraeError(f"max_mito is a share from 0 to 1, found {max_mito}; for 5 % say 0.05.")
+        raise ScraeError(f"max_mito is a fraction from 0 to 1, found {max_mito}; for 5 % say 0.05.")
     mito_genes = _mitochondrial(gene_names)
     if max_mito is not None and not mito_genes.any():
         raise ScraeError("max_mito is given, but no gene name begins with MT- or mt-; leave it out.")
@@ -140,7 +141,7 @@ def judge(
     genes = seen_in >= min_cells
     if not genes.any():
         raise ScraeError(
-            f"min_cells={min_cells} leaves no gene: the most frequent is in {seen_in.max()} cells. Lower it."
+            f"min_cells={min_cells} leaves no gene: the most frequent one is in {seen_in.max()} cells. Lower it."
         )
     if min_genes > 0:
         expresses = np.concatenate(list(map_blocks(blocks, partial(_expresses, genes=genes))))
@@ -180,12 +181,12 @@ def _sums(
 
 
 def _seen_in(counts: sparse.csr_matrix, kept: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """In how many of the kept cells each gene is."""
+    """Number of kept cells that express each gene."""
     return counts[kept].getnnz(axis=0).astype(np.int64)
 
 
 def _expresses(counts: sparse.csr_matrix, genes: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Whether each cell expresses any of these genes."""
+    """Mask of the cells that express any of these genes."""
     return np.asarray(counts[:, genes].getnnz(axis=1) > 0)
 
 
@@ -197,21 +198,23 @@ def _apply(
     keep: NDArray[np.bool_],
     dropped: dict[str, int],
 ) -> None:
-    """Take the cells that fail one filter out of `keep`, and count them in `dropped`, both in place."""
+    """Remove the cells that fail one filter from `keep` and count them in `dropped`, both in place."""
     if not (keep & passes).any():
         best = values[keep].min() if name.startswith("max") else values[keep].max()
         way = "Raise" if name.startswith("max") else "Lower"
-        raise ScraeError(f"{name}={threshold} leaves no cell: the best that is left has {best:g}. {way} it.")
+        raise ScraeError(
+            f"{name}={threshold} leaves no cell: the best remaining cell has {best:g}. {way} it."
+        )
     dropped[name] = int((keep & ~passes).sum())
     keep &= passes
 
 
 def _summary(facts: dict[str, Any]) -> str:
-    gone = facts["n_cells_before"] - facts["n_cells_after"]
-    reasons = [f"{number} by {name}" for name, number in facts["cells_dropped"].items() if number]
+    cells = facts["n_cells_before"] - facts["n_cells_after"]
     genes = facts["n_genes_before"] - facts["n_genes_after"]
+    reasons = ", ".join(f"{number} by {name}" for name, number in facts["cells_dropped"].items() if number)
+    reasons = f" ({reasons})" if reasons else ""
     return (
-        f"Filter: {gone} of {facts['n_cells_before']} cells were "
-        f"dropped{' (' if reasons else ''}{', '.join(reasons)}{')' if reasons else ''}, and {genes} of "
-        f"{facts['n_genes_before']} genes that fewer than {facts['min_cells']} cells express."
+        f"Filter: dropped {cells} of {facts['n_cells_before']} cells{reasons} "
+        f"and {genes} of {facts['n_genes_before']} genes (expressed in fewer than {facts['min_cells']} cells)."
     )

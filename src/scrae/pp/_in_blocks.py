@@ -1,4 +1,4 @@
-"""Filter, size factors and gene selection over a file that stays where it is, or a dask array."""
+"""Preprocessing of counts in a file or a dask array, block by block."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import numpy as np
 from anndata import AnnData
 from numpy.typing import NDArray
 
+from scrae.config import PreprocessConfig
 from scrae.errors import ScraeError
-from scrae.io import CountBlocks, is_dask, lazy_counts, note, open_backed, use_dask
-from scrae.io.empty import left_out, with_cell
+from scrae.io import CountBlocks, open_backed
+from scrae.io.empty_droplets import left_out, with_cell
+from scrae.io.lazy import is_dask, lazy_counts, use_dask
+from scrae.io.notes import add_note
 from scrae.pp import _filter, _normalize
 from scrae.pp._options import BY_SIZE_FACTOR, check_batches, check_options, check_streams
 from scrae.pp._select import Cells, blocks_of, select
@@ -25,8 +28,8 @@ _RANKING = ["scrae_selected", "scrae_score", "scrae_rank"]
 class Filters(NamedTuple):
     """The thresholds of `scrae.pp.filter`."""
 
-    min_cells: int = 10
-    min_genes: int = 1
+    min_cells: int = PreprocessConfig.min_cells
+    min_genes: int = PreprocessConfig.min_genes
     min_counts: int | None = None
     max_mito: float | None = None
 
@@ -34,25 +37,25 @@ class Filters(NamedTuple):
 def preprocess_backed(
     adata: AnnData,
     *,
-    method: str = "seurat_v3",
-    n_top_genes: int = 2000,
-    min_cells: int = 10,
-    min_genes: int = 1,
+    method: str = PreprocessConfig.gene_selection,
+    n_top_genes: int = PreprocessConfig.n_top_genes,
+    min_cells: int = PreprocessConfig.min_cells,
+    min_genes: int = PreprocessConfig.min_genes,
     min_counts: int | None = None,
     max_mito: float | None = None,
     scratch: Path | None = None,
 ) -> None:
-    """Filter, normalise and select genes of counts in a file or dask array, and bring the selected into memory.
+    """Filter, normalize and select genes of counts in a file or dask array; load the selected genes into memory.
 
-    The same as `scrae.pp.filter`, `scrae.pp.normalize` and `scrae.pp.select_genes` on the whole in memory, for the
-    genes that are selected; no others are left. The counts are read in blocks of cells, eight times or so.
+    Gives the same result as `scrae.pp.filter`, `scrae.pp.normalize` and `scrae.pp.select_genes` in memory, restricted
+    to the selected genes. The counts are read in blocks of cells, about eight times.
 
     Parameters
     ----------
     adata
         As `scrae.io.open_backed` gives it; or one whose ``layers["counts"]``, or ``X`` if there is none, is a dask
-        array of counts in chunks of whole cells. What is known of each chunk is then worked out by the workers of
-        dask, and combined here. Changed in place. Afterwards it no longer needs file or workers.
+        array of counts in chunks of whole cells; dask's workers then reduce each chunk. Changed in place. Afterwards
+        it needs neither the file nor the workers.
     method
         Any but ``pearson_residuals`` and ``scmarker``, which work in memory.
     n_top_genes
@@ -60,8 +63,8 @@ def preprocess_backed(
     min_cells, min_genes, min_counts, max_mito
         As for `scrae.pp.filter`.
     scratch
-        A folder for files without a name that hold the counts and values of the selected genes, where these too are
-        larger than the memory; they are gone when `adata` is. None: they are held in memory.
+        Folder for temporary unnamed files that hold the counts and values of the selected genes if these exceed the
+        memory; they disappear with `adata`. None: they are held in memory.
 
     Raises
     ------
@@ -87,7 +90,7 @@ def preprocess_backed(
             "counts in memory"
         )
     blocks_of(adata)  # refuses chunks that cannot be read
-    left_behind = "; obsm, layers and uns of the file are not"
+    left_behind = "; obsm, layers and uns of the file are left out"
     if is_dask(matrix):
         use_dask(adata)
         left_behind = ""
@@ -100,28 +103,28 @@ def preprocess_backed(
     n_genes = adata.n_vars
     adata._inplace_subset_var(chosen)
     adata.layers["counts"] = counts
-    adata.X = _normalize.log_normalised(counts, factor, scratch=scratch)
-    note(
+    adata.X = _normalize.log_normalized(counts, factor, scratch=scratch)
+    add_note(
         adata,
-        f"The counts were read block by block. Of {n_genes} genes the {adata.n_vars} selected ones are "
-        f"here{left_behind}.",
+        f"The counts were read block by block. Only the {adata.n_vars} selected of {n_genes} genes are "
+        f"kept{left_behind}.",
     )
 
 
 def select_genes_of_file(
     path: str | os.PathLike[str],
     *,
-    method: str = "m3drop",
-    n_top_genes: int | None = 2000,
+    method: str = PreprocessConfig.gene_selection,
+    n_top_genes: int | None = PreprocessConfig.n_top_genes,
     fdr: float | None = None,
     batch_key: str | None = None,
-    min_cells: int = 10,
+    min_cells: int = PreprocessConfig.min_cells,
     layer: str | None = None,
 ) -> AnnData:
     """Select genes of an h5ad or zarr file that may be larger than the memory.
 
     The same as `scrae.io.read`, `scrae.pp.filter`, `scrae.pp.normalize` and `select_genes` one after the other,
-    but the file is read in blocks of cells, a few times over.
+    but the file is read in blocks of cells, several times.
 
     Parameters
     ----------
@@ -159,15 +162,15 @@ def select_genes_of_file(
 def _filtered(adata: AnnData, filters: Filters) -> CountBlocks:
     """Filter in place as `scrae.io.read` and `scrae.pp.filter` do; return what is left of the counts, and no X."""
     blocks = blocks_of(adata)
-    columns = _filter.of_cells(blocks, adata.var_names)
+    columns = _filter.cell_statistics(blocks, adata.var_names)
     keep = with_cell(columns["scrae_n_counts"], filters.min_counts)
     adata.X = None
     if not keep.all():
         columns = {name: values[keep] for name, values in columns.items()}
         blocks = blocks.only(cells=keep)
         adata._inplace_subset_obs(keep)
-        note(adata, left_out(keep, filters.min_counts))
-    kept = _filter.judge(blocks, columns, adata.var_names, **filters._asdict())
+        add_note(adata, left_out(keep, filters.min_counts))
+    kept = _filter.apply_filters(blocks, columns, adata.var_names, **filters._asdict())
     _filter.record(adata, kept)
     return blocks.only(cells=kept.cells, genes=kept.genes)
 

@@ -1,4 +1,4 @@
-"""Make cells comparable: divide by a size factor, take log1p."""
+"""Normalize counts by a size factor and take log1p."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from scrae.gene_selection._blocks import map_blocks
-from scrae.io import note
-from scrae.io.names import forget, some
-from scrae.io.scratch import gathered
+from scrae.io.blocks import gathered
+from scrae.io.names import some
+from scrae.io.notes import add_note, remove_notes
 from scrae.pp._counts import counts_of
 
-__all__ = ["log_normalised", "normalize", "record", "size_factors"]
+__all__ = ["log_normalized", "normalize", "record", "size_factors"]
 
 _ROWS = 10_000  # cells at a time
 _MAX_FRACTION = 0.05  # of a cell's counts; a gene above it in any cell is very highly expressed
@@ -30,8 +30,8 @@ def normalize(adata: AnnData) -> None:
     The size factor is a cell's total over all genes but the very highly expressed ones (over 5 % of the
     counts of at least one cell), divided by the median of these totals over the cells that have any. The
     rule is scanpy's ``normalize_total(exclude_highly_expressed=True, max_fraction=0.05)``, after Weinreb et
-    al. (2017). A cell that has very highly expressed genes only is taken with its full total instead; where
-    that leaves no gene at all, every cell is. A cell without counts has size factor 1.
+    al. (2017). A cell that expresses only such genes gets its full total instead; if all genes are such,
+    every cell does. A cell without counts has size factor 1.
 
     Parameters
     ----------
@@ -50,16 +50,16 @@ def normalize(adata: AnnData) -> None:
     """
     counts = counts_of(adata)
     found = size_factors([counts], adata.n_vars)
-    adata.X = log_normalised(counts, found.factor)
+    adata.X = log_normalized(counts, found.factor)
     record(adata, found)
 
 
-def log_normalised(
+def log_normalized(
     counts: sparse.csr_matrix, factor: NDArray[np.float64], *, scratch: Path | None = None
 ) -> sparse.csr_matrix:
-    """Return log1p(counts / factor [cells]), csr_matrix float32 of the same form, made some cells at a time.
+    """Return log1p(counts / factor [cells]) as csr_matrix float32, computed in blocks of cells.
 
-    `scratch` is a folder for unnamed files that hold it in place of the memory; None: it is in memory.
+    `scratch` is a folder for temporary unnamed files that hold the result; None: it is held in memory.
     """
 
     def parts() -> Iterator[tuple[NDArray[np.float32], NDArray[Any]]]:
@@ -74,12 +74,12 @@ def log_normalised(
 
 
 class SizeFactors(NamedTuple):
-    """What the counts of each cell are divided by, and what was left out."""
+    """Size factors and the genes excluded from them."""
 
     factor: NDArray[np.float64]  # [cells], above 0
     high: NDArray[np.bool_]  # [genes] very highly expressed
     share: float  # of all counts in these genes
-    n_alone: int  # cells that express no others
+    n_alone: int  # cells that express only such genes
 
 
 def size_factors(blocks: Iterable[sparse.csr_matrix], n_genes: int) -> SizeFactors:
@@ -123,14 +123,17 @@ def _sums(counts: sparse.csr_matrix, genes: NDArray[np.bool_] | None = None) -> 
 
 
 def record(adata: AnnData, found: SizeFactors) -> None:
-    """Write ``obs["scrae_size_factor"]``, and note what the factors leave out."""
+    """Write ``obs["scrae_size_factor"]`` and note the excluded genes."""
     adata.obs["scrae_size_factor"] = found.factor
-    forget(adata, "Normalisation:")
+    remove_notes(adata, "Normalization:")
     if found.high.any():
-        note(
+        add_note(
             adata,
-            f"Normalisation: the size factor leaves out {int(found.high.sum())} very highly expressed genes with "
+            f"Normalization: the size factor excludes {int(found.high.sum())} very highly expressed genes with "
             f"{found.share:.0%} of the counts: {some(adata.var_names[found.high])}.",
         )
     if found.n_alone:
-        note(adata, f"Normalisation: {found.n_alone} cells express no others, so their full total counts.")
+        add_note(
+            adata,
+            f"Normalization: {found.n_alone} cells express only these genes; their size factor is their full total.",
+        )

@@ -1,4 +1,4 @@
-"""What can be asked of the gene selection, and what is refused."""
+"""Valid combinations of gene selection options."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from typing import get_args
 
 from anndata import AnnData
 
-from scrae.checks import did_you_mean
 from scrae.config import GeneSelection
-from scrae.errors import ScraeError
+from scrae.errors import ScraeError, did_you_mean
 from scrae.io.names import some
 
 __all__ = ["BY_SIZE_FACTOR", "IN_MEMORY", "METHODS", "check_batches", "check_options", "check_streams"]
@@ -22,12 +21,12 @@ IN_MEMORY = ("pearson_residuals", "scmarker")
 def check_options(method: str, n_top_genes: int | None, fdr: float | None, batch_key: str | None) -> None:
     if method not in METHODS:
         raise ScraeError(
-            f"There is no gene selection {method!r}; choose one of {', '.join(METHODS)}"
+            f"Unknown gene selection {method!r}; choose one of {', '.join(METHODS)}"
             f"{did_you_mean(method, METHODS) or '.'}"
         )
     if fdr is not None and method not in _WITH_TEST:
         raise ScraeError(
-            f"{method} has no test, so fdr says nothing; give n_top_genes, or use m3drop or nbumi."
+            f"{method} has no significance test, so fdr does not apply; give n_top_genes, or use m3drop or nbumi."
         )
     if fdr is not None and not 0 < fdr < 1:
         raise ScraeError(f"fdr is a rate between 0 and 1, found {fdr}; for 5 % say 0.05.")
@@ -44,7 +43,7 @@ def check_batches(adata: AnnData, batch_key: str | None) -> None:
         return
     if batch_key not in adata.obs:
         raise ScraeError(
-            f"There is no column {batch_key!r} in obs for batch_key; there is {some(adata.obs, 8) or 'none'}"
+            f"batch_key: expected a column of obs, found no {batch_key!r} among {some(adata.obs, 8) or 'no columns'}"
             f"{did_you_mean(batch_key, adata.obs) or '.'}"
         )
     if adata.obs[batch_key].isna().any():
@@ -52,7 +51,7 @@ def check_batches(adata: AnnData, batch_key: str | None) -> None:
 
 
 def check_streams(method: str, *, dask: bool = False) -> None:
-    """Refuse a method that needs the counts in memory; they are in a file, or a dask array."""
+    """Refuse methods that need the counts in memory when these are in a file or a dask array."""
     if method in IN_MEMORY:
         where, remedy = (
             ("a dask array", "call adata.to_memory()")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from scrae.gene_selection import GeneFit, GeneScores
-from scrae.gene_selection._result import scores_of, spread
+from scrae.gene_selection._result import expand, rank_genes
 
 __all__ = ["pearson_residuals"]
 
@@ -23,13 +23,13 @@ def pearson_residuals(counts: sparse.csr_matrix, *, n_top_genes: int) -> GeneSco
         data, flavor="pearson_residuals", n_top_genes=data.n_vars, check_values=False, inplace=False
     )
     value = table["residual_variances"].to_numpy(dtype=np.float64)
-    return scores_of(
+    return rank_genes(
         np.where(np.isnan(value), -np.inf, value),  # NaN: the gene does not vary
         kept=kept,
         choice=n_top_genes,
         fit=GeneFit(
-            mean=spread(table["means"].to_numpy(dtype=np.float64), kept, 0.0),
-            statistic=spread(value, kept, np.nan),
+            mean=expand(table["means"].to_numpy(dtype=np.float64), kept, 0.0),
+            statistic=expand(value, kept, np.nan),
             statistic_name="variance of the Pearson residuals",
         ),
         notes=notes,

@@ -1,4 +1,4 @@
-"""Which genes the model looks at: one door to our own selectors and to scanpy's."""
+"""Gene selection by our own methods or scanpy's."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 from scipy import sparse
 
+from scrae.config import PreprocessConfig
 from scrae.errors import ScraeError
 from scrae.gene_selection import (
     GeneScores,
@@ -21,8 +22,9 @@ from scrae.gene_selection import (
     scmarker,
     seurat_v3,
 )
-from scrae.io import CountBlocks, is_dask, lazy_counts, note
-from scrae.io.names import forget
+from scrae.io import CountBlocks
+from scrae.io.lazy import is_dask, lazy_counts
+from scrae.io.notes import add_note, remove_notes
 from scrae.pp._counts import counts_of
 from scrae.pp._normalize import size_factors
 from scrae.pp._options import BY_SIZE_FACTOR, check_batches, check_options, check_streams
@@ -32,10 +34,10 @@ __all__ = ["Cells", "blocks_of", "select", "select_genes"]
 
 
 class Cells(NamedTuple):
-    """What the selectors read, of all cells or of one batch."""
+    """Input of the selectors: all cells, or those of one batch."""
 
     counts: Any  # csr_matrix or CountBlocks [cells, genes]
-    x: Any  # csr_matrix [cells, genes], log-normalised; None where the counts are read block by block
+    x: Any  # csr_matrix [cells, genes], log-normalized; None where the counts are read block by block
     size_factor: NDArray[np.float64] | None  # [cells]; None before pp.normalize
 
     def only(self, rows: NDArray[np.bool_]) -> Cells:
@@ -48,8 +50,8 @@ class Cells(NamedTuple):
 def select_genes(
     adata: AnnData,
     *,
-    method: str = "seurat_v3",
-    n_top_genes: int | None = 2000,
+    method: str = PreprocessConfig.gene_selection,
+    n_top_genes: int | None = PreprocessConfig.n_top_genes,
     fdr: float | None = None,
     batch_key: str | None = None,
 ) -> None:
@@ -58,7 +60,7 @@ def select_genes(
     Parameters
     ----------
     adata
-        After `scrae.pp.normalize`; or backed by a file with raw counts in ``X``, not normalised: one of
+        After `scrae.pp.normalize`; or backed by a file with raw counts in ``X``, not normalized: one of
         `scrae.io.open_backed` or ``anndata.read_h5ad(path, backed="r")``. The counts are then read in blocks
         of cells, once or a few times, as is a dask array of them in ``layers["counts"]`` or ``X``. Not for
         ``pearson_residuals`` and ``scmarker``.
@@ -66,10 +68,10 @@ def select_genes(
         ``seurat_v3`` (Stuart et al. 2019), ``pearson_residuals`` (Lause et al. 2021), ``deviance`` (Townes
         et al. 2019), ``m3drop``, ``nbumi`` and ``nbumi_high_variance`` (Andrews and Hemberg 2019) read the
         counts; ``seurat`` (Satija et al. 2015; the scRAE paper's choice with 720 genes), ``cell_ranger``
-        (Zheng et al. 2017) and ``scmarker`` (Wang et al. 2019) the normalised values. The details of our
+        (Zheng et al. 2017) and ``scmarker`` (Wang et al. 2019) the normalized values. The details of our
         own are in `scrae.gene_selection`; the others are scanpy's.
     n_top_genes
-        Exactly so many genes are selected, ties going to the gene that comes first. None: the genes that
+        Exactly this many genes are selected; ties go to the gene that comes first. None: the genes that
         pass the method's own test (``m3drop``, ``nbumi``: with `fdr`; ``scmarker``: its markers).
     fdr
         Select the genes whose adjusted p-value (Benjamini and Hochberg) is below this, instead of a number.
@@ -102,12 +104,12 @@ def select_genes(
 
 
 def _cells_of(adata: AnnData, method: str) -> Cells:
-    """What the method reads, of an AnnData in memory or backed by a file."""
+    """Input of a method, from an AnnData in memory or backed by a file."""
     factor = adata.obs.get("scrae_size_factor")
     size_factor = None if factor is None else factor.to_numpy(dtype=np.float64)
     if adata.isbacked and adata.is_view:
         raise ScraeError(
-            "This is a view of a backed AnnData, and its rows cannot be read in blocks; call .to_memory(), or "
+            "Expected an AnnData that is not a view, found a view of a backed one; call .to_memory(), or "
             "select genes over the whole file."
         )
     if (matrix := lazy_counts(adata)) is not None:
@@ -119,14 +121,12 @@ def _cells_of(adata: AnnData, method: str) -> Cells:
     x = adata.X
     is_float = isinstance(x, sparse.csr_matrix) and x.dtype.kind == "f"
     if method in (*BY_SIZE_FACTOR, "scmarker") and not (is_float and size_factor is not None):
-        raise ScraeError(
-            f"{method} reads normalised values, and X holds none; call scrae.pp.normalize first."
-        )
+        raise ScraeError(f"{method} needs normalized values in X, found none; call scrae.pp.normalize first.")
     return Cells(counts_of(adata), x, size_factor)
 
 
 def blocks_of(adata: AnnData) -> CountBlocks:
-    """Row blocks of counts that are in a file, or a dask array; to its workers no names of cells are sent."""
+    """Row blocks of counts in a file or a dask array, to whose workers no cell names are sent."""
     matrix = lazy_counts(adata)
     cell_names = None if is_dask(matrix) else adata.obs_names
     return CountBlocks(matrix=matrix, cell_names=cell_names, gene_names=adata.var_names)
@@ -156,16 +156,16 @@ def select(
     adata.var["scrae_selected"] = result.selected
     adata.var["scrae_score"] = result.score
     adata.var["scrae_rank"] = result.rank
-    forget(adata, "Gene selection:")
-    note(adata, f"Gene selection: {int(result.selected.sum())} of {adata.n_vars} genes by {method}.")
+    remove_notes(adata, "Gene selection:")
+    add_note(adata, f"Gene selection: {int(result.selected.sum())} of {adata.n_vars} genes by {method}.")
     for line in remarks:
-        note(adata, f"Gene selection: {line}.")
+        add_note(adata, f"Gene selection: {line}.")
     facts = {"method": method, "n_top_genes": n, "fdr": fdr, "batch_key": batch_key}
     adata.uns["scrae"]["gene_selection"] = facts | {"n_selected": int(result.selected.sum())} | picture
 
 
 def _score(method: str, cells: Cells, n: int | None, fdr: float | None) -> GeneScores:
-    """Rank the genes of some cells, and select so many; None: as many as pass the method's own test."""
+    """Rank the genes and select n of them; None: those that pass the method's own test."""
     counts, alpha = cells.counts, 0.05 if fdr is None else fdr
     match method:
         case "m3drop":
@@ -195,7 +195,7 @@ def _mean(result: GeneScores) -> NDArray[np.float64]:
 
 
 def _for_plot(result: GeneScores) -> dict[str, Any]:
-    """Return what a plot needs as plain values."""
+    """Values that a plot of the selection needs."""
     fit = result.fit
     assert fit is not None  # of all cells together
     facts: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""The page that a run ends with: one file, made from what the run wrote and nothing else."""
+"""The report of a run: one HTML file, made from the files of the run."""
 
 from scrae.report._build import build
 

@@ -1,4 +1,4 @@
-"""What a reader should know before trusting the result, in plain words; each rule is one function."""
+"""Warnings about the result; each rule is one function."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from scrae.pl._colors import category_column
-from scrae.report._firm import DOUBTFUL, cluster_stability
-from scrae.report._method import ROUGH, how_far
+from scrae.pl import category_column
+from scrae.report._method import ROUGH, disagreement
 from scrae.report._run import Run
+from scrae.report._stability import DOUBTFUL, cluster_stability
 
 __all__ = ["advice"]
 
@@ -19,7 +19,7 @@ _CONSTANT = 1e-5  # of the largest code: float32 rounding
 
 
 def advice(run: Run) -> list[str]:
-    """Return the sentences of every rule that applies, then the warnings that the run itself recorded."""
+    """Return the sentences of all rules that apply, then the warnings recorded by the run."""
     rules: tuple[Callable[[Run], list[str]], ...] = (
         _lost_cells, _training, _collapsed_codes, _number_of_clusters, _collapsed_clusters, _small_clusters,
         _unstable_clusters, _poor_clusters, _one_sample,
@@ -32,7 +32,7 @@ def _lost_cells(run: Run) -> list[str]:
     lost = before - run.adata.n_obs
     if before and lost > 0.3 * before:
         share = f"{lost:,} of {before:,} cells ({100 * lost / before:.0f} %)"
-        return [f"The filters removed {share}. Check the thresholds under “Cells and genes kept”."]
+        return [f"The filters removed {share}. Check the thresholds under “Quality control”."]
     return []
 
 
@@ -41,9 +41,7 @@ def _training(run: Run) -> list[str]:
     for term, values in run.part("history").items():
         values = np.asarray(values, dtype=np.float64)
         if len(values) > 1 and np.isfinite(values[0]) and not np.isfinite(values[-1]):
-            sentences.append(
-                f"The loss “{term}” stopped being a number during training; do not use this result."
-            )
+            sentences.append(f"The loss “{term}” became non-finite during training; do not use this result.")
     best, epochs = (int(run.part("train").get(name, 0)) for name in ("best_epoch", "epochs"))
     held_out = np.asarray(run.part("history").get("validation", np.nan), dtype=np.float64)
     at_limit = epochs == run.setting("train", "max_epochs") and run.setting("train", "schedule") == "constant"
@@ -56,17 +54,17 @@ def _training(run: Run) -> list[str]:
 
 
 def _collapsed_codes(run: Run) -> list[str]:
-    """A latent dimension that is the same for all cells carries nothing."""
+    """A latent dimension that is constant over the cells carries no information."""
     codes = np.asarray(run.adata.obsm.get("X_scrae", np.empty((0, 0))), dtype=np.float64)
     if len(codes) < 2:
         return []
     spread = codes.std(axis=0)
     constant = int((spread <= _CONSTANT * np.abs(codes).max()).sum())
     if constant == codes.shape[1]:
-        return ["All cells have the same code: the model learned nothing. Do not use this result."]
+        return ["All cells have the same latent representation: training failed. Do not use this result."]
     if constant:
         return [
-            f"{constant} of {codes.shape[1]} latent dimensions are the same for all cells: they carry nothing."
+            f"{constant} of {codes.shape[1]} latent dimensions are constant over all cells and carry no information."
         ]
     return []
 
@@ -79,7 +77,7 @@ def _collapsed_clusters(run: Run) -> list[str]:
     sentences = [f"{empty} of {n_clusters} clusters hold no cells."] if empty else []
     if n_filled == 1 and run.setting("cluster", "n_clusters") != 1:
         sentences.append(
-            "All cells are in one cluster: perhaps they are of one type, or the codes collapsed."
+            "All cells are in one cluster: they may be of one type, or the latent space collapsed."
         )
     return sentences
 
@@ -90,13 +88,13 @@ def _number_of_clusters(run: Run) -> list[str]:
     chosen = clusters.get("n_clusters")
     if len(candidates) > 1 and chosen is not None and float(chosen) in (candidates.min(), candidates.max()):
         sentences.append(
-            f"The chosen number of clusters, {int(chosen)}, is at the edge of those tried "
-            f"({candidates.min():.0f} to {candidates.max():.0f}). Set it yourself if you expect another."
+            f"The chosen number of clusters, {int(chosen)}, is at the edge of the range tried "
+            f"({candidates.min():.0f} to {candidates.max():.0f}). Set it yourself if you expect a different number."
         )
     parts = np.atleast_1d(np.asarray(clusters.get("parts", ()), dtype=np.int64))
-    if chosen is not None and len(parts) and how_far(int(chosen), parts.tolist()) > ROUGH:
+    if chosen is not None and len(parts) and disagreement(int(chosen), parts.tolist()) > ROUGH:
         sentences.append(
-            f"The number of clusters is unsure: parts of the cells alone would give {parts.min()} to {parts.max()}. "
+            f"The number of clusters is uncertain: random subsamples of the cells give {parts.min()} to {parts.max()}. "
             "See “Number of clusters”."
         )
     return sentences
@@ -104,15 +102,13 @@ def _number_of_clusters(run: Run) -> list[str]:
 
 def _small_clusters(run: Run) -> list[str]:
     small = [name for name, cells in _members(run) if len(cells) < SMALL_CLUSTER]
-    return [f"{_listed(small)} fewer than {SMALL_CLUSTER} cells: too few to say much about."] if small else []
+    return [f"{_have(small)} fewer than {SMALL_CLUSTER} cells: interpret with caution."] if small else []
 
 
 def _unstable_clusters(run: Run) -> list[str]:
     names = [name for name, value in cluster_stability(run).items() if value < DOUBTFUL]
-    words = (
-        "no firm border: repeated work puts cells there into other clusters. See “How firm the clusters are”."
-    )
-    return [f"{_listed(names)} {words}"] if names else []
+    words = "an unstable border: reclustering assigns some cells to other clusters. See “Cluster stability”."
+    return [f"{_have(names)} {words}"] if names else []
 
 
 def _poor_clusters(run: Run) -> list[str]:
@@ -122,14 +118,14 @@ def _poor_clusters(run: Run) -> list[str]:
         high = [name for name, cells in _members(run) if np.nanmedian(mito[cells]) > 0.2]
         if high:
             sentences.append(
-                f"{_listed(high)} more than 20 % mitochondrial counts in the median cell: perhaps damaged cells."
+                f"{_have(high)} more than 20 % mitochondrial counts in the median cell: possibly damaged cells."
             )
     if (total := run.column("scrae_n_counts")) is not None:
         usual = float(np.nanmedian(total))
         low = [name for name, cells in _members(run) if np.nanmedian(total[cells]) < usual / 4]
         if low:
             sentences.append(
-                f"{_listed(low)} less than a quarter of the usual counts per cell: perhaps debris or empty droplets."
+                f"{_have(low)} less than a quarter of the median counts per cell: possibly debris or empty droplets."
             )
     return sentences
 
@@ -147,8 +143,8 @@ def _one_sample(run: Run) -> list[str]:
         share = np.bincount(codes[codes >= 0], minlength=len(overall)) / len(cells)
         if len(cells) >= 50 and share.max() > 0.95 and overall[share.argmax()] < 0.6:
             alone.append(name)
-    words = "cells of almost only one sample: a batch effect, or biology of that sample."
-    return [f"{_listed(alone)} {words}"] if alone else []
+    words = "cells from almost only one sample: a batch effect, or the biology of that sample."
+    return [f"{_have(alone)} {words}"] if alone else []
 
 
 def _members(run: Run) -> list[tuple[str, NDArray[np.int64]]]:
@@ -160,7 +156,7 @@ def _members(run: Run) -> list[tuple[str, NDArray[np.int64]]]:
     return [(name, cells) for name, cells in members if len(cells)]
 
 
-def _listed(names: list[str]) -> str:
+def _have(names: list[str]) -> str:
     """Begin a sentence about clusters: ``Clusters 3 and 5 have``."""
     if len(names) == 1:
         return f"Cluster {names[0]} has"

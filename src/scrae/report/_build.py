@@ -1,4 +1,4 @@
-"""From a run's folder to one page."""
+"""Build the page from the folder of a run."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from scrae.io import write_text
+from scrae.files import write_text
 from scrae.report._advice import advice
 from scrae.report._content import cluster_rows, headline, label_view, marker_view, scatter_view, title_of
-from scrae.report._firm import firm_view
 from scrae.report._markers import marker_tables, summarize
 from scrae.report._method import gene_view, k_view, quality_view, record_view, training_view
 from scrae.report._points import embed_json
 from scrae.report._run import Run, read_run
+from scrae.report._stability import stability_view
 
 __all__ = ["build", "render"]
 
@@ -23,13 +23,12 @@ def build(folder: str | Path) -> Path:
     """Write ``report.html`` into the folder of a finished run.
 
     The page is one file that needs no network. It is made from ``result.h5ad`` and ``run.json`` alone, so it can be
-    made again at any time; parts for which the run left nothing are left out. The scatter shows at most 20,000
-    cells.
+    rebuilt at any time; sections without data are left out. The scatter plot shows at most 20,000 cells.
 
     Parameters
     ----------
-    folder
-        Holds ``result.h5ad`` and ``run.json``.
+    folder : str or pathlib.Path
+        Folder with ``result.h5ad`` and ``run.json``.
 
     Returns
     -------
@@ -39,7 +38,7 @@ def build(folder: str | Path) -> Path:
     Raises
     ------
     ScraeError
-        When a file is missing or cannot be read, or the page cannot be written.
+        If a file is missing or cannot be read, or the page cannot be written.
     """
     path = Path(folder) / "report.html"
     write_text(path, render(read_run(folder)))
@@ -47,7 +46,7 @@ def build(folder: str | Path) -> Path:
 
 
 def render(run: Run) -> str:
-    """Return the page of a run. Every name from the data is escaped."""
+    """Return the page of a run, with every name from the data escaped."""
     environment = Environment(
         loader=PackageLoader("scrae.report", "page"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
@@ -59,7 +58,7 @@ def render(run: Run) -> str:
     return environment.get_template("report.html").render(
         title=title_of(run),
         record=run.record,
-        figures=headline(run),
+        tiles=headline(run),
         advice=advice(run),
         scatter=scatter,
         scatter_json=embed_json(scatter["data"]) if scatter else Markup("null"),
@@ -67,7 +66,7 @@ def render(run: Run) -> str:
         markers=marker_view(expression, markers) if expression else None,
         labels=label_view(run),
         k=k_view(run),
-        firm=firm_view(run),
+        stability=stability_view(run),
         training=training_view(run),
         genes=gene_view(run),
         quality=quality_view(run),

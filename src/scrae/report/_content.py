@@ -1,4 +1,4 @@
-"""The first half of the page: what was found (headline, scatter, clusters, markers, labels)."""
+"""Sections on the result: headline, scatter plot, clusters, markers and labels."""
 
 from __future__ import annotations
 
@@ -8,22 +8,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
 
-from scrae.pl._colors import category_colors, category_column
-from scrae.pl._tables import cross_table
-from scrae.report._charts import dot_plot
-from scrae.report._markers import Expression, pick
+from scrae import pl
+from scrae.pl import category_colors, category_column, cross_table
+from scrae.report._format import chart, duration, number
+from scrae.report._markers import Expression, choose_genes
 from scrae.report._points import scatter_data
 from scrae.report._run import Run
-from scrae.report._scale import number
 
 __all__ = ["cluster_rows", "headline", "label_view", "marker_view", "scatter_view", "title_of"]
 
-N_COLOR_GENES = 50  # genes that the scatter can be coloured by
+N_COLOR_GENES = 50  # genes by which the scatter plot can be colored
 N_DOT_GENES = 40
 SCORES = {
-    "nmi": ("NMI", "normalised mutual information, geometric mean"),
+    "nmi": ("NMI", "normalized mutual information, geometric mean"),
     "ari": ("ARI", "adjusted Rand index"),
     "ami": ("AMI", "adjusted mutual information"),
     "homogeneity": ("Homogeneity", "each cluster holds one label"),
@@ -31,8 +29,8 @@ SCORES = {
 }
 
 
-class Figure(NamedTuple):
-    """A number that stands out."""
+class Tile(NamedTuple):
+    """A number in large type."""
 
     value: str
     name: str
@@ -40,49 +38,41 @@ class Figure(NamedTuple):
 
 
 def title_of(run: Run) -> str:
-    """Return the name of the input file or files."""
+    """Return the names of the input files."""
     path = (run.record.get("input") or {}).get("path") or "result.h5ad"
     return ", ".join(PurePath(str(part)).name for part in (path if isinstance(path, list) else [path]))
 
 
-def headline(run: Run) -> list[Figure]:
+def headline(run: Run) -> list[Tile]:
     """Return the numbers at the top of the page."""
     adata, given = run.adata, run.record.get("input") or {}
-    figures = [Figure(f"{adata.n_obs:,}", "cells", _of(adata.n_obs, given.get("n_cells")))]
+    tiles = [Tile(f"{adata.n_obs:,}", "cells", _of(adata.n_obs, given.get("n_cells")))]
     if "scrae_selected" in adata.var:
         n_selected = int(adata.var["scrae_selected"].sum())
-        figures.append(Figure(f"{n_selected:,}", "genes modelled", _of(n_selected, run.n_genes)))
+        tiles.append(Tile(f"{n_selected:,}", "genes modeled", _of(n_selected, run.n_genes)))
     if run.has_clusters:
         n_clusters = len(category_column(adata, "scrae").categories)
         how = "chosen without labels" if "candidates" in run.part("clusters") else "as asked"
-        figures.append(Figure(f"{n_clusters:,}", "clusters", how if run.part("clusters") else ""))
+        tiles.append(Tile(f"{n_clusters:,}", "clusters", how if run.part("clusters") else ""))
     scores = run.part("scores")
-    figures.extend(
-        Figure(f"{float(scores[key]):.3f}", SCORES[key][0], "against the labels")
+    tiles.extend(
+        Tile(f"{float(scores[key]):.3f}", SCORES[key][0], "against the labels")
         for key in ("nmi", "ari")
         if scores.get(key) is not None
     )
     seconds = run.record.get("seconds")
     if isinstance(seconds, Mapping) and seconds:
         where = f"on {run.record['device']}" if run.record.get("device") else ""
-        figures.append(Figure(duration(sum(map(float, seconds.values()))), "run time", where))
-    return figures
+        tiles.append(Tile(duration(sum(map(float, seconds.values()))), "run time", where))
+    return tiles
 
 
 def _of(part: int, whole: Any) -> str:
     return f"of {int(whole):,}" if whole and int(whole) != part else ""
 
 
-def duration(seconds: float) -> str:
-    """Write a time for a reader: ``4.2 s``, ``3 min 5 s``, ``2 h 10 min``."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
 def scatter_view(run: Run, markers: Mapping[str, pd.DataFrame]) -> dict[str, Any] | None:
-    """Return the data of the interactive scatter; None where there is no two-dimensional picture."""
+    """Return the data of the scatter plot; None where there is no two-dimensional embedding."""
     groups = {"scrae": "Cluster"} if run.has_clusters else {}
     if run.label_key is not None:
         groups[run.label_key] = f"Label ({run.label_key})"
@@ -90,24 +80,21 @@ def scatter_view(run: Run, markers: Mapping[str, pd.DataFrame]) -> dict[str, Any
     for key, title in ((batch_key, f"Batch ({batch_key})"), ("sample", "Sample")):
         if isinstance(key, str) and key in run.adata.obs:
             groups.setdefault(key, title)
-    data = scatter_data(run.adata, groups, pick(dict(markers), N_COLOR_GENES))
+    data = scatter_data(run.adata, groups, choose_genes(markers, N_COLOR_GENES))
     if not data["bases"]:
         return None
     return {"data": data, "n_shown": data["n"], "n_cells": run.adata.n_obs}
 
 
 def cluster_rows(run: Run, markers: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
-    """Return one row a cluster for the table of clusters."""
+    """Return the rows of the table of clusters."""
     if not run.has_clusters:
         return []
     column = category_column(run.adata, "scrae")
     colors = category_colors(run.adata, "scrae")
     sizes = np.bincount(column.codes[column.codes >= 0], minlength=len(column.categories))
-    main = {
-        key: _main_of(run, key)
-        for key in (run.label_key, "sample")
-        if key is not None and key in run.adata.obs
-    }
+    keys = [key for key in (run.label_key, "sample") if key is not None and key in run.adata.obs]
+    main = {key: _main_of(run, key) for key in keys}
     rows = []
     for code, name in enumerate(column.categories):
         cells = column.codes == code
@@ -147,18 +134,20 @@ def _main_of(run: Run, key: str) -> list[tuple[str, float] | None]:
 
 
 def marker_view(expression: Expression, markers: Mapping[str, pd.DataFrame]) -> dict[str, Any] | None:
-    """Return the dot plot and one table a cluster; None where no cluster could be tested."""
+    """Return the dot plot and one table per cluster; None where no cluster could be tested."""
     if not markers:
         return None
     names = expression.clusters
-    chosen = pick(dict(markers), max(N_DOT_GENES, len(names)))
+    chosen = choose_genes(markers, max(N_DOT_GENES, len(names)))
     genes = sorted(chosen, key=lambda gene: names.index(chosen[gene]))
     at = expression.genes.get_indexer(pd.Index(genes))
-    summary = (
-        f"Dot plot of {len(genes)} marker genes in {len(names)} clusters; the tables below hold the numbers."
-    )
     rows = [f"cluster {name}" for name in names]
-    plot: Markup = dot_plot(rows, genes, expression.share[:, at], expression.mean[:, at], summary=summary)
+    share, mean = (
+        pd.DataFrame(values[:, at], index=rows, columns=genes)
+        for values in (expression.share, expression.mean)
+    )
+    words = f"{len(genes)} marker genes in {len(names)} clusters; the tables below hold the numbers."
+    plot = chart(pl.dot_plot(share, mean), "Dot plot of marker genes", words)
     tables = [
         {"name": name, "genes": table["gene"].head(8).tolist(), "rows": table.to_dict("records")}
         for name, table in markers.items()
@@ -169,7 +158,7 @@ def marker_view(expression: Expression, markers: Mapping[str, pd.DataFrame]) -> 
 def label_view(run: Run) -> dict[str, Any] | None:
     """Return scores and the table of labels against clusters; None where the run had no labels."""
     scores = [
-        Figure(f"{float(run.part('scores')[key]):.3f}", name, detail)
+        Tile(f"{float(run.part('scores')[key]):.3f}", name, detail)
         for key, (name, detail) in SCORES.items()
         if run.part("scores").get(key) is not None
     ]

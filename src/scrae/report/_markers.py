@@ -1,9 +1,11 @@
-"""The genes that set each cluster apart."""
+"""Marker genes of the clusters."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,17 +14,23 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.sparse import csr_matrix
 
-from scrae.pl._colors import category_column
-from scrae.report._rows import row_blocks
+from scrae.pl import category_column
 
-__all__ = ["Expression", "marker_tables", "pick", "summarize"]
+__all__ = ["ROWS", "Expression", "choose_genes", "marker_tables", "row_blocks", "summarize"]
 
 N_GENES = 10
+ROWS = 10_000  # cells read at a time
+
+
+def row_blocks(x: Any) -> Iterator[tuple[int, csr_matrix]]:
+    """Yield the first cell's number and the values [at most 10,000 cells, genes] of a matrix in memory or in a file."""
+    for start in range(0, x.shape[0], ROWS):
+        yield start, csr_matrix(x[start : start + ROWS])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Expression:
-    """``X`` summed up for each cluster; clusters and genes in the order of the AnnData."""
+    """Sums of ``X`` per cluster; clusters and genes in the order of the AnnData."""
 
     clusters: list[str]
     genes: pd.Index
@@ -47,7 +55,7 @@ class Expression:
 
 
 def summarize(adata: AnnData) -> Expression:
-    """Sum up ``X`` for every cluster in one pass over the cells."""
+    """Sum ``X`` over each cluster in one pass over the cells."""
     column = category_column(adata, "scrae")
     n_clusters = len(column.categories)
     total, squares, seen = np.zeros((3, n_clusters, adata.n_vars))
@@ -72,7 +80,7 @@ def marker_tables(expression: Expression) -> dict[str, pd.DataFrame]:
     """Return for each cluster its at most ten best genes by Welch's t-test against all other cells.
 
     Equal to ``scanpy.tl.rank_genes_groups(method="t-test")``, but one pass over the data serves all clusters.
-    A cluster is left out when it or the rest has fewer than two cells. ``X`` holds log-normalised values.
+    A cluster is left out when it or the rest has fewer than two cells. ``X`` holds log-normalized values.
 
     Returns
     -------
@@ -103,14 +111,8 @@ def _table(inside: Expression, outside: Expression, i: int) -> pd.DataFrame:
     ]
     with np.errstate(divide="ignore", invalid="ignore"):  # genes without variance have no t
         score, p_value = stats.ttest_ind_from_stats(
-            means[0],
-            np.sqrt(variances[0]),
-            sizes[0],
-            means[1],
-            np.sqrt(variances[1]),
-            sizes[1],
-            equal_var=False,
-        )
+            means[0], np.sqrt(variances[0]), sizes[0], means[1], np.sqrt(variances[1]), sizes[1], equal_var=False
+        )  # fmt: skip
     score, p_value = np.nan_to_num(score, nan=0.0), np.nan_to_num(p_value, nan=1.0)
     best = np.argsort(-score, kind="stable")[:N_GENES]
     best = best[score[best] > 0]
@@ -127,12 +129,12 @@ def _table(inside: Expression, outside: Expression, i: int) -> pd.DataFrame:
     )
 
 
-def pick(tables: dict[str, pd.DataFrame], n_genes: int) -> dict[str, str]:
+def choose_genes(tables: Mapping[str, pd.DataFrame], n_genes: int) -> dict[str, str]:
     """Return at most ``n_genes`` genes, gene → cluster: every cluster's best, then every cluster's second, ..."""
     chosen: dict[str, str] = {}
     columns = [[(gene, name) for gene in table["gene"]] for name, table in tables.items()]
-    for round_of_genes in itertools.zip_longest(*columns):
-        for entry in round_of_genes:
+    for entries in itertools.zip_longest(*columns):
+        for entry in entries:
             if entry is not None and len(chosen) < n_genes:
                 chosen.setdefault(*entry)
     return chosen

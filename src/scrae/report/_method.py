@@ -1,4 +1,4 @@
-"""The second half of the page: how it was found (number of clusters, training, genes, quality, the record)."""
+"""Sections on the method: number of clusters, training, genes, quality control and the record."""
 
 from __future__ import annotations
 
@@ -6,138 +6,117 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 
+from scrae import pl
 from scrae.errors import ScraeError
-from scrae.pl._genes import gene_points
-from scrae.pl._training import panels_of
-from scrae.report._charts import Mark, gene_cloud, histogram, lines
-from scrae.report._content import duration
+from scrae.report._format import chart, duration, number, setting, spaced
 from scrae.report._run import Run
-from scrae.report._scale import number
 
-__all__ = ["FIRM", "ROUGH", "gene_view", "how_far", "k_view", "quality_view", "record_view", "training_view"]
+__all__ = ["ROUGH", "disagreement", "gene_view", "k_view", "quality_view", "record_view", "training_view"]
 
 CRITERIA = {
-    "BIC": "BIC (how well one Gaussian a cluster describes the codes, less what its parameters cost; in nats a cell)",
-    "mean silhouette": "the mean silhouette width (how much nearer a cell is to its own cluster than to the next)",
+    "BIC": "BIC: the likelihood of the latent representation under one Gaussian per cluster, penalized by the number "
+    "of parameters (nats per cell, higher is better)"
 }
-FIRM, ROUGH = 1.2, 1.5
-"""How many times more or fewer clusters than chosen a part of the cells may give."""
+ROBUST, ROUGH = 1.2, 1.5
+"""Largest ratio between the number of clusters chosen and that of a subsample."""
 METHODS = {
-    "gmm": "a mixture of Gaussians on the latent codes",
-    "kmeans": "K-means on the latent codes",
-    "leiden": "Leiden on the neighbour graph",
-    "smoothed": "K-means on latent codes that were averaged over neighbouring cells",
+    "gmm": "a Gaussian mixture on the latent representation",
+    "kmeans": "K-means on the latent representation",
+    "leiden": "Leiden on the neighbor graph",
+    "smoothed": "K-means on the latent representation, averaged over neighboring cells",
 }
 FILTERS = ("min_genes", "min_counts", "max_mito", "min_cells")
-QUALITY = {  # column of obs: name, factor to show it by, whether the axis is logarithmic
-    "scrae_n_counts": ("counts per cell", 1.0, True),
-    "scrae_n_genes": ("detected genes per cell", 1.0, True),
-    "scrae_mito": ("% mitochondrial counts", 100.0, False),
-}
 
 
 def k_view(run: Run) -> dict[str, Any] | None:
-    """Return how the number of clusters came about; None where there is no word on it."""
+    """Return how the number of clusters was chosen; None where it was not recorded."""
     clusters = run.part("clusters")
     if "n_clusters" not in clusters:
         return None
-    k = int(clusters["n_clusters"])
-    method = METHODS.get(str(clusters.get("method")), str(clusters.get("method", "clustering")))
-    criterion = clusters.get("criterion")
-    candidates = np.atleast_1d(np.asarray(clusters.get("candidates", ()), dtype=np.float64))
-    values = np.atleast_1d(np.asarray(clusters.get("values", ()), dtype=np.float64))
-    if len(candidates) < 2 or len(candidates) != len(values) or criterion is None:
-        return {"k": k, "method": method, "plot": None}
-    words = CRITERIA.get(str(criterion), str(criterion))
-    plot = lines(
-        candidates, {str(criterion): values}, x_label="number of clusters", points=True, width=560, height=240,
-        mark=Mark(at=k, word=f"chosen: {k}"),
-        summary=f"{criterion} for {candidates.min():.0f} to {candidates.max():.0f} clusters; {k} was chosen.",
-    )  # fmt: skip
-    pairs = [(f"{c:.0f}", number(v), int(c) == k) for c, v in zip(candidates, values, strict=True)]
+    k, method = int(clusters["n_clusters"]), str(clusters.get("method", "clustering"))
+    view: dict[str, Any] = {"k": k, "method": METHODS.get(method, method), "plot": None}
+    try:
+        ax = pl.number_of_clusters(run.adata)
+    except ScraeError:
+        return view
+    tried, values = (np.asarray(clusters[name], dtype=np.float64) for name in ("candidates", "values"))
+    criterion = str(clusters.get("criterion", "criterion"))
+    words = f"{criterion} for {tried.min():.0f} to {tried.max():.0f} clusters; {k} was chosen."
     parts = np.atleast_1d(np.asarray(clusters.get("parts", ()), dtype=np.int64)).tolist()
-    sure = _how_sure(k, parts) if parts else None
-    return {"k": k, "method": method, "criterion": words, "plot": plot, "pairs": pairs, "sure": sure}
+    return view | {
+        "plot": chart(ax, "Criterion by number of clusters", words),
+        "criterion": CRITERIA.get(criterion, criterion),
+        "pairs": [(f"{c:.0f}", number(v), int(c) == k) for c, v in zip(tried, values, strict=True)],
+        "confidence": _confidence(k, parts) if parts else None,
+    }
 
 
-def how_far(k: int, parts: list[int]) -> float:
-    """Return how many times more or fewer clusters than ``k`` a part gives at most."""
+def disagreement(k: int, parts: list[int]) -> float:
+    """Return the largest ratio between ``k`` and the number of clusters of a subsample, at least 1."""
     return max(max(parts) / k, k / min(parts))
 
 
-def _how_sure(k: int, parts: list[int]) -> str:
-    """Say how far random parts of the cells agree on the number."""
-    listed = f"{', '.join(map(str, parts[:-1]))} and {parts[-1]}"
-    if how_far(k, parts) <= FIRM:
-        return f"The choice is firm: {len(parts)} random parts of the cells alone would give {listed}."
-    if how_far(k, parts) <= ROUGH:
+def _confidence(k: int, parts: list[int]) -> str:
+    """Describe how far random subsamples of the cells agree on the number."""
+    subsamples = (
+        f"{len(parts)} random subsamples of the cells give {', '.join(map(str, parts[:-1]))} and {parts[-1]}."
+    )
+    if disagreement(k, parts) <= ROBUST:
+        return f"The choice is robust: {subsamples}"
+    if disagreement(k, parts) <= ROUGH:
         return (
-            f"The choice is rough: {len(parts)} random parts of the cells alone would give {listed}. "
-            "Look at the markers before you trust that two clusters are different, or that one is whole."
+            f"The choice is approximate: {subsamples} Check the markers before you split or merge clusters."
         )
     return (
-        f"The choice is unsure: {len(parts)} random parts of the cells alone would give {listed}. "
-        "The data does not say how many clusters there are; choose by what you want to tell apart."
+        f"The choice is uncertain: {subsamples} "
+        "The data do not determine the number of clusters; choose it by the question you ask."
     )
 
 
 def training_view(run: Run) -> dict[str, Any] | None:
-    """Return one chart a loss, and why training stopped; None where there is no history."""
+    """Return one chart per loss, and why training stopped; None where there is no history."""
     history, train = run.part("history"), run.part("train")
-    panels = panels_of(history)
-    if not panels:
+    try:
+        titles = [ax.get_title() for ax in pl.history(run.adata)]
+    except ScraeError:
         return None
-    length = len(next(iter(next(iter(panels.values())).values())))
-    epochs = np.asarray(history.get("epoch", np.arange(length)), dtype=np.float64)
-    best = train.get("best_epoch")
-    mark = None if best is None else Mark(at=float(best), word=f"epoch {int(best)}")
-    names = {"reconstruction": "training cells", "validation": "held-out cells"}
+    length = max(np.size(values) for values in history.values())
     charts = []
-    for title, terms in panels.items():
+    for title in titles:
+        (ax,) = pl.history(run.adata, panels=[title])
+        lines = {str(line.get_label()): line.get_ydata() for line in ax.lines}
+        lines.pop("kept weights", None)
         ends = "; ".join(
-            f"{names.get(term, term)} from {_first(y)} to {_last(y)}" for term, y in terms.items()
+            f"{name + ' ' if len(lines) > 1 else ''}from {number(y[0])} to {number(y[-1])}"
+            for name, values in lines.items()
+            if len(y := np.asarray(values)[np.isfinite(values)])
         )
-        curves = {names.get(term, term): y for term, y in terms.items()}
-        chart = lines(
-            epochs, curves, x_label="epoch", mark=mark, summary=f"{title} over {length} epochs: {ends}."
-        )
-        charts.append({"title": title, "plot": chart, "terms": list(curves) if len(curves) > 1 else []})
+        charts.append(chart(ax, title, f"Over {length} epochs: {ends}."))
     stopped = train.get("stopped_because", run.record.get("stopped_because"))
-    return {"charts": charts, "epochs": int(train.get("epochs", length)), "best": best, "stopped": stopped}
-
-
-def _first(values: np.ndarray[Any, np.dtype[np.float64]]) -> str:
-    return number(values[np.isfinite(values)][0])
-
-
-def _last(values: np.ndarray[Any, np.dtype[np.float64]]) -> str:
-    return number(values[np.isfinite(values)][-1])
+    epochs, best = int(train.get("epochs", length)), train.get("best_epoch")
+    return {"charts": charts, "epochs": epochs, "best": best, "stopped": stopped}
 
 
 def gene_view(run: Run) -> dict[str, Any] | None:
     """Return the plot of the gene selection; None where no genes were selected."""
     try:
-        points = gene_points(run.adata)
+        ax = pl.gene_selection(run.adata, n_names=12)
     except ScraeError:
         return None
-    n_selected = int(run.adata.var["scrae_selected"].sum())
-    method = str(run.part("gene_selection").get("method", ""))
-    plot = None
-    if len(points.names):
-        words = f"{points.statistic_name} against mean of {len(points.names):,} genes; {n_selected:,} are selected."
-        plot = gene_cloud(points, summary=words)
-    best = points.names[np.argsort(points.rank)]
-    chosen = set(points.names[points.selected].tolist())
+    statistic, var = ax.get_ylabel(), run.adata.var
+    selected = var.index[var["scrae_selected"].to_numpy(dtype=bool)]
+    if "scrae_rank" in var:
+        selected = var.loc[selected, "scrae_rank"].sort_values(kind="stable").index
+    words = f"{statistic} against {ax.get_xlabel()}; {len(selected):,} genes are selected."
     return {
-        "method": method,
-        "n_selected": n_selected,
+        "method": str(run.part("gene_selection").get("method", "")),
+        "n_selected": len(selected),
         "n_genes": run.n_genes,
-        "has_curve": points.expected is not None,
-        "statistic": points.statistic_name,
-        "best": [gene for gene in best.tolist() if gene in chosen][:20],
-        "plot": plot,
+        "has_curve": bool(ax.lines),
+        "statistic": statistic,
+        "best": [str(gene) for gene in selected[:20]],
+        "plot": chart(ax, ax.get_title(), words),
     }
 
 
@@ -147,82 +126,50 @@ def quality_view(run: Run) -> dict[str, Any]:
     given, filtered = run.record.get("input") or {}, run.part("filter")
     for what, after in (("cells", run.adata.n_obs), ("genes", run.n_genes)):
         before = int(filtered.get(f"n_{what}_before", given.get(f"n_{what}", after)))
-        rows.append({"what": what, "before": before, "after": after, "lost": before - after})
-    all_cells = run.part("before_filter") if rows[0]["lost"] else {}
-    charts: list[Markup] = []
-    for key, (name, factor, log) in QUALITY.items():
-        values = run.column(key)
-        if values is None:
-            continue
-        values = factor * values
-        middle = number(float(f"{np.nanmedian(values):.4g}"))
-        summary = f"Histogram of {name}; the median of the cells kept is {middle}."
-        earlier = None
-        if key in all_cells:
-            earlier = factor * np.asarray(all_cells[key]["edges"]), np.asarray(all_cells[key]["cells"])
-        charts.append(histogram(values, x_label=name, log=log, summary=summary, before=earlier))
+        rows.append({"what": what, "before": before, "after": after, "removed": before - after})
+    charts = []
+    for key in ("scrae_n_counts", "scrae_n_genes", "scrae_mito"):
+        if (values := run.column(key)) is not None:
+            (ax,) = pl.quality(run.adata, panels=[key])
+            name = ax.get_xlabel()
+            middle = np.nanmedian(values) * (100 if key == "scrae_mito" else 1)
+            charts.append(chart(ax, f"Histogram of {name}", f"Median of the cells kept: {number(middle)}."))
     dropped = filtered.get("cells_dropped", {})
     settings = [
         {
-            "name": _words(name),
-            "value": _setting(filtered[name]),
-            "dropped": f"{int(dropped[name]):,}" if name in dropped else "",
+            "name": spaced(name),
+            "value": setting(filtered[name]),
+            "removed": f"{int(dropped[name]):,}" if name in dropped else "",
         }
         for name in FILTERS
         if filtered.get(name) is not None
     ]
-    notes = run.texts("notes")
-    return {
-        "rows": rows,
-        "charts": charts,
-        "has_before": bool(all_cells),
-        "settings": settings,
-        "notes": notes,
-    }
+    return {"rows": rows, "charts": charts, "settings": settings, "notes": run.texts("notes")}
 
 
 def record_view(run: Run) -> dict[str, Any]:
-    """Return settings, versions, seed, times and the input's checksum."""
-    record = run.record
-    config = record.get("config") or {}
+    """Return settings, versions, seed, durations and the input's checksum."""
+    record, config, given = run.record, run.record.get("config") or {}, run.record.get("input") or {}
     groups = {key: value for key, value in config.items() if isinstance(value, Mapping)}
     loose = {key: value for key, value in config.items() if not isinstance(value, Mapping)}
-    settings = {**({"run": loose} if loose else {}), **groups}
     seconds = {str(key): float(value) for key, value in (record.get("seconds") or {}).items()}
     longest = max(seconds.values(), default=1.0) or 1.0
-    facts = [
-        ("Command", record.get("command")),
-        ("scrae", record.get("version")),
-        ("Seed", record.get("seed")),
-        ("Device", record.get("device")),
-        (
-            "Peak memory",
-            f"{float(record['peak_memory_mb']):,.0f} MB" if record.get("peak_memory_mb") else None,
-        ),
-        ("Input", (record.get("input") or {}).get("path")),
-        ("Input SHA-256", (record.get("input") or {}).get("sha256")),
-    ]
+    memory = record.get("peak_memory_mb")
+    facts = {
+        "Command": record.get("command"),
+        "scrae": record.get("version"),
+        "Seed": record.get("seed"),
+        "Device": record.get("device"),
+        "Peak memory": f"{float(memory):,.0f} MB" if memory else None,
+        "Input": given.get("path"),
+        "Input SHA-256": given.get("sha256"),
+    }
     return {
-        "facts": [(name, _setting(value)) for name, value in facts if value is not None],
+        "facts": [(name, setting(value)) for name, value in facts.items() if value is not None],
         "settings": {
-            _words(group): [(_words(key), _setting(value)) for key, value in values.items()]
-            for group, values in settings.items()
+            spaced(group): [(spaced(key), setting(value)) for key, value in values.items()]
+            for group, values in (({"run": loose} if loose else {}) | groups).items()
         },
-        "seconds": [(_words(stage), duration(value), value / longest) for stage, value in seconds.items()],
+        "seconds": [(spaced(stage), duration(value), value / longest) for stage, value in seconds.items()],
         "versions": [(str(name), str(version)) for name, version in run.part("versions").items()],
     }
-
-
-def _words(name: object) -> str:
-    return str(name).replace("_", " ")
-
-
-def _setting(value: object) -> str:
-    """Write a setting as a person would."""
-    if value is None:
-        return "–"
-    if isinstance(value, (bool, np.bool_)):
-        return "yes" if value else "no"
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return ", ".join(_setting(part) for part in value)
-    return f"{value:g}" if isinstance(value, (float, np.floating)) else str(value)

@@ -1,4 +1,4 @@
-"""What the interactive scatter needs, small enough to travel inside a page."""
+"""Data of the interactive scatter plot, packed into the page."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ from anndata import AnnData
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from scrae.pl._colors import category_colors, category_column, is_category
-from scrae.pl._embedding import NAMES
-from scrae.report._rows import ROWS, row_blocks
+from scrae.pl import BASES, category_colors, category_column, is_category
+from scrae.report._markers import ROWS, row_blocks
 
 __all__ = ["MAX_POINTS", "embed_json", "scatter_data", "subsample"]
 
 MAX_POINTS = 20_000
 AT_LEAST = 50  # cells of each cluster are shown, where it has them
-BASES = ("X_umap_scrae", "X_tsne_scrae", "X_pca_scrae", "X_scrae_2d", "X_scrae")
 QUANTITIES = {
     "scrae_n_counts": "Library size",
     "scrae_n_genes": "Detected genes",
@@ -29,35 +27,34 @@ QUANTITIES = {
 
 
 def subsample(adata: AnnData, max_points: int = MAX_POINTS) -> NDArray[np.int64]:
-    """Return which cells to show, in the order of drawing: all, or a random part with at least 50 of each cluster.
+    """Return the cells to show in drawing order, shape [points]: all, or a random part with at least 50 per cluster.
 
-    Where a picture lacks some cells, the part is taken of those that have a place in every picture. The choice is the
-    same every time. Shape [points].
+    Cells that lack coordinates in an embedding are left out of such a part. The choice is deterministic.
     """
     order: NDArray[np.int64] = np.random.default_rng(0).permutation(adata.n_obs)
     if adata.n_obs <= max_points:
         return order
-    pictures = [np.asarray(adata.obsm[basis]) for basis in BASES if _is_flat(adata, basis)]
-    placed = np.all([np.isfinite(xy).all(axis=1) for xy in pictures], axis=0)
+    embeddings = [np.asarray(adata.obsm[basis]) for basis in BASES if _is_flat(adata, basis)]
+    placed = np.all([np.isfinite(xy).all(axis=1) for xy in embeddings], axis=0)
     if placed.any():
         order = order[np.broadcast_to(placed, adata.n_obs)[order]]
     cluster = pd.Series(adata.obs["scrae"].to_numpy() if "scrae" in adata.obs else 0)[order]
-    place_in_cluster = cluster.groupby(cluster, observed=True).cumcount().to_numpy()
-    by_urgency = np.argsort(place_in_cluster >= AT_LEAST, kind="stable")[:max_points]
-    return order[np.sort(by_urgency)]
+    rank_in_cluster = cluster.groupby(cluster, observed=True).cumcount().to_numpy()
+    chosen = np.argsort(rank_in_cluster >= AT_LEAST, kind="stable")[:max_points]
+    return order[np.sort(chosen)]
 
 
 def scatter_data(adata: AnnData, groups: dict[str, str], genes: dict[str, str]) -> dict[str, Any]:
-    """Return the scatter's cells as one JSON-able dict; arrays are little-endian integers in base64.
+    """Return the cells of the scatter plot for JSON; arrays are little-endian integers in base64.
 
     Parameters
     ----------
-    adata
+    adata : AnnData
         Annotated cells.
-    groups
-        Column of ``obs`` → what to call it.
-    genes
-        Gene → the cluster that it marks.
+    groups : dict of str to str
+        Columns of ``obs``, and their titles.
+    genes : dict of str to str
+        Genes, and the cluster that each one marks.
     """
     cells = subsample(adata)
     values = [
@@ -82,7 +79,7 @@ def scatter_data(adata: AnnData, groups: dict[str, str], genes: dict[str, str]) 
 
 
 def _columns(adata: AnnData, cells: NDArray[np.int64], genes: NDArray[np.intp]) -> NDArray[Any]:
-    """``X`` of some cells and genes, [cells, genes], read once in the order of the cells."""
+    """Read ``X`` of some cells and genes, shape [cells, genes], in one pass."""
     place = np.argsort(cells)
     ends = np.searchsorted(cells[place], range(0, adata.n_obs + ROWS, ROWS))
     parts = [
@@ -94,11 +91,11 @@ def _columns(adata: AnnData, cells: NDArray[np.int64], genes: NDArray[np.intp]) 
 
 
 def embed_json(data: object) -> Markup:
-    """Write data as JSON that cannot end the script element it stands in, nor open a comment."""
+    """Return JSON that cannot close its script element or open a comment."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)  # noqa: S704  holds no markup any more
+    return Markup(text)  # noqa: S704  without markup
 
 
 def _is_flat(adata: AnnData, basis: str) -> bool:
@@ -106,14 +103,14 @@ def _is_flat(adata: AnnData, basis: str) -> bool:
 
 
 def _basis(adata: AnnData, basis: str, cells: NDArray[np.int64]) -> dict[str, Any]:
-    """Both axes share one scale of 0 to 65,534; 65,535 stands for a cell without a place."""
+    """Quantize both axes on one scale of 0 to 65,534; 65,535 stands for missing coordinates."""
     xy = np.asarray(adata.obsm[basis], dtype=np.float64)[cells]
     known = np.isfinite(xy).all(axis=1)
     low = xy[known].min(axis=0) if known.any() else np.zeros(2)
     span = float((xy[known] - low).max()) if known.any() else 1.0
     whole = np.full(xy.shape, 65_535, dtype="<u2")
     whole[known] = np.rint((xy[known] - low) / (span or 1.0) * 65_534)
-    return {"name": NAMES[basis], "x": _base64(whole[:, 0]), "y": _base64(whole[:, 1])}
+    return {"name": BASES[basis], "x": _base64(whole[:, 0]), "y": _base64(whole[:, 1])}
 
 
 def _group(adata: AnnData, key: str, title: str, cells: NDArray[np.int64]) -> dict[str, Any]:
@@ -129,7 +126,7 @@ def _group(adata: AnnData, key: str, title: str, cells: NDArray[np.int64]) -> di
 
 
 def _quantity(title: str, values: NDArray[np.float64], *, log: bool) -> dict[str, Any]:
-    """Quantise to 65,535 steps of the value or, where it is a count, of its logarithm log(1 + value)."""
+    """Quantize to 65,535 steps of the value or, if ``log``, of log(1 + value)."""
     values = np.log1p(values) if log else values
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
@@ -144,7 +141,7 @@ def _quantity(title: str, values: NDArray[np.float64], *, log: bool) -> dict[str
 
 
 def _bytes(values: NDArray[np.float32]) -> dict[str, Any]:
-    """Quantise expression to 255 steps from 0 to the largest value."""
+    """Quantize expression to 255 steps from 0 to the largest value."""
     high = float(values.max(initial=0.0)) or 1.0
     return {"high": high, "data": _base64(np.rint(values / high * 255).astype("u1"))}
 

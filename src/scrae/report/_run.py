@@ -1,4 +1,4 @@
-"""Read what a run wrote; what is missing is empty, never an error."""
+"""Read the output of a run; missing parts are empty, not errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from scrae.errors import ScraeError
-from scrae.io import open_h5ad
+from scrae.io.hdf5 import open_h5ad
 
 __all__ = ["Run", "read_run"]
 
@@ -34,7 +34,7 @@ class Run:
         return facts
 
     def part(self, name: str) -> Mapping[str, Any]:
-        """Return one dict of ``uns["scrae"]``, or of the record where it is not there; empty where in neither."""
+        """Return one mapping of ``uns["scrae"]``, else of the record, else an empty one."""
         for source in (self.facts, self.record):
             part = source.get(name)
             if isinstance(part, Mapping):
@@ -42,28 +42,24 @@ class Run:
         return {}
 
     def texts(self, name: str) -> list[str]:
-        """Return a list of sentences of ``uns["scrae"]`` or the record."""
+        """Return a list of texts of ``uns["scrae"]`` or the record."""
         values = self.facts.get(name, self.record.get(name))
-        return (
-            []
-            if values is None
-            else [str(value) for value in np.atleast_1d(np.asarray(values, dtype=object))]
-        )
+        return [] if values is None else list(map(str, np.atleast_1d(np.asarray(values, dtype=object))))
 
     def setting(self, group: str, name: str) -> Any:
-        """Return a setting of ``run.json``'s ``config``; None where it is not there."""
+        """Return a setting of ``config`` in ``run.json``; None where it is missing."""
         settings = self.record.get("config") or {}
         return (settings.get(group) or {}).get(name)
 
     @property
     def label_key(self) -> str | None:
         """The column of ``obs`` with labels that the run was scored against."""
-        key = self.record.get("label_key") or self.facts.get("label_key")
+        key = self.record.get("label_key")
         return str(key) if key is not None and str(key) in self.adata.obs else None
 
     @property
     def n_genes(self) -> int:
-        """Genes that the filters left; of them the AnnData may hold the selected ones alone."""
+        """Genes that passed the filters; the AnnData may hold the selected ones only."""
         return int(self.part("filter").get("n_genes_after", self.adata.n_vars))
 
     @property
@@ -72,7 +68,7 @@ class Run:
         return "scrae" in self.adata.obs
 
     def column(self, key: str) -> NDArray[np.float64] | None:
-        """Return a numeric column of ``obs``; None where it is not there, or holds nothing but zeros."""
+        """Return a numeric column of ``obs``; None where it is missing or all zero."""
         if key not in self.adata.obs:
             return None
         values = self.adata.obs[key].to_numpy(dtype=np.float64)
@@ -98,7 +94,7 @@ def read_run(folder: str | Path) -> Run:
         record = json.loads(record_file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ScraeError(
-            f"expected JSON in {record_file}, found something else ({error}); run scrae again"
+            f"expected JSON in {record_file}, but it could not be parsed ({error}); run scrae again"
         ) from None
     if not isinstance(record, dict):
         raise ScraeError(

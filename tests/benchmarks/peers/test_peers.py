@@ -13,7 +13,7 @@ from benchmarks.clusterers import kmeans
 from benchmarks.methods import EMBEDDINGS, parse_method
 from benchmarks.peers import common
 from benchmarks.peers.likelihood import ZINB, zinb_nll
-from scrae.distributions import zinb_log_prob
+from scrae.core.distributions import zinb_log_prob
 from scrae.errors import ScraeError
 
 N_CELLS, N_GENES = 160, 60

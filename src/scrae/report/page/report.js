@@ -3,31 +3,50 @@
   const $ = (id) => document.getElementById(id);
   const root = document.documentElement;
 
-  // Light and dark: as the system has it, until the reader says otherwise.
+  // Light or dark as the system is set, until the reader chooses.
   const system = matchMedia("(prefers-color-scheme: dark)");
   const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
   let redraw = () => {};
-  const showTheme = () => { $("theme").textContent = isDark() ? "Light" : "Dark"; redraw(); };
+  const css = (name) => getComputedStyle(root).getPropertyValue(name).trim();
+  const rgb = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
+  const mix = (a, b, t) => `rgb(${a.map((v, i) => Math.round(v + (b[i] - v) * t)).join(",")})`;
+
+  // On a dark ground colors are lightened until their contrast (WCAG) is at least 3.
+  const luminance = (color) => color.map((v) => v / 255).map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const visible = (hex) => {
+    if (!isDark()) return hex;
+    const least = 3.05 * (luminance(rgb(css("--paper"))) + 0.05) - 0.05;
+    let t = 0;
+    const lighter = () => rgb(hex).map((v) => v + (255 - v) * t);
+    while (luminance(lighter()) < least) t += 0.05;
+    return mix(rgb(hex), [255, 255, 255], t);
+  };
+  const showTheme = () => {
+    $("theme").textContent = isDark() ? "Light" : "Dark";
+    document.querySelectorAll("[data-color]").forEach((part) => { part.style.background = visible(part.dataset.color); });
+    redraw();
+  };
   $("theme").hidden = false;
   $("theme").addEventListener("click", () => { root.dataset.theme = isDark() ? "light" : "dark"; showTheme(); });
   system.addEventListener("change", showTheme);
 
-  // On paper: light, and every fold open but the markers', whose headings hold the best genes.
+  // In print: light, and every section unfolded but the marker tables, whose headings hold the top genes.
   let folded = [], theme;
   addEventListener("beforeprint", () => {
     folded = [...document.querySelectorAll("main > section > details:not([open])")];
     folded.forEach((fold) => { fold.open = true; });
     theme = root.dataset.theme;
     root.dataset.theme = "light";
-    redraw();
+    showTheme();
   });
   addEventListener("afterprint", () => {
     folded.forEach((fold) => { fold.open = false; });
     if (theme === undefined) delete root.dataset.theme; else root.dataset.theme = theme;
-    redraw();
+    showTheme();
   });
 
-  // The contents mark the section in view.
+  // Highlight the section in view in the contents.
   const links = new Map([...document.querySelectorAll("nav a")].map((a) => [a.hash.slice(1), a]));
   const watcher = new IntersectionObserver((entries) => {
     for (const entry of entries) if (entry.isIntersecting) {
@@ -52,12 +71,12 @@
     let basis = bases[0], view = { x: 0, y: 0, zoom: 1 }, width = 1, height = 1, ratio = 1;
     let color = null, singled = new Set(), waiting = false;
 
-    // What the cells can be coloured by: groups, quantities (16 bit), genes (8 bit, decoded when asked for).
+    // What can color the cells: groups, quantities (16 bit), genes (8 bit, decoded on demand).
     const choices = [
       ...groups.map((group) => ({ kind: "group", section: "Groups", title: group.name, group })),
       ...values.map((v) => ({ kind: "value", section: "Quantities", title: v.name, ...v, top: 65535 })),
       ...genes.map((g) => ({ kind: "gene", section: "Marker genes", title: g.name, note: `cluster ${g.cluster}`, ...g, low: 0, top: 255 })),
-      { kind: "none", section: "Other", title: "One colour" },
+      { kind: "none", section: "Other", title: "One color" },
     ];
     const level = (choice) => (choice.level ??= choice.kind === "gene" ? bytes(choice.data) : words(choice.data));
     const real = (choice, whole) => {
@@ -77,9 +96,6 @@
       section.append(new Option(choice.note ? `${choice.title} (${choice.note})` : choice.title, i));
     });
 
-    const css = (name) => getComputedStyle(root).getPropertyValue(name).trim();
-    const rgb = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
-    const mix = (a, b, t) => `rgb(${a.map((v, i) => Math.round(v + (b[i] - v) * t)).join(",")})`;
     function ramp(steps) {
       const [low, middle, high] = ["--low", "--accent", "--high"].map((name) => rgb(css(name)));
       return Array.from({ length: steps }, (_, i) => {
@@ -103,7 +119,7 @@
       view.home = view.zoom;
     }
 
-    // One small disc a colour, stamped once a cell: fast enough for 20,000 cells in every frame.
+    // One small disc per color, stamped per cell: fast enough for 20,000 cells in every frame.
     function disc(fill, radius) {
       const stamp = document.createElement("canvas"), size = Math.ceil(2 * radius * ratio) + 2;
       stamp.width = stamp.height = size;
@@ -114,7 +130,7 @@
       p.fill();
       return stamp;
     }
-    const radius = () => Math.min(Math.max(110 / Math.sqrt(n), 1.25), 4) * Math.min(Math.max(view.zoom / (view.home || 1), 0.8), 12) ** 0.35;
+    const radius = () => Math.min(Math.max(110 / Math.sqrt(n), 1.25), 4) * Math.min(Math.max(width / 640, 0.6), 1) * Math.min(Math.max(view.zoom / (view.home || 1), 0.8), 12) ** 0.35;
 
     function draw() {
       waiting = false;
@@ -132,7 +148,7 @@
       };
       if (color.kind === "group") {
         const { codes, colors } = color.group, gray = css("--missing");
-        const pictures = colors.map(stamp), lost = stamp(gray);
+        const pictures = colors.map(visible).map(stamp), lost = stamp(gray);
         if (singled.size) {
           const dim = stamp(css("--dim"));
           for (let i = 0; i < n; i++) if (!singled.has(codes[i])) put(i, dim);
@@ -149,7 +165,7 @@
       writeNames();
     }
 
-    // Each name at the median of its cells, the largest first; none over another.
+    // Each name at the median of its cells, the largest first, without overlap.
     function writeNames() {
       if (color.kind !== "group" || $("names").getAttribute("aria-pressed") !== "true") return;
       const { codes, categories, sizes } = color.group;
@@ -202,7 +218,7 @@
         bar.style.background = `linear-gradient(0deg, ${ramp(9).join(",")})`;
         for (const t of [1, 0.5, 0]) ends.append(make("span", "", write(real(color, t * color.top))));
         row.append(bar, ends);
-        box.append(row, make("div", "note", color.kind === "gene" ? "log-normalised expression" : color.log ? "logarithmic" : ""));
+        box.append(row, make("div", "note", color.kind === "gene" ? "log-normalized expression" : color.log ? "logarithmic" : ""));
         return;
       }
       const { categories, colors, sizes } = color.group;
@@ -210,7 +226,7 @@
         const button = make("button"), swatch = make("span", "swatch");
         button.type = "button";
         button.setAttribute("aria-pressed", String(singled.has(c)));
-        swatch.style.background = colors[c];
+        swatch.style.background = visible(colors[c]);
         button.append(swatch, make("span", "name", name), make("span", "count", sizes[c].toLocaleString("en")));
         button.addEventListener("click", () => {
           if (!singled.delete(c)) singled.add(c);
@@ -303,9 +319,45 @@
       event.target.setAttribute("aria-pressed", String(event.target.getAttribute("aria-pressed") !== "true"));
       later();
     });
+    // The plot with its title and legend, as one PNG.
+    function image() {
+      draw();  // a change may still wait for its frame
+      const { categories = [], colors = [] } = color.group ?? {};
+      const rows = color.kind === "group" ? Math.max(Math.floor((height - 20) / 18), 1) : 1;
+      const columns = color.kind === "none" ? 0 : Math.ceil(Math.max(categories.length, 1) / rows), column = 190;
+      const sheet = document.createElement("canvas"), p = sheet.getContext("2d");
+      sheet.width = Math.round((width + columns * column) * ratio);
+      sheet.height = Math.round((height + 34) * ratio);
+      p.fillStyle = css("--paper");
+      p.fillRect(0, 0, sheet.width, sheet.height);
+      p.drawImage(canvas, 0, Math.round(34 * ratio));
+      p.scale(ratio, ratio);
+      p.textBaseline = "middle";
+      const put = (text, x, y) => {
+        p.fillStyle = css("--ink");
+        p.font = `13px ${css("--sans")}`;
+        p.fillText(text, x, y, column - 26);
+      };
+      p.font = `600 15px ${css("--sans")}`;
+      p.fillStyle = css("--ink");
+      p.fillText(`${basis.name}, ${color.title}`, 12, 20);
+      categories.forEach((name, c) => {
+        const x = width + Math.floor(c / rows) * column + 12, y = 44 + (c % rows) * 18;
+        p.fillStyle = visible(colors[c]);
+        p.beginPath();
+        p.arc(x, y, 5, 0, 2 * Math.PI);
+        p.fill();
+        put(name, x + 12, y);
+      });
+      if (color.kind === "value" || color.kind === "gene") {
+        ramp(100).forEach((shade, i) => { p.fillStyle = shade; p.fillRect(width + 12, 183 - 1.4 * i, 14, 2); });
+        for (const t of [0, 0.5, 1]) put(write(real(color, t * color.top)), width + 34, 184 - 139 * t);
+      }
+      return sheet;
+    }
     $("save").addEventListener("click", () => {
       const name = `${basis.name} ${color.title}`.replace(/[^\w-]+/g, "_");
-      Object.assign(document.createElement("a"), { href: canvas.toDataURL("image/png"), download: `${name}.png` }).click();
+      Object.assign(document.createElement("a"), { href: image().toDataURL("image/png"), download: `${name}.png` }).click();
     });
     $("basis").addEventListener("change", (event) => { basis = bases[event.target.value]; home(); });
     $("color").addEventListener("change", (event) => {

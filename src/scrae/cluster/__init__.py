@@ -1,0 +1,1 @@
+"""Clusters of a latent representation: neighbors, graphs, partitions, stability and scores."""

@@ -1,0 +1,1 @@
+"""The method of the paper: data, distributions, networks, losses, model and training."""

@@ -1,0 +1,68 @@
+"""Columns of obs that a user names: labels to score against, and the experimental batch of each cell."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from numpy.typing import NDArray
+
+from scrae.errors import ScraeError, did_you_mean
+from scrae.io.names import some
+
+__all__ = ["batch_codes", "batches_of", "check_keys"]
+
+
+def check_keys(adata: AnnData, label_key: str | None, batch_key: str | None) -> None:
+    """Refuse wrong names before the work, not after it; the message suggests a column that is there.
+
+    Raises
+    ------
+    ScraeError : no such column, or a cell without a batch.
+    """
+    if label_key is not None and label_key not in adata.obs:
+        there = ", ".join(adata.obs.columns) or "no columns at all"
+        raise ScraeError(
+            f"--label-key: expected a column of obs, found no {label_key!r}; there is {there}"
+            f"{did_you_mean(label_key, adata.obs)}"
+        )
+    if batch_key is not None:
+        batches_of(adata, batch_key)
+
+
+def batches_of(adata: AnnData, key: str) -> pd.Categorical:
+    """Return the batch of each cell by the name that ``obs[key]`` holds, as text; the categories are in use, sorted.
+
+    Raises
+    ------
+    ScraeError : no such column (the message suggests one that is there), or a cell without a batch.
+    """
+    if key not in adata.obs:
+        raise ScraeError(
+            f"batch_key: expected a column of obs, found no {key!r}; there is {some(adata.obs, 8) or 'none'}"
+            f"{did_you_mean(key, adata.obs)}"
+        )
+    column = adata.obs[key]
+    if column.isna().any():
+        raise ScraeError(
+            f"batch_key: expected a batch for every cell, found {int(column.isna().sum())} of {len(column)} cells "
+            f"without one in obs[{key!r}]; fill them or leave these cells out"
+        )
+    return pd.Categorical(column.astype(str))
+
+
+def batch_codes(batches: pd.Categorical, known: tuple[str, ...], key: str) -> NDArray[np.int64]:
+    """Return the place of each cell's batch among those that a model knows.
+
+    Raises
+    ------
+    ScraeError : a batch that it does not know.
+    """
+    unknown = sorted(set(batches.categories) - set(known))
+    if unknown:
+        raise ScraeError(
+            f"batch_key: expected batches that the model knows ({some(known, 8)}), found {some(unknown)} in "
+            f"obs[{key!r}]; name a known batch to decode these cells as if from it, or train with them"
+        )
+    places = pd.Index(known).get_indexer(batches.categories)
+    return np.asarray(places[batches.codes], dtype=np.int64)

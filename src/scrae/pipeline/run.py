@@ -1,0 +1,323 @@
+"""The path from raw files to a report, shared by ``scrae run``, ``scrae demo`` and Python."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from anndata import AnnData
+
+from .. import io, pl, pp, report, tl
+from ..config import PreprocessConfig, Settings, to_dict
+from ..core.checkpoint import TRAINING_FILE, Checkpoint, Epoch
+from ..core.device import resolve_device
+from ..core.model import SCRAE
+from ..core.model_io import save
+from ..errors import ScraeWarning
+from ..files import atomic_path, exclusive_lock, write_text
+from ..io.batches import check_keys
+from ..io.lazy import lazy_counts
+from .memory_plan import MemoryPlan, plan_memory
+from .provenance import source_of_anndata, source_of_files
+
+__all__ = ["Progress", "analyze", "preprocess", "read_counts", "run"]
+
+_LIBRARIES = ("scrae", "torch", "numpy", "scipy", "scikit-learn", "anndata", "scanpy")
+
+
+class Progress:
+    """Progress callbacks of a run, which do nothing; override those of interest."""
+
+    def on_message(self, text: str) -> None:
+        """Report a message before a long stage."""
+
+    def on_stage(self, name: str) -> None:
+        """Report that a stage begins."""
+
+    def on_epoch(self, epoch: Epoch, max_epochs: int) -> None:
+        """Report that an epoch of training ended."""
+
+
+def preprocess(adata: AnnData, config: PreprocessConfig, *, scratch: Path | None = None) -> None:
+    """Filter, normalize and select genes, in place.
+
+    Of counts in a file or dask array only those of the selected genes are kept.
+
+    Parameters
+    ----------
+    adata : AnnData
+        As ``io.read`` or ``io.open_backed`` returns it.
+    config : PreprocessConfig
+        Thresholds and gene selection.
+    scratch : Path or None
+        See :func:`scrae.pp.preprocess_backed`.
+    """
+    filters = {name: getattr(config, name) for name in ("min_cells", "min_genes", "min_counts", "max_mito")}
+    selection: dict[str, Any] = {"method": config.gene_selection, "n_top_genes": config.n_top_genes}
+    if lazy_counts(adata) is not None:
+        pp.preprocess_backed(adata, **selection, **filters, scratch=scratch)
+        return
+    pp.filter(adata, **filters)
+    pp.normalize(adata)
+    pp.select_genes(adata, **selection)
+
+
+def analyze(
+    adata: AnnData,
+    settings: Settings,
+    *,
+    checkpoint: Checkpoint | None = None,
+    scratch: Path | None = None,
+    progress: Progress | None = None,
+) -> tuple[SCRAE, dict[str, float]]:
+    """Take counts to latent representation, clusters, scores and projections, in place.
+
+    Parameters
+    ----------
+    adata : AnnData
+        As ``io.read`` returns it or :func:`scrae.pp.preprocess_backed` takes it.
+    settings : Settings
+        ``layer``, ``transpose`` and ``backed`` are not used here.
+    checkpoint : Checkpoint or None
+        Where the training is saved while it runs (that of the second model beside it); None = nowhere.
+    scratch : Path or None
+        Folder for scratch files of counts that do not fit in memory, see :func:`scrae.pp.preprocess_backed`.
+    progress : Progress or None
+        Callbacks; None = none.
+
+    Returns
+    -------
+    model : SCRAE
+        The trained model.
+    seconds : dict of str to float
+        Duration of each stage.
+
+    Raises
+    ------
+    ScraeError
+        Bad input or settings.
+    """
+    clock = _Clock(progress or Progress())
+    seed, batch_key, model_config = settings.seed, settings.batch_key, settings.model
+    options: dict[str, Any] = {
+        "batch_key": batch_key,
+        "device": resolve_device(settings.device),
+        "seed": seed,
+    }
+    train = partial(tl.train, adata, train_config=settings.train, **options)
+    with clock.stage("preprocess"):
+        preprocess(adata, settings.preprocess, scratch=scratch)
+    with clock.stage("train"):
+        model = train(model_config=model_config, checkpoint=checkpoint, on_epoch=clock.progress.on_epoch)
+    if settings.also_2d:
+        with clock.stage("train in two dimensions"):
+            flat = replace(model_config, n_latent=2, n_noise=None)
+            beside = checkpoint and replace(checkpoint, path=checkpoint.path.with_stem("training_2d"))
+            train(model_config=flat, key_added="X_scrae_2d", write_input=False, checkpoint=beside)
+    with clock.stage("cluster"):
+        graph = tl.neighbors(adata, seed=seed)
+        tl.cluster(adata, **vars(settings.cluster), graph=graph, seed=seed)
+        tl.stability(adata, graph=graph, seed=seed)
+    if settings.check_seeds:
+        with clock.stage("train with other seeds"):
+            codes = tl.train_again(
+                adata,
+                model_config,
+                settings.train,
+                times=settings.check_seeds,
+                on_epoch=clock.progress.on_epoch,
+                **options,
+            )
+            tl.agreement(adata, codes)
+    if settings.label_key is not None:
+        tl.score(adata, settings.label_key)
+    with clock.stage("project"):
+        tl.project(adata, graph=graph, seed=seed)
+    return model, clock.seconds
+
+
+def run(
+    inputs: str | Path | Sequence[str | Path] | AnnData,
+    output: str | Path,
+    settings: Settings | None = None,
+    *,
+    resume: bool = False,
+    command: str = "scrae.run",
+    title: str = "AnnData in memory",
+    progress: Progress | None = None,
+    **changes: Any,
+) -> AnnData:
+    """Take raw counts to clusters, latent representation, figures and a report in the folder ``output``.
+
+    Parameters
+    ----------
+    inputs : path, sequence of paths or AnnData
+        One file or folder, several (one sample each), or an AnnData as ``scrae.io.read`` returns it or
+        ``scrae.pp.preprocess_backed`` takes it, which is changed in place.
+    output : str or Path
+        Folder to write.
+    settings : Settings or None
+        None = the defaults; see also :func:`scrae.preset`.
+    resume : bool
+        Continue the unfinished training in ``output/model``, if there is one; otherwise one is an error.
+    command, title : str
+        How the run was started, and the name of an AnnData input, for ``run.json``.
+    progress : Progress or None
+        Callbacks; None = none.
+    **changes
+        Fields of ``settings`` to replace, e.g. ``label_key="cell_type"`` or ``seed=1``.
+
+    Returns
+    -------
+    AnnData
+        What was written as ``result.h5ad``; its slots are listed in ``docs/architecture.md``.
+
+    Raises
+    ------
+    ScraeError
+        Bad input or settings, too little memory, or a folder that cannot be written.
+
+    Warns
+    -----
+    ScraeWarning
+        All warnings are raised after the results are written.
+    """
+    settings, progress, folder = (
+        replace(settings or Settings(), **changes),
+        progress or Progress(),
+        Path(output),
+    )
+    device = resolve_device(settings.device)
+    checkpoint = Checkpoint(path=folder / "model" / TRAINING_FILE, resume=resume)
+    checkpoint.refuse_unfinished()
+    with _deferred_warnings() as caught, exclusive_lock(folder):
+        clock, scratch = _Clock(progress), None
+        if isinstance(inputs, AnnData):
+            with clock.stage("read"):
+                adata, source = inputs, source_of_anndata(inputs, title)
+        else:
+            paths = [Path(p) for p in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
+            plan = plan_memory(paths, settings)
+            progress.on_message(str(plan))
+            with clock.stage("read"):
+                adata, source = read_counts(paths, settings, plan), source_of_files(paths)
+            scratch = folder if plan.on_disk else None
+        source |= {"n_cells": adata.n_obs, "n_genes": adata.n_vars}
+        check_keys(adata, settings.label_key, settings.batch_key)
+        model, seconds = analyze(adata, settings, checkpoint=checkpoint, scratch=scratch, progress=progress)
+        facts = adata.uns["scrae"]
+        if ours := [str(w.message) for w in caught if issubclass(w.category, ScraeWarning)]:
+            facts["warnings"] = list(dict.fromkeys(ours))
+        facts["settings"] = json.dumps(to_dict(settings))
+        facts["versions"] = {name: version(name) for name in _LIBRARIES}
+        record = _record(adata, settings, {"command": command, "input": source, "device": device})
+        clock.seconds |= seconds
+        _write(adata, model, record, folder, clock)
+    return adata
+
+
+@contextmanager
+def _deferred_warnings() -> Iterator[list[warnings.WarningMessage]]:
+    """Record all warnings of the block and raise each once after it, also if the block fails.
+
+    Then a filter that turns warnings into errors cannot stop a run before its results are written.
+    """
+    caught: list[warnings.WarningMessage] = []
+    failed = True
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield caught
+        failed = False
+    finally:
+        for w in {(str(w.message), w.category, w.filename, w.lineno): w for w in caught}.values():
+            with suppress(*[Warning] if failed else []):  # not in place of the error
+                warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
+
+
+def read_counts(paths: Sequence[Path], settings: Settings, plan: MemoryPlan) -> AnnData:
+    """Read the counts of these files, or open the file that they stay in, as the memory plan says."""
+    if plan.streamed:
+        return io.open_backed(paths[0], layer=settings.layer)
+    least = settings.preprocess.min_counts
+    return io.read(paths, layer=settings.layer, min_counts=least, transpose=settings.transpose)
+
+
+class _Clock:
+    """Reports each stage and measures its seconds."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        self.progress.on_stage(name)
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - start
+
+
+def _write(adata: AnnData, model: SCRAE, record: dict[str, Any], folder: Path, clock: _Clock) -> None:
+    """Write all files of a run, each atomically; those that cannot fail for a figure come first."""
+    with clock.stage("write model"):
+        with atomic_path(folder / "model") as draft:
+            save(model, draft)
+        with atomic_path(folder / "clusters.csv") as draft:
+            adata.obs["scrae"].to_csv(draft, index_label="cell", header=["cluster"])
+    try:
+        with clock.stage("figures"), atomic_path(folder / "figures") as draft:
+            pl.save_figures(adata, draft, label_key=record["label_key"])  # and their colors into uns
+    finally:
+        with clock.stage("write"):
+            io.write_h5ad(adata, folder / "result.h5ad")
+            _write_record(record, clock, folder)
+    with clock.stage("report"):
+        report.build(folder)  # reads the record
+    _write_record(record, clock, folder)
+
+
+def _write_record(record: dict[str, Any], clock: _Clock, folder: Path) -> None:
+    record |= {"seconds": clock.seconds, "peak_memory_mb": _peak_memory_mb()}
+    write_text(folder / "run.json", json.dumps(record, indent=2) + "\n")
+
+
+def _peak_memory_mb() -> int | None:
+    """Return the peak memory of this process in MiB; None on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    scale = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale)
+
+
+def _record(adata: AnnData, settings: Settings, origin: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of ``run.json``, apart from times and memory."""
+    facts = adata.uns["scrae"]
+    scores = facts["scores"] if settings.label_key else {}
+    return {
+        "version": version("scrae"),
+        **origin,
+        "seed": settings.seed,
+        "config": to_dict(settings),
+        "n_cells": adata.n_obs,
+        "n_genes": int(facts["filter"]["n_genes_after"]),
+        "n_clusters": int(facts["clusters"]["n_clusters"]),
+        "epochs": int(facts["train"]["epochs"]),
+        "best_epoch": int(facts["train"]["best_epoch"]),
+        "stopped_because": facts["train"]["stopped_because"],
+        "label_key": settings.label_key,
+        "batch_key": settings.batch_key,
+        "scores": {name: value for name, value in scores.items() if name != "label_key"} or None,
+        "versions": facts["versions"],
+    }
