@@ -204,5 +204,7 @@ def test_the_batches_of_the_cells_come_along():
     ],
 )
 def test_batches_that_do_not_fit_are_refused(codes: Any, found: str):
-    with pytest.raises(ScraeError, match=f"the batch of each of 4 cells as an index into 2 names, found {found}"):
+    with pytest.raises(
+        ScraeError, match=f"the batch of each of 4 cells as an index into 2 names, found {found}"
+    ):
         CountData(DENSE, batch_names=("x", "y"), batch_codes=codes)
