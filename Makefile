@@ -1,8 +1,14 @@
 # Two commands first: make demo, make test. Each does all of its set-up from a plain Python >= 3.11 with pip.
-PYTHON ?= python3.11
+# The first of these that runs: a shim of pyenv is a command even where its version is not selected.
+PYTHONS := python3.11 python3.12 python3.13 python3.14
+ifndef PYTHON
+PYTHON := $(firstword $(foreach python,$(PYTHONS),$(shell $(python) -c '' 2>/dev/null && echo $(python))))
+endif
 VENV ?= .venv
 BIN := $(VENV)/bin
-CONSTRAINTS ?= constraints.txt
+# The newest scanpy, anndata, pandas and NumPy need Python 3.12.
+NEWEST := $(if $(PYTHON),$(shell $(PYTHON) -c 'import sys; print(sys.version_info >= (3, 12))' 2>/dev/null))
+CONSTRAINTS ?= $(if $(filter True,$(NEWEST)),constraints-newest.txt,constraints.txt)
 BROWSER ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
 # Threads that spin while they wait crawl on a shared machine.
@@ -26,6 +32,7 @@ $(VENV)/.docs: $(VENV)/.installed docs/constraints.txt
 install: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml $(CONSTRAINTS)
+	$(if $(PYTHON),,$(error None of $(PYTHONS) is installed. Install one, or name another Python: make PYTHON=/path/to/python))
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) torch

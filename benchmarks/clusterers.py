@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.mixture import GaussianMixture
 
-from scrae.cluster.graph import bisected, leiden_at
+from scrae.cluster.leiden import leiden as communities
+from scrae.cluster.leiden import leiden_n_clusters
 
 __all__ = ["Cluster", "Clustering", "gmm", "kmeans", "leiden", "leiden_k"]
 
@@ -55,20 +56,21 @@ def gmm(codes: NDArray[np.float32], *, n_clusters: int, seed: int, config: dict[
 
 
 def leiden(codes: NDArray[np.float32], *, n_clusters: int, seed: int, config: dict[str, Any]) -> Clustering:
-    """Scanpy's neighbours and Leiden at a fixed resolution; K is not used."""
+    """Scanpy's neighbors and Leiden at a fixed resolution; K is not used."""
     del n_clusters
-    graph = _neighbours(codes, config["n_neighbors"], seed)
-    return Clustering(leiden_at(graph, config["resolution"], seed=seed), {"resolution": config["resolution"]})
+    graph = _neighbors(codes, config["n_neighbors"], seed)
+    clusters = communities(graph.obsp["connectivities"], config["resolution"], seed=seed)
+    return Clustering(clusters, {"resolution": config["resolution"]})
 
 
 def leiden_k(codes: NDArray[np.float32], *, n_clusters: int, seed: int, config: dict[str, Any]) -> Clustering:
     """Leiden with the resolution bisected until it gives K clusters, or as near as it comes."""
-    graph = _neighbours(codes, config["n_neighbors"], seed)
-    clusters, resolution = bisected(lambda resolution: leiden_at(graph, resolution, seed=seed), n_clusters)
+    graph = _neighbors(codes, config["n_neighbors"], seed)
+    clusters, resolution = leiden_n_clusters(graph.obsp["connectivities"], n_clusters, seed=seed)
     return Clustering(clusters, {"resolution": resolution})
 
 
-def _neighbours(codes: NDArray[np.float32], n_neighbors: int, seed: int) -> AnnData:
+def _neighbors(codes: NDArray[np.float32], n_neighbors: int, seed: int) -> AnnData:
     graph = AnnData(codes)
     # Exact at every size, as scanpy's default is below 8,192 cells. Above, its default hands over to pynndescent,
     # whose version 0.7 returns an array that scanpy 1.11 cannot read.

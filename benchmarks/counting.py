@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from anndata import AnnData
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import eigsh
@@ -15,7 +14,8 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score, silhouette_score
 from sklearn.mixture import GaussianMixture
 
-from scrae.cluster.graph import leiden_at, neighbours, smoothed
+from scrae.cluster.graph import NeighborGraph, neighbor_graph, smooth
+from scrae.cluster.leiden import leiden
 from scrae.cluster.partition import choose_n_clusters, kmeans
 from scrae.cluster.stability import stability
 
@@ -49,7 +49,7 @@ class Case:
     """
 
     z: NDArray[np.float64]
-    graph: AnnData
+    graph: NeighborGraph
     points: NDArray[np.float64]
     labels: dict[int, NDArray[np.int64]]
     sample: NDArray[np.int64]
@@ -58,8 +58,8 @@ class Case:
 
 def prepare(codes: NDArray[np.float32], candidates: Iterable[int], *, seed: int) -> Case:
     """Cluster the codes as the package does, at every candidate."""
-    graph = neighbours(codes)
-    points = smoothed(graph)
+    graph = neighbor_graph(codes)
+    points = smooth(graph)
     labels = {k: kmeans(points, k, seed=seed) for k in candidates}
     sample = np.random.default_rng(seed).permutation(len(codes))[:_SAMPLE]
     z = codes.astype(np.float64)
@@ -89,7 +89,7 @@ def _indices(case: Case) -> Curves:
 
 def _modularity(case: Case) -> Curves:
     """Newman's modularity of the default clusters on the neighbour graph, at resolution 1."""
-    weights = sparse.csr_matrix(case.graph.obsp["connectivities"], dtype=np.float64)
+    weights = sparse.csr_matrix(case.graph.connectivities, dtype=np.float64)
     degree = np.asarray(weights.sum(axis=1)).ravel()
     total = degree.sum()
     values = []
@@ -129,7 +129,7 @@ def _gap(case: Case) -> Curves:
 
 def _eigengap(case: Case) -> Curves:
     """Gap after the K-th eigenvalue of the graph's normalised adjacency (von Luxburg 2007, section 8.3)."""
-    weights = sparse.csr_matrix(case.graph.obsp["connectivities"], dtype=np.float64)
+    weights = sparse.csr_matrix(case.graph.connectivities, dtype=np.float64)
     scale = sparse.diags_array(1 / np.sqrt(np.asarray(weights.sum(axis=1)).ravel()))
     start = np.random.default_rng(case.seed).normal(size=len(case.z))
     values = eigsh(scale @ weights @ scale, k=max(case.labels) + 1, v0=start, return_eigenvectors=False)
@@ -143,7 +143,7 @@ def _parts(case: Case) -> Curves:
     for k, labels in case.labels.items():
 
         def again(cells: NDArray[np.int64], seed: int, k: int = k) -> NDArray[np.int64]:
-            return kmeans(smoothed(case.graph[cells].copy()), k, seed=seed, n_init=3)
+            return kmeans(smooth(case.graph.subset(cells)), k, seed=seed, n_init=3)
 
         found = stability(labels, again, seed=case.seed, repeats=_PARTS)
         mean.append(float(found.ari.mean()))
@@ -153,7 +153,7 @@ def _parts(case: Case) -> Curves:
 
 def _leiden(case: Case) -> Curves:
     """1 at the number of clusters that Leiden gives at resolution 1, 0 elsewhere."""
-    number = int(leiden_at(case.graph, 1.0, seed=case.seed).max()) + 1
+    number = int(leiden(case.graph.joined, 1.0, seed=case.seed).max()) + 1
     nearest = min(case.labels, key=lambda k: abs(k - number))
     return {"leiden_at_1": [float(k == nearest) for k in case.labels]}
 

@@ -96,7 +96,7 @@ def scale_agreement(
     """
     from anndata import AnnData
 
-    from scrae.cluster.graph import neighbours
+    from scrae.cluster.graph import neighbor_graph
     from scrae.cluster.metrics import score
     from scrae.tl import cluster
 
@@ -107,8 +107,7 @@ def scale_agreement(
         start = time.process_time()
         rows = np.sort(np.random.default_rng(seed).permutation(cells)[:size])
         if size < cells or whole is None:
-            graph = neighbours(z[rows])
-            graph.obs["cell"] = rows
+            graph = neighbor_graph(z[rows], cells=rows)
         again = size == cells and whole is not None
         cluster(adata, n_clusters=len(set(types)), graph=graph, seed=seed + again)
         found = adata.obs["scrae"].astype(str).to_numpy()

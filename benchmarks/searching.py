@@ -1,10 +1,11 @@
-"""`python -m benchmarks scale-search`: neighbours, clusters and pictures of many cells, as made and exactly."""
+"""`python -m benchmarks scale-search`: neighbors, clusters and pictures of many cells, as made and exactly."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,7 +30,7 @@ def scale_search(
     pictures: Annotated[bool, typer.Option(help="UMAP and t-SNE too.")] = True,
     busy: Annotated[bool, typer.Option("--busy", help="Mark the seconds as not comparable.")] = False,
 ) -> None:
-    """Time neighbours, clustering and pictures beside exact neighbours and UMAP's and t-SNE's longer settings."""
+    """Time neighbors, clustering and pictures beside exact neighbors and UMAP's and t-SNE's longer settings."""
     from anndata.io import read_h5ad
 
     adata = read_h5ad(result, backed="r")
@@ -50,7 +51,7 @@ def _timed(do: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def overlap(found: NDArray[np.int64], expected: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return for each row the share of the expected neighbours [cells, k] that are among the found ones."""
+    """Return for each row the share of the expected neighbors [cells, k] that are among the found ones."""
     shared = [len(np.intersect1d(one, other)) for one, other in zip(found, expected, strict=True)]
     return np.array(shared) / expected.shape[1]
 
@@ -59,24 +60,23 @@ def _clusterings(adata: AnnData) -> Iterator[Record]:
     """Yield seconds and recall of each graph, and clusters of two seeds beside the exact ones and the types."""
     from scrae import tl
     from scrae.cluster import neighbors as search
-    from scrae.cluster.graph import neighbours
+    from scrae.cluster.graph import neighbor_graph
     from scrae.cluster.metrics import score
 
     types, exact, first = adata.obs["cell_type"].astype(str).to_numpy(), {}, None
-    for most in (adata.n_obs, search._FEW):
+    for most in (adata.n_obs, search._EXACT):
         graphs, facts = {}, {"exact": most == adata.n_obs}
-        with patch.object(search, "_FEW", most):
+        with patch.object(search, "_EXACT", most):
             for slot in _SLOTS:
                 z = np.asarray(adata.obsm[slot])
-                seconds, graphs[slot] = _timed(lambda z=z: neighbours(z))
-                index = graphs[slot].obsp["distances"].indices.reshape(len(z), _K)
+                seconds, graphs[slot] = _timed(lambda z=z: neighbor_graph(z))
+                index = graphs[slot].distances.indices.reshape(len(z), _K)
                 share = overlap(index, exact.setdefault(slot, index))
                 facts |= {f"graph_seconds_{slot}": seconds, f"recall_{slot}": float(share.mean())}
                 facts[f"cells_below_0.7_{slot}"] = float((share < 0.7).mean())
             yield {"what": "neighbours"} | facts
             graph, other = graphs.values()
-            graph.obsp["joined"] = graph.obsp["joined"].maximum(other.obsp["joined"])
-            graph.obs["cell"] = np.arange(adata.n_obs)
+            graph = replace(graph, joined=graph.joined.maximum(other.joined))
             for seed in (0, 1):
                 how = {"n_clusters": len(set(types)), "graph": graph, "seed": seed}
                 seconds, _ = _timed(lambda how=how: tl.cluster(adata, **how))
@@ -95,7 +95,7 @@ def _clusterings(adata: AnnData) -> Iterator[Record]:
 
 
 def _pictures(adata: AnnData) -> Iterator[Record]:
-    """Yield seconds of both settings, and what UMAP keeps: neighbours, types by the vote of neighbours, distances."""
+    """Yield seconds of both settings, and what UMAP keeps: neighbors, types by the vote of neighbors, distances."""
     from sklearn.neighbors import NearestNeighbors
 
     from scrae import tl
@@ -104,12 +104,12 @@ def _pictures(adata: AnnData) -> Iterator[Record]:
     z, types = np.asarray(adata.obsm["X_scrae"]), adata.obs["cell_type"].cat.codes.to_numpy()
     rng, few = np.random.default_rng(0), adata[:500].copy()
     tl.project(few)  # compiles
-    graph, shown = tl.neighbours(adata), rng.choice(len(z), _SHOWN, replace=False)
+    graph, shown = tl.neighbors(adata), rng.choice(len(z), _SHOWN, replace=False)
     expected = NearestNeighbors(n_neighbors=_K + 1).fit(z).kneighbors(z[shown], return_distance=False)[:, 1:]
     for name, values in (
         ("as made", {"_EPOCHS": room._EPOCHS}),
-        ("50 rounds, hardly t-SNE", {"_EPOCHS": 50, "_IN_TSNE": 500}),
-        ("longer", {"_SPECTRAL": len(z), "_IN_TSNE": 20_000}),
+        ("50 rounds, hardly t-SNE", {"_EPOCHS": 50, "_TSNE_CELLS": 500}),
+        ("longer", {"_SPECTRAL_CELLS": len(z), "_TSNE_CELLS": 20_000}),
     ):
         with patch.multiple(room, **values):
             seconds, _ = _timed(lambda: tl.project(adata, graph=graph))

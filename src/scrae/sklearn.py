@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Cluster
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import tl
-from .cluster.transfer import nearest_clusters
+from .cluster.transfer import transfer_labels
 from .config import ModelConfig, TrainConfig
 from .core.data import CountData
 from .core.fit import fit
@@ -191,7 +191,7 @@ class SCRAEClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # base
         """
         check_is_fitted(self)
         codes = self.transformer_.model_.encode(_counts(self, X))
-        return nearest_clusters(codes, self.codes_, self.labels_).label
+        return transfer_labels(codes, self.codes_, self.labels_).label
 
     def __sklearn_tags__(self) -> Any:
         return _tags(super().__sklearn_tags__())

@@ -23,7 +23,7 @@ def test_the_overlap_of_rows_by_hand() -> None:
 def test_exact_neighbours_come_first_and_agree_with_themselves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scrae.cluster.neighbors._FEW", 300)
+    monkeypatch.setattr("scrae.cluster.neighbors._EXACT", 300)
     rng = np.random.default_rng(0)
     kind = np.arange(600) % 3
     obs = pd.DataFrame({"cell_type": pd.Categorical(kind.astype(str))}, index=[f"c{i}" for i in range(600)])

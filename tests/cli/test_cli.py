@@ -267,13 +267,13 @@ def test_a_stopped_run_goes_on_with_resume(
     done = scrae(*command)
     assert done.returncode == 143
     assert done.stderr == (
-        f"scrae: stopped: the training up to epoch 3 is kept in {out}/model/training.safetensors; "
-        "the same command with --resume goes on\n"
+        f"scrae: stopped: the training up to epoch 3 is saved in {out}/model/training.safetensors; "
+        "resume it by the same command with --resume\n"
     )
     monkeypatch.undo()
     done = scrae(*command)
     assert done.returncode == 1
-    assert "found a training that was not finished; go on with it (--resume)" in done.stderr
+    assert "found an unfinished training; pass --resume to continue it" in done.stderr
     done = scrae(*command, "--resume")
     assert done.returncode == 0, done.stderr
     whole, resumed = read_h5ad(result / "result.h5ad"), read_h5ad(out / "result.h5ad")
@@ -299,7 +299,7 @@ def test_a_training_that_breaks_keeps_what_was_good_and_ends_with_one(
     with pytest.warns(ScraeWarning, match="Training"):
         done = scrae("train", tmp_path / "p.h5ad", "-o", tmp_path / "m", "--max-epochs", 9)
     assert done.returncode == 1
-    assert done.stderr.startswith("scrae: training met critic=nan at step 1 of epoch 4 (")
+    assert done.stderr.startswith("scrae: training ended early: critic=nan at step 1 of epoch 4 (")
     assert done.stderr.endswith(f"weights of epoch 3 were kept and written to {tmp_path / 'm'}\n")
     load(tmp_path / "m")
 
@@ -448,7 +448,7 @@ def test_the_batch_key_of_genes_is_suggested(raw: Path, tmp_path: Path) -> None:
     done = scrae("genes", raw, "-o", tmp_path / "g.csv", "--batch-key", "Celltype")
     assert done.returncode == 1
     assert done.stderr == (
-        "scrae: There is no column 'Celltype' in obs for batch_key; there is 'cell_type', 'scrae_n_counts', "
+        "scrae: batch_key: expected a column of obs, found no 'Celltype' among 'cell_type', 'scrae_n_counts', "
         "'scrae_n_genes', 'scrae_mito', 'scrae_size_factor'; did you mean 'cell_type'?\n"
     )
 

@@ -72,7 +72,7 @@ def test_scores_are_frozen():
 def test_errors_say_what_was_found():
     with pytest.raises(ScraeError, match=r"found 6 labels and 5 clusters; pass both for the same cells"):
         score(LABELS, CLUSTERS[:5])
-    with pytest.raises(ScraeError, match=r"in labels, found 2 of 3 missing; leave these cells out"):
+    with pytest.raises(ScraeError, match=r"in labels, found 2 of 3 missing; remove these cells from both"):
         score(["A", None, np.nan], [0, 1, 1])
     with pytest.raises(ScraeError, match=r"expected clusters as one value .* of shape \(0,\)"):
         score(LABELS, [])

@@ -1,4 +1,4 @@
-"""Nearest points against all distances: exact among few, by cells among many."""
+"""Nearest neighbors against all distances: exact among few points, by partitions among many."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
-from scrae.cluster import neighbors as search
-from scrae.cluster.neighbors import nearest
+from scrae.cluster import neighbors
+from scrae.cluster.neighbors import NeighborIndex, find_neighbors
 
 K = 14
 
 
 def recall(found: np.ndarray, expected: np.ndarray) -> float:
-    """Return the share of the expected neighbours [points, neighbours] that were found."""
+    """Return the share of the expected neighbors [points, neighbors] that were found."""
     shared = [len(np.intersect1d(one, other)) for one, other in zip(found, expected, strict=True)]
     return sum(shared) / expected.size
 
@@ -37,7 +37,10 @@ def expected(groups: np.ndarray) -> np.ndarray:
 def test_among_few_points_all_distances_are_looked_at() -> None:
     rng = np.random.default_rng(1)
     points, others = rng.normal(size=(300, 4)), rng.normal(size=(200, 4))
-    for there, found in ((points, nearest(points, 5)), (others, nearest(points, 5, among=others))):
+    for there, found in (
+        (points, find_neighbors(points, 5)),
+        (others, NeighborIndex(others).search(points, 5)),
+    ):
         away = np.linalg.norm(points[:, None] - there, axis=2)
         if there is points:
             np.fill_diagonal(away, np.inf)
@@ -48,7 +51,7 @@ def test_among_few_points_all_distances_are_looked_at() -> None:
 
 @pytest.mark.usefixtures("global_randomness_untouched")
 def test_among_many_nearly_all_are_found(groups: np.ndarray, expected: np.ndarray) -> None:
-    distance, index = nearest(groups, K)
+    distance, index = find_neighbors(groups, K)
     assert recall(index, expected) > 0.995
     np.testing.assert_allclose(distance, np.linalg.norm(groups[:, None] - groups[index], axis=2))
     assert (np.diff(distance, axis=1) >= 0).all()
@@ -56,17 +59,17 @@ def test_among_many_nearly_all_are_found(groups: np.ndarray, expected: np.ndarra
     assert all(len(set(row)) == K for row in index)
 
 
-def test_fewer_cells_would_not_do(
+def test_fewer_partitions_would_not_do(
     groups: np.ndarray, expected: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The points are such that a search of too few cells, or of the wrong ones, is seen."""
-    monkeypatch.setattr(search, "_RECALL", 0.5)
-    assert 0.9 < recall(nearest(groups, K)[1], expected) < 0.992
+    """The points are such that a search of too few partitions, or of the wrong ones, is seen."""
+    monkeypatch.setattr(neighbors, "_RECALL", 0.5)
+    assert 0.9 < recall(find_neighbors(groups, K)[1], expected) < 0.992
 
 
-def test_points_without_groups_are_searched_in_more_cells() -> None:
+def test_points_without_groups_are_searched_in_more_partitions() -> None:
     points = np.random.default_rng(4).normal(size=(10_500, 12))
-    _, index = nearest(points, K)
+    _, index = find_neighbors(points, K)
     exact = NearestNeighbors(n_neighbors=K + 1, algorithm="brute").fit(points).kneighbors(points[:500])[1]
     assert recall(index[:500], exact[:, 1:]) > 0.99
 
@@ -75,36 +78,36 @@ def test_new_points_are_looked_up_among_the_others(groups: np.ndarray) -> None:
     rng = np.random.default_rng(2)
     new = groups[rng.choice(len(groups), 400, replace=False)] + rng.normal(size=(400, 10))
     exact = NearestNeighbors(n_neighbors=K, algorithm="brute").fit(groups)
-    distance, index = nearest(new, K, among=groups)
+    distance, index = NeighborIndex(groups).search(new, K)
     assert recall(index, exact.kneighbors(new)[1]) > 0.99
     np.testing.assert_allclose(distance, np.linalg.norm(new[:, None] - groups[index], axis=2))
-    itself = nearest(groups[:3], 1, among=groups)  # most cells have no new point
+    itself = NeighborIndex(groups).search(groups[:3], 1)  # most partitions have no query
     np.testing.assert_array_equal(itself[1], [[0], [1], [2]])
     np.testing.assert_array_equal(itself[0], 0.0)
 
 
-def test_as_many_neighbours_are_found_as_are_asked_for(groups: np.ndarray) -> None:
-    _, index = nearest(groups[:50], 300, among=groups)  # more than there are cells
+def test_as_many_neighbors_are_found_as_are_asked_for(groups: np.ndarray) -> None:
+    _, index = NeighborIndex(groups).search(groups[:50], 300)  # more than there are partitions
     exact = NearestNeighbors(n_neighbors=300, algorithm="brute").fit(groups)
     np.testing.assert_array_equal(index, exact.kneighbors(groups[:50])[1])
 
 
 def test_threads_and_rows_in_single_precision_change_no_bit(groups: np.ndarray) -> None:
     points = groups.astype(np.float32)
-    points[:50] = points[0]  # more copies than neighbours: any of them would do
-    first = nearest(points, K)
+    points[:50] = points[0]  # more copies than neighbors: any of them would do
+    first = find_neighbors(points, K)
     with threadpool_limits(3):
-        second = nearest(points.astype(np.float64), K)
+        second = find_neighbors(points.astype(np.float64), K)
     for one, other in zip(first, second, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_copies_are_neighbours_but_not_of_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "_FEW", 500)
+def test_copies_are_neighbors_but_not_of_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbors, "_EXACT", 500)
     points = np.random.default_rng(3).normal(size=(900, 3)).round(3)
     points[100:160] = points[100]
     for part in (points, np.ones((600, 3))):
-        distance, index = nearest(part, K)
+        distance, index = find_neighbors(part, K)
         assert (index != np.arange(len(part))[:, None]).all()
         assert all(len(set(row)) == K for row in index)
         np.testing.assert_array_equal(distance[100:160], 0.0)

@@ -168,9 +168,7 @@ def test_other_settings_are_refused(kept: Checkpoint, changes: dict[str, Any], f
 
 
 def test_another_seed_is_refused(kept: Checkpoint):
-    with pytest.raises(
-        ScraeError, match=r"^resume: the training began with TrainConfig.seed=3, found 4; pass what"
-    ):
+    with pytest.raises(ScraeError, match=r"^resume: the training began with seed=3, found 4; pass what"):
         run(settings(), kept, seed=4)
 
 

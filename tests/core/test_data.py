@@ -140,15 +140,15 @@ def test_a_whole_set_of_empty_cells_is_legal():
         (np.array([[1, -2]]), "expected counts >= 0, found -2; pass raw counts"),
         (
             np.array([[1.0, np.nan]]),
-            "expected counts, found NaN or infinite values; remove or mend these cells",
+            "expected counts, found NaN or infinite values; remove or repair these cells",
         ),
         (
             np.array([[1.0, np.inf]]),
-            "expected counts, found NaN or infinite values; remove or mend these cells",
+            "expected counts, found NaN or infinite values; remove or repair these cells",
         ),
         (
             np.array([[1.0, 0.693147]]),
-            "expected whole numbers, found 0.693147; pass raw counts, not normalised values",
+            "expected whole numbers, found 0.693147; pass raw counts, not normalized values",
         ),
         (np.array([[2**31]]), "expected counts up to 2147483647, found 2147483648; pass raw counts"),
     ],
@@ -162,7 +162,7 @@ def test_what_is_no_count_matrix_is_refused(counts: Any, message: str):
 def test_gene_names_must_fit():
     with pytest.raises(ScraeError) as error:
         CountData(DENSE, ["a", "b"])
-    assert str(error.value) == "CountData: expected 5 gene names, one a column, found 2"
+    assert str(error.value) == "CountData: expected 5 gene names, one per column, found 2"
     assert CountData(DENSE).genes == ("0", "1", "2", "3", "4")
 
 
@@ -204,5 +204,7 @@ def test_the_batches_of_the_cells_come_along():
     ],
 )
 def test_batches_that_do_not_fit_are_refused(codes: Any, found: str):
-    with pytest.raises(ScraeError, match=f"the place of each of 4 cells' batch among 2 names, found {found}"):
+    with pytest.raises(
+        ScraeError, match=f"the batch of each of 4 cells as an index into 2 names, found {found}"
+    ):
         CountData(DENSE, batch_names=("x", "y"), batch_codes=codes)

@@ -77,7 +77,7 @@ def test_an_unfinished_training_is_not_overwritten(seen: dict[str, Any]):
 
 def test_it_is_resumed_by_the_same_number_of_processes_alone(seen: dict[str, Any]):
     assert seen["by one"]["statuses"] == [1]
-    assert "the training began with a number of processes of 2, found 1" in seen["by one"]["said"][0]
+    assert "the training began with processes=2, found 1" in seen["by one"]["said"][0]
     assert seen["resumed"]["statuses"] == [0, 0]
     assert seen["resumed"]["said"] == ["7 epochs: all 7 epochs were run.", ""]
     assert seen["left"] == ["config.json", "genes.txt", "weights.safetensors"]
@@ -93,7 +93,7 @@ def test_processes_that_do_not_find_each_other_are_named(monkeypatch: pytest.Mon
     for name, value in {"WORLD_SIZE": "2", "RANK": "0"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("MASTER_ADDR", raising=False)
-    with pytest.raises(ScraeError, match="expected 2 processes that find each other"), joined("cpu"):
+    with pytest.raises(ScraeError, match="expected 2 processes started by torchrun"), joined("cpu"):
         pass
 
 

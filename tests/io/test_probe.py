@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+from importlib.metadata import version
+
+import anndata
 import h5py
 import numpy as np
 import pytest
+import zarr
 from helpers.count_files import table
 
 from scrae.errors import ScraeError, ScraeWarning
@@ -88,9 +93,35 @@ def test_a_lost_chunk_of_a_dense_zarr_matrix_is_said(tmp_path):
     adata.X = np.asarray(adata.X.toarray())
     adata.write_zarr(path, chunks=(5, 7))
     assert read(path).shape == (10, 7)
-    next(file for file in sorted((path / "X").rglob("1*0")) if file.is_file()).unlink()
+    chunks = [file for file in (path / "X").rglob("*") if file.is_file() and file.name[0] in "01"]
+    max(chunks).unlink()
     with pytest.warns(ScraeWarning, match=r"1 of 2 chunks of X are not in the store and count as zeros"):
         again = read(path)
     assert any("1 of 2 chunks of X are not in the store" in line for line in again.uns["scrae"]["notes"])
     assert again.X[:5].sum() > 0
     assert again.X[5:].nnz == 0
+
+
+@pytest.mark.filterwarnings(
+    "ignore:zarr v3 autosharding:UserWarning",
+    "ignore:Consolidated metadata:UserWarning",
+    "ignore:This setting will be removed in 0.14:DeprecationWarning",  # anndata 0.13: the choice of the version
+)
+@pytest.mark.skipif(version("anndata").startswith("0.11."), reason="anndata 0.11 writes zarr version 2 only")
+def test_a_shard_that_reaches_beyond_the_matrix_is_complete(tmp_path):
+    """Shards of 2 x 2 chunks over a matrix of 10 x 7: 2 x 2 of them, which zarr counts as 16 chunks of 12."""
+    path = tmp_path / "a.zarr"
+    adata = table()
+    x = adata.X.toarray()
+    with anndata.settings.override(zarr_write_format=3):
+        adata.write_zarr(path)
+    shutil.rmtree(path / "X")
+    store = zarr.open_group(str(path), mode="r+", use_consolidated=False)
+    array = store.create_array("X", shape=x.shape, dtype=x.dtype, chunks=(3, 3), shards=(6, 6))
+    array.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
+    array[:] = x
+    zarr.consolidate_metadata(str(path))
+    np.testing.assert_array_equal(read(path).X.toarray(), x)  # and no warning
+    max(file for file in (path / "X").rglob("*") if file.is_file() and file.name[0] in "01").unlink()
+    with pytest.warns(ScraeWarning, match=r"1 of 4 chunks of X are not in the store and count as zeros"):
+        assert read(path).X[6:, 6:].nnz == 0

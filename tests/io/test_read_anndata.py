@@ -285,7 +285,11 @@ def test_a_zarr_store_with_a_lost_chunk_is_refused(tmp_path):
 
 # said on every write of version 3
 @pytest.mark.filterwarnings(
-    "ignore:zarr v3 autosharding:UserWarning", "ignore:Consolidated metadata:UserWarning"
+    "ignore:zarr v3 autosharding:UserWarning",
+    "ignore:Consolidated metadata:UserWarning",
+    # anndata 0.13: the choice of the version, and version 2 itself
+    "ignore:This setting will be removed in 0.14:DeprecationWarning",
+    "ignore:zarr v3 will become the only option:DeprecationWarning",
 )
 @pytest.mark.skipif(version("anndata").startswith("0.11."), reason="anndata 0.11 writes zarr version 2 only")
 def test_formats_of_zarr_2_and_3(tmp_path):

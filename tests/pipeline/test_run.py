@@ -18,7 +18,7 @@ import scrae
 import scrae.pipeline.run as pipeline
 from scrae import ScraeError, ScraeWarning, Settings
 from scrae.config import from_dict, to_dict
-from scrae.pipeline.run import Progress, resolve_device
+from scrae.pipeline.run import Progress
 
 SMALL = Settings(
     preprocess=scrae.PreprocessConfig(min_cells=3, n_top_genes=20, gene_selection="deviance"),
@@ -204,13 +204,6 @@ def test_the_same_seed_gives_the_same_result_and_another_one_does_not() -> None:
     assert np.array_equal(first[0], again[0])
     assert first[1] == again[1]
     assert not np.array_equal(first[0], other[0])
-
-
-def test_devices() -> None:
-    assert resolve_device("cpu") == "cpu"
-    assert resolve_device("auto") in ("cpu", "cuda")
-    with pytest.raises(ScraeError, match="expected auto, cpu or cuda, found 'gpu'"):
-        resolve_device("gpu")
 
 
 def test_run_tells_the_model_of_the_batches_and_writes_it_down(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_a_run_gives_the_same_bits(tmp_path):
     assert len(written.uns["scrae"]["genes"]) == other.n_vars
     page = (tmp_path / "ours" / "report.html").read_text(encoding="utf-8")
     assert f"of {other.n_vars}" in page
-    assert f"{other.n_vars} genes; 40 are selected" in page
+    assert "; 40 genes are selected" in page
     model = scrae.load(tmp_path / "ours" / "model")
     np.testing.assert_array_equal(model.encode(scrae.tl.count_data(written)), ours.obsm["X_scrae"])
 

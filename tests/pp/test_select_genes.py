@@ -99,6 +99,14 @@ def test_scanpys_flavors_are_scanpys(adata, method):
 
 
 def test_seurat_v3_over_batches_is_scanpys(adata):
+    # Genes of different means in each batch: where means are tied, the loess curve depends on their last bits, and
+    # scanpy 1.12 adds up the means of batches in another way than the mean of all cells.
+    for batch in ("x", "y"):
+        sums = np.asarray(
+            adata.layers["counts"][(adata.obs["batch"] == batch).to_numpy()].sum(axis=0)
+        ).ravel()
+        adata = adata[:, np.sort(np.unique(sums, return_index=True)[1])].copy()
+    assert adata.n_vars > 150
     pp.select_genes(adata, method="seurat_v3", n_top_genes=50, batch_key="batch")
     table = sc.pp.highly_variable_genes(
         adata, flavor="seurat_v3", layer="counts", n_top_genes=50, batch_key="batch", inplace=False

@@ -12,7 +12,7 @@ from anndata import AnnData, read_h5ad
 from scipy import sparse
 
 from scrae import ClusterConfig, ModelConfig, ScraeError, ScraeWarning, Settings, TrainConfig, tl
-from scrae.cluster.graph import neighbours as graph_of
+from scrae.cluster.graph import neighbor_graph as graph_of
 from scrae.config import from_dict
 from scrae.core.input_pca import input_components
 
@@ -74,13 +74,58 @@ def test_components_of_the_input_stand_beside_the_codes_and_shape_the_clusters(a
     expected = input_components(model, tl.count_data(adata), seed=3)
     np.testing.assert_array_equal(found, expected)
     tl.embed(adata, model, key_added="other")
-    np.testing.assert_allclose(np.abs(adata.obsm["X_scrae_input"]), np.abs(expected), atol=1e-4)
-    joined = tl.neighbours(adata).obsp["joined"]
-    assert joined.nnz > tl.neighbours(adata, beside=None).obsp["joined"].nnz
-    graph = tl.neighbours(adata)
-    np.testing.assert_array_equal(
-        graph.obsp["joined"].toarray(), graph_of(adata.obsm["X_scrae"], expected).obsp["joined"].toarray()
-    )
+    np.testing.assert_allclose(np.abs(adata.obsm["other_input"]), np.abs(expected), atol=1e-4)
+    graph = tl.neighbors(adata)
+    assert graph.joined.nnz > tl.neighbors(adata, input_rep=None).joined.nnz
+    joined = graph_of(adata.obsm["X_scrae"], expected).joined
+    np.testing.assert_array_equal(graph.joined.toarray(), joined.toarray())
+
+
+def test_a_second_embedding_leaves_the_input_of_the_first_one(adata: AnnData) -> None:
+    tl.train(adata, MODEL, TRAIN, seed=3)
+    first = adata.obsm["X_scrae_input"].copy()
+    adata.var["scrae_selected"] = [False] * 2 + [True] * 10
+    tl.train(adata, MODEL, TRAIN, key_added="X_other")
+    assert np.array_equal(adata.obsm["X_scrae_input"], first)
+    assert adata.obsm["X_other_input"].shape == first.shape
+    assert not np.array_equal(adata.obsm["X_other_input"], first)
+    tl.train(adata, MODEL, TRAIN, key_added="X_plain", write_input=False)
+    assert set(adata.obsm) == {"X_scrae", "X_scrae_input", "X_other", "X_other_input", "X_plain"}
+
+
+def test_the_second_representation_is_that_of_the_first_or_named(adata: AnnData) -> None:
+    """Codes that tear a group in two; the second representation holds it together."""
+    rng = np.random.default_rng(3)
+    part = np.repeat([0, 1, 2], [25, 25, 10])
+    torn = np.array([[0.0, 0.0], [60.0, 0.0], [90.0, 0.0]])[part] + rng.normal(size=(60, 2))
+    adata.obsm["X_mine"] = torn
+    adata.obsm["X_scrae_input"] = np.where(part == 2, 90.0, 0.0)[:, None] + rng.normal(size=(60, 2))
+    whole, cut = [50, 10], [35, 25]
+    for keys, sizes in (
+        ({}, cut),  # not the components of another model
+        ({"input_rep": "X_scrae_input"}, whole),
+        ({"input_rep": None}, cut),
+    ):
+        tl.cluster(adata, n_clusters=2, use_rep="X_mine", **keys)
+        assert sorted(adata.obs["scrae"].value_counts(), reverse=True) == sizes
+        assert adata.uns["scrae"]["clusters"]["input_rep"] == (keys.get("input_rep") or "")
+    with pytest.raises(
+        ScraeError, match=r"expected codes in obsm\['X_absent'\], found X_mine, X_scrae_input"
+    ):
+        tl.cluster(adata, use_rep="X_mine", input_rep="X_absent")
+
+
+def test_a_name_of_version_0_1_still_works_and_warns(adata: AnnData) -> None:
+    rng = np.random.default_rng(3)
+    adata.obsm["X_scrae"], adata.obsm["X_scrae_input"] = rng.normal(size=(2, 60, 3))
+    for old, new in (
+        ({}, {}),
+        ({"beside": None}, {"input_rep": None}),
+        ({"beside": "X"}, {"input_rep": None}),
+    ):
+        with pytest.warns(FutureWarning, match=r"use scrae\.tl\.neighbors, with input_rep instead of beside"):
+            found = tl.neighbours(adata, **old)
+        assert (found.joined != tl.neighbors(adata, **new).joined).nnz == 0
 
 
 def test_missing_genes_count_as_zero_and_are_said(adata: AnnData) -> None:
@@ -92,7 +137,28 @@ def test_missing_genes_count_as_zero_and_are_said(adata: AnnData) -> None:
     dense = batch.dense(batch.nonzeros.value).numpy()
     assert (dense[:, 1] == 0).all()
     assert np.array_equal(dense[:, [0, 2]], adata.layers["counts"].toarray()[:, [7, 0]])
-    assert adata.uns["scrae"]["notes"][-1].startswith("1 of the model's 3 genes")
+    assert not adata.uns  # a getter
+
+
+def test_missing_genes_are_noted_where_cells_are_embedded(adata: AnnData) -> None:
+    model = tl.train(adata, MODEL, TRAIN)
+    view = adata[:, adata.var_names != "g3"]
+    for function, write in ((tl.count_data, False), (tl.embed, True)):
+        cells = view.copy() if write else view
+        with pytest.warns(ScraeWarning, match="1 of the model's 10 genes are missing"):
+            function(cells, **({"model": model} if write else {"genes": model.genes}))
+        noted = [note for note in cells.uns["scrae"].get("notes", []) if note.startswith("1 of the model's")]
+        assert len(noted) == write
+        assert cells.is_view != write
+
+
+def test_a_device_that_is_missing_is_refused_in_one_line(
+    adata: AnnData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ScraeError, match=r"^device: expected an available device, found 'cuda' and 0 CUDA"):
+        tl.train(adata, MODEL, TRAIN, device="cuda")
+    assert tl.train(adata, MODEL, TRAIN).library_mean.device.type == "cpu"  # auto
 
 
 def test_too_small_an_overlap_is_an_error_that_shows_both_kinds_of_names(adata: AnnData) -> None:
@@ -131,7 +197,7 @@ def test_cells_without_counts_in_the_selected_genes_are_kept_and_said(adata: Ann
     adata.layers["counts"] = sparse.csr_matrix(counts)
     tl.train(adata, MODEL, TRAIN, seed=3)
     assert np.isfinite(adata.obsm["X_scrae"]).all()
-    assert "1 cells have no count in the selected genes" in adata.uns["scrae"]["notes"][-1]
+    assert "1 cells have no counts in the selected genes" in adata.uns["scrae"]["notes"][-1]
 
 
 def test_clusters_are_named_by_size(adata: AnnData) -> None:
@@ -174,16 +240,16 @@ def test_of_many_cells_a_sample_is_clustered_and_the_others_follow(
     group = np.repeat([0, 1, 2], [15, 20, 25])
     adata.obsm["X_scrae"] = np.eye(3)[group] * 99 + rng.normal(size=(60, 3))
     tl.cluster(adata, n_clusters=3, key_added="exact")
-    assert "n_sampled" not in adata.uns["scrae"]["clusters"]
-    for room in ("_codes", "_cluster"):
-        monkeypatch.setattr(f"scrae.tl.{room}.MOST", 40)
+    assert "n_sampled" not in adata.uns["exact"]["clusters"]
+    monkeypatch.setattr("scrae.tl._codes.MAX_CELLS", 40)
     for method in ("smoothed", "kmeans"):
         tl.cluster(adata, n_clusters=3, method=method)
         assert list(adata.obs["scrae"]) == list(adata.obs["exact"]) == list((2 - group).astype(str))
     assert adata.uns["scrae"]["clusters"]["n_sampled"] == 40
-    said = [line for line in adata.uns["scrae"]["notes"] if line.startswith("Clusters were made")]
+    said = [line for line in adata.uns["scrae"]["notes"] if line.startswith("Clusters were computed")]
     assert said == [
-        "Clusters were made of 40 of 60 cells; each other one got that of its nearest among them."
+        "Clusters were computed on a random sample of 40 of 60 cells; "
+        "each other cell got the majority cluster of its nearest neighbors in the sample."
     ]
 
 
@@ -202,7 +268,7 @@ def test_a_number_that_leiden_cannot_give_is_said(adata: AnnData) -> None:
     assert adata.uns["scrae"]["clusters"]["n_clusters"] == 2
     assert (
         adata.uns["scrae"]["notes"][-1]
-        == "1 clusters were asked for; Leiden gives 2 at the nearest resolution."
+        == "1 clusters were requested; Leiden gives 2 at the nearest resolution."
     )
 
 
@@ -222,7 +288,10 @@ def test_score_reads_the_labels_that_are_there(adata: AnnData) -> None:
     scores = tl.score(adata, "kind")
     assert scores == {"nmi": 1.0, "ari": 1.0, "ami": 1.0, "homogeneity": 1.0, "completeness": 1.0}
     assert adata.uns["scrae"]["scores"]["label_key"] == "kind"
-    with pytest.raises(ScraeError, match=r"'Kind' in obs, found kind, scrae; did you mean 'kind'\?$"):
+    adata.obs["mine"] = "all"
+    assert tl.score(adata, "kind", cluster_key="mine")["ari"] == 0.0
+    assert (adata.uns["mine"]["scores"]["ari"], adata.uns["scrae"]["scores"]["ari"]) == (0.0, 1.0)
+    with pytest.raises(ScraeError, match=r"'Kind' in obs, found kind, scrae, mine; did you mean 'kind'\?$"):
         tl.score(adata, "Kind")
 
 
@@ -237,15 +306,15 @@ def test_project_makes_three_pictures_and_leaves_the_codes(
         assert adata.obsm[name].shape == (60, 2)
         assert np.isfinite(adata.obsm[name]).all()
     assert np.array_equal(adata.obsm["X_scrae"], before)
-    monkeypatch.setattr("scrae.tl._project._IN_TSNE", 30)
-    monkeypatch.setattr("scrae.tl._codes.MOST", 45)
+    monkeypatch.setattr("scrae.tl._project._TSNE_CELLS", 30)
+    monkeypatch.setattr("scrae.tl._codes.MAX_CELLS", 45)
     tl.project(adata)
     shown = [np.isfinite(adata.obsm[f"X_{name}_scrae"]).all(axis=1) for name in ("pca", "umap", "tsne")]
     assert [mask.sum() for mask in shown] == [60, 45, 30]
     assert (shown[1] | ~shown[2]).all()
     assert adata.uns["scrae"]["notes"][-2:] == [
-        "t-SNE shows 30 of 60 cells, drawn at random.",
-        "UMAP shows 45 of 60 cells, drawn at random.",
+        "t-SNE shows 30 of 60 cells, sampled at random.",
+        "UMAP shows 45 of 60 cells, sampled at random.",
     ]
     with pytest.raises(ScraeError, match=r"expected codes in obsm\['X_other'\]"):
         tl.project(adata, use_rep="X_other")
@@ -260,7 +329,7 @@ def test_umap_of_many_cells_starts_from_the_components(
     monkeypatch.setattr("scrae.tl._project._EPOCHS", 0)
     tl.project(adata)
     small = adata.obsm["X_umap_scrae"].copy()
-    monkeypatch.setattr("scrae.tl._project._SPECTRAL", 59)
+    monkeypatch.setattr("scrae.tl._project._SPECTRAL_CELLS", 59)
     tl.project(adata)
     pca, found = adata.obsm["X_pca_scrae"], adata.obsm["X_umap_scrae"]
     expected = 10 * (pca - pca.min(axis=0)) / np.ptp(pca, axis=0)

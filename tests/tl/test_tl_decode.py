@@ -18,7 +18,7 @@ SMALL = {"n_latent": 2, "encoder_layers": (6,), "decoder_layers": (6,)}
 
 @pytest.fixture
 def adata() -> AnnData:
-    """70 cells of unequal depth over 8 modelled genes and one other."""
+    """70 cells of unequal depth over 8 modeled genes and one other."""
     rng = np.random.default_rng(8)
     rates = rng.gamma(2, 2, size=9) * rng.lognormal(0, 0.7, size=(70, 1))
     counts = sparse.csr_matrix(rng.poisson(rates).astype(np.int32))
@@ -74,7 +74,7 @@ class TestDenoise:
         clean.obs["kind"], clean.obsm["X_scrae"][:] = "x", 0
         pd.testing.assert_frame_equal(adata.obs, before)
         assert adata.obsm["X_scrae"].any()
-        assert "They are no raw counts" in clean.uns["scrae"]["notes"][0]
+        assert "They are not raw counts" in clean.uns["scrae"]["notes"][0]
 
     def test_chosen_genes_and_parts_of_the_cells_are_parts_of_the_whole(
         self, adata: AnnData, monkeypatch: pytest.MonkeyPatch
@@ -98,15 +98,30 @@ class TestDenoise:
 
     def test_what_cannot_be_is_said(self, adata: AnnData) -> None:
         model = model_of(adata)
-        with pytest.raises(ScraeError, match=r"8 modelled genes, found 'other'; see model\.genes"):
+        with pytest.raises(ScraeError, match=r"8 modeled genes, found 'other'; see model\.genes"):
             tl.denoise(adata, model, genes=["g1", "other"])
-        with pytest.raises(ScraeError, match="modelled genes, found none"):
+        with pytest.raises(ScraeError, match="modeled genes, found none"):
             tl.denoise(adata, model, genes=[])
         for library in (0, -1.0, float("nan"), float("inf")):
             with pytest.raises(ScraeError, match="expected 'median', None or a positive library, found"):
                 tl.denoise(adata, model, library=library)
         with pytest.warns(ScraeWarning, match="1 of the model's 8 genes are missing"):
-            assert tl.denoise(adata[:, GENES[1:]].copy(), model).n_vars == 8
+            clean = tl.denoise(adata[:, GENES[1:]].copy(), model)
+        assert clean.n_vars == 8
+        assert clean.uns["scrae"]["notes"][1].startswith("1 of the model's 8 genes are missing")
+
+    def test_an_error_on_the_way_leaks_no_mode(self, adata: AnnData, monkeypatch: pytest.MonkeyPatch) -> None:
+        model = model_of(adata).train()
+        for name, act in (
+            ("one_hot", lambda: tl.denoise(adata, model)),
+            ("sample_prior", lambda: tl.generate(model, 3)),
+        ):
+            with monkeypatch.context() as patch:
+                patch.setattr(SCRAE, name, lambda *_: 1 / 0)
+                with pytest.raises(ZeroDivisionError):
+                    act()
+            assert model.training
+            assert not torch.is_inference_mode_enabled()
 
 
 def plain(model: SCRAE, *, library: float, theta: np.ndarray) -> SCRAE:

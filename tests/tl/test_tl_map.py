@@ -48,7 +48,7 @@ def test_known_kinds_get_their_clusters_and_an_unknown_one_is_flagged(trained: t
     limit = query.uns["scrae"]["map"]["limit"]
     assert np.array_equal(query.obs["scrae_unseen"], query.obs["scrae_distance"] > limit)
     assert query.uns["scrae"]["map"]["n_unseen"] == query.obs["scrae_unseen"].sum()
-    assert f"{query.obs['scrae_unseen'].sum()} of 65 cells lie farther" in query.uns["scrae"]["notes"][-1]
+    assert f"{query.obs['scrae_unseen'].sum()} of 65 cells are farther" in query.uns["scrae"]["notes"][-1]
     again = query.copy()
     tl.embed(again, model)
     assert np.array_equal(query.obsm["X_scrae"], again.obsm["X_scrae"])

@@ -1,4 +1,4 @@
-"""How far clusters come out again, on AnnData."""
+"""Stability of clusters and agreement of models, on AnnData."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_the_graph_can_be_given_and_the_seed_decides():
     tl.cluster(adata, n_clusters=5)
     tl.stability(adata, repeats=3, seed=2)
     made = adata.uns["scrae"]["stability"]
-    graph = tl.neighbours(adata)
+    graph = tl.neighbors(adata)
     tl.stability(adata, repeats=3, seed=2, graph=graph)
     again = adata.uns["scrae"]["stability"]
     assert made["ari"].tolist() == again["ari"].tolist()
@@ -61,7 +61,7 @@ def test_the_graph_can_be_given_and_the_seed_decides():
 
 
 def test_of_many_cells_some_are_looked_at(monkeypatch):
-    monkeypatch.setattr("scrae.tl._stability._MOST", 90)
+    monkeypatch.setattr("scrae.tl._stability._MAX_CELLS", 90)
     adata = embedded(codes())
     tl.cluster(adata, n_clusters=3)
     tl.stability(adata, repeats=2)
@@ -71,9 +71,9 @@ def test_of_many_cells_some_are_looked_at(monkeypatch):
 
 
 @pytest.mark.parametrize("most", [90, 1000])
-def test_neighbours_in_the_input_count_in_all_that_is_clustered_again(monkeypatch, most: int):
+def test_neighbors_in_the_input_count_in_all_that_is_clustered_again(monkeypatch, most: int):
     """Codes that tear a group in two, and put one part nearer to the other group; in the input it is whole."""
-    monkeypatch.setattr("scrae.tl._stability._MOST", most)
+    monkeypatch.setattr("scrae.tl._stability._MAX_CELLS", most)
     rng = np.random.default_rng(3)
     part = np.repeat([0, 1, 2], [70, 70, 40])
     torn = np.array([[0.0, 0.0], [60.0, 0.0], [90.0, 0.0]])[part] + rng.normal(size=(180, 2))
@@ -89,7 +89,7 @@ def test_neighbours_in_the_input_count_in_all_that_is_clustered_again(monkeypatc
 
 def test_few_cells_and_few_codes_pass():
     few = embedded(codes()[[0, 1, 90, 170]])
-    assert tl.neighbours(few) is None
+    assert tl.neighbors(few) is None
     tl.cluster(few, n_clusters=3)
     tl.stability(few)
     assert len(few.uns["scrae"]["stability"]["jaccard"]) == 3
@@ -148,6 +148,37 @@ def test_models_choose_for_themselves_but_are_compared_at_one_number():
 def test_without_clusters():
     with pytest.raises(ScraeError) as error:
         tl.stability(embedded(codes()))
-    assert str(error.value) == "expected clusters in obs['scrae'], found none; use scrae.tl.cluster(adata)"
+    expected = "expected clusters in obs['scrae'] and uns['scrae'], found none; use scrae.tl.cluster(adata)"
+    assert str(error.value) == expected
     with pytest.raises(ScraeError, match="expected clusters in obs"):
         tl.agreement(embedded(codes()), {})
+
+
+def test_each_column_of_clusters_has_its_own_facts():
+    """Read from the last clustering, the stability of the first one would be that of another number."""
+    adata = embedded(codes())
+    tl.cluster(adata, n_clusters=3, key_added="k3", method="kmeans")
+    tl.cluster(adata, n_clusters=7)
+    tl.stability(adata, cluster_key="k3", repeats=3)
+    tl.agreement(adata, {1: codes(seed=5)}, cluster_key="k3")
+    assert adata.uns["k3"]["clusters"]["n_clusters"] == 3
+    assert adata.uns["k3"]["stability"]["ari"].tolist() == [1, 1, 1]
+    assert adata.uns["k3"]["stability"]["jaccard"].tolist() == [1, 1, 1]
+    assert adata.uns["k3"]["agreement"]["ari"].tolist() == [[1, 1], [1, 1]]
+    assert set(adata.uns["scrae"]) == {"clusters"}
+    assert adata.uns["scrae"]["clusters"]["n_clusters"] == 7
+    adata.obs["theirs"] = adata.obs["k3"]
+    with pytest.raises(ScraeError, match=r"cluster\(adata, key_added='theirs'\)"):
+        tl.stability(adata, cluster_key="theirs")
+
+
+def test_stability_is_of_the_representation_that_was_clustered():
+    noise = np.random.default_rng(1).normal(size=(180, 3)).astype(np.float32)
+    adata = embedded(noise)
+    adata.obsm["X_mine"] = codes()
+    tl.cluster(adata, n_clusters=3, use_rep="X_mine")
+    tl.stability(adata, repeats=2)
+    assert adata.uns["scrae"]["stability"]["ari"].tolist() == [1, 1]
+    del adata.uns["scrae"]["clusters"]["input_rep"]  # as version 0.1.0 left it
+    tl.stability(adata, repeats=2)
+    assert adata.uns["scrae"]["stability"]["ari"].tolist() == [1, 1]

@@ -278,4 +278,4 @@ def exit_on_fault(adata: AnnData, where: Path) -> None:
     """Raise an error if training met a non-finite loss; the last good weights are written by now."""
     facts = adata.uns["scrae"]["train"]
     if facts["fault"]:
-        raise ScraeError(f"training {facts['stopped_because']} and written to {where}")
+        raise ScraeError(f"training ended early: {facts['stopped_because']} and written to {where}")

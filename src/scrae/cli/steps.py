@@ -107,9 +107,9 @@ def train(
     from scrae import io, tl
     from scrae.cli.progress import Bar
     from scrae.core.checkpoint import TRAINING_FILE, Checkpoint
+    from scrae.core.device import resolve_device
     from scrae.core.distributed import joined
     from scrae.core.model_io import save
-    from scrae.pipeline.run import resolve_device
 
     checkpoint = Checkpoint(path=output / TRAINING_FILE, resume=resume)
     checkpoint.refuse_unfinished()

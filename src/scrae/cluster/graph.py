@@ -1,60 +1,99 @@
-"""Neighbour graphs of codes, codes averaged over them, and Leiden at a wanted number of clusters."""
+"""Neighbor graphs, and latent representations averaged over them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
-import scanpy as sc
-from anndata import AnnData
 from scipy import sparse
 
-from .neighbors import nearest
-from .partition import by_size
+from .neighbors import find_neighbors
 
-__all__ = ["bisected", "leiden", "leiden_at", "neighbours", "smoothed"]
+__all__ = ["N_NEIGHBORS", "NeighborGraph", "neighbor_graph", "smooth"]
 
-_NEIGHBOURS = 15
-_KEPT, _ROUNDS = 1 / 3, 40
-"""Codes are averaged while this share of their variance is left, and at most so often."""
-_OWN = 0.01
-_HIGHEST = 64.0
+N_NEIGHBORS = 15
+"""Including the cell itself, as scanpy counts."""
+_VARIANCE_KEPT, _MAX_ROUNDS = 1 / 3, 40
+_OWN_WEIGHT = 0.01
 _BISECTIONS = 60
-_LEAST_WIDTH = 1e-3
-"""Of a cell's weights, as a share of the mean distance to its neighbours; UMAP's value."""
+_MIN_WIDTH = 1e-3
+"""Smallest kernel width, as a fraction of the mean distance to the neighbors; UMAP's value."""
 
 
-def neighbours(z: np.ndarray, beside: np.ndarray | None = None) -> AnnData:
-    """Return the codes [cells, latent] as X and their weighted graph where scanpy keeps its own.
+@dataclass(frozen=True, kw_only=True)
+class NeighborGraph:
+    """Weighted neighbor graph of cells.
 
-    ``obsp["joined"]`` is what clusters are made of: for each pair of cells the larger of its weights in the graph of
-    the codes and in that of ``beside`` [cells, dimensions]; None = the codes' graph itself.
-
-    A graph is that of ``scanpy.pp.neighbors`` with 15 neighbours, the cell itself being one of them, and UMAP's weights
-    (McInnes et al., 2018, section 3.1), made without compiling UMAP first: that takes ten seconds. They are found by
-    :func:`scrae.cluster.neighbors.nearest`, exactly among up to 10,000 cells.
+    Attributes
+    ----------
+    codes : ndarray of shape (n_cells, n_latent)
+        The latent representation that the graph was computed from.
+    connectivities : csr_matrix of float32, shape (n_cells, n_cells)
+        Symmetric weights, 0 to 1 (UMAP's).
+    distances : csr_matrix of float64, shape (n_cells, n_cells)
+        Euclidean distance of each cell to its neighbors.
+    joined : csr_matrix of float32, shape (n_cells, n_cells)
+        The weights that clustering uses: the larger of the connectivities in the codes and in a second
+        representation; without one, ``connectivities``.
+    cells : ndarray of int64, shape (n_cells,)
+        The rows of the data set that the graph covers.
     """
-    weights, distances = _graph(z)
-    graph = AnnData(z)
-    graph.obsp["connectivities"], graph.obsp["distances"] = weights, distances
-    graph.obsp["joined"] = weights if beside is None else weights.maximum(_graph(beside)[0])
-    graph.uns["neighbors"] = {
-        "connectivities_key": "connectivities",
-        "distances_key": "distances",
-        "params": {
-            "n_neighbors": min(_NEIGHBOURS, len(z)),
-            "method": "umap",
-            "metric": "euclidean",
-            "use_rep": "X",
-        },
-    }
-    return graph
+
+    codes: np.ndarray
+    connectivities: sparse.csr_matrix
+    distances: sparse.csr_matrix
+    joined: sparse.csr_matrix
+    cells: np.ndarray
+
+    def subset(self, rows: np.ndarray) -> NeighborGraph:
+        """Return the induced graph of some rows (positions or a mask)."""
+        within = (matrix[rows][:, rows] for matrix in (self.connectivities, self.distances, self.joined))
+        connectivities, distances, joined = within
+        return NeighborGraph(
+            codes=self.codes[rows],
+            connectivities=connectivities,
+            distances=distances,
+            joined=joined,
+            cells=self.cells[rows],
+        )
 
 
-def _graph(z: np.ndarray) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
-    """Return the weights and the distances of each point's neighbours, [cells, cells]."""
-    n_neighbors = min(_NEIGHBOURS, len(z))
-    distance, index = nearest(z, n_neighbors - 1)  # [cells, neighbours], without the cell itself
+def neighbor_graph(
+    z: np.ndarray, second: np.ndarray | None = None, *, cells: np.ndarray | None = None
+) -> NeighborGraph:
+    """Compute the neighbor graph of codes.
+
+    Each graph equals that of ``scanpy.pp.neighbors`` with 15 neighbors, the cell itself included, and UMAP's weights
+    (McInnes et al., 2018, section 3.1), without the ten seconds that compiling UMAP takes. The neighbors come from
+    :class:`scrae.cluster.neighbors.NeighborIndex`.
+
+    Parameters
+    ----------
+    z : ndarray of shape (n_cells, n_latent)
+        Latent codes.
+    second : ndarray of shape (n_cells, n_dimensions), optional
+        A second representation of the same cells, whose graph is joined; None = none.
+    cells : ndarray of int64, shape (n_cells,), optional
+        The rows of the data set that these are; None = all, in order.
+
+    Returns
+    -------
+    NeighborGraph
+    """
+    weights, distances = _weighted_graph(z)
+    return NeighborGraph(
+        codes=z,
+        connectivities=weights,
+        distances=distances,
+        joined=weights if second is None else weights.maximum(_weighted_graph(second)[0]),
+        cells=np.arange(len(z)) if cells is None else cells,
+    )
+
+
+def _weighted_graph(z: np.ndarray) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
+    """Return the weights and the distances of each point's neighbors, [cells, cells]."""
+    n_neighbors = min(N_NEIGHBORS, len(z))
+    distance, index = find_neighbors(z, n_neighbors - 1)  # [cells, neighbors], without the cell itself
     rows = np.arange(len(z) + 1) * (n_neighbors - 1)
     shape = (len(z), len(z))
     weights = _weights(distance, np.log2(n_neighbors))
@@ -71,77 +110,37 @@ def _weights(distance: np.ndarray, total: float) -> np.ndarray:
     low, high = np.zeros_like(nearest), np.full_like(nearest, 2 * beyond.max() + 1e-12)
     for _ in range(_BISECTIONS):
         width = (low + high) / 2
-        many = np.exp(-beyond / width).sum(axis=1, keepdims=True) > total
-        low, high = np.where(many, low, width), np.where(many, width, high)
+        too_wide = np.exp(-beyond / width).sum(axis=1, keepdims=True) > total
+        low, high = np.where(too_wide, low, width), np.where(too_wide, width, high)
     mean = distance.mean(axis=1, keepdims=True)
-    least = _LEAST_WIDTH * np.where(np.isfinite(nearest), mean, mean.mean())
+    least = _MIN_WIDTH * np.where(np.isfinite(nearest), mean, mean.mean())
     return np.asarray(np.exp(-beyond / np.maximum(width, least + np.finfo(float).tiny)))
 
 
-def smoothed(graph: AnnData) -> np.ndarray:
-    """Return the codes of :func:`neighbours`' graph after averaging over it, joined, float64 [cells, latent].
+def smooth(graph: NeighborGraph) -> np.ndarray:
+    """Average the codes over the joined graph.
 
-    Each round replaces a cell's code by the weighted mean of its neighbours' codes (graph convolution, Zhang et al.,
-    IJCAI 2019, without the learned part), so that a wide type contracts to its middle and different types, with few
-    edges between them, stay apart. It ends before the total variance falls below a third of what it was. A hundredth
-    of each result is the cell's own code, so that cells of a part without edges to others do not fall together.
+    Each round replaces every code by the weighted mean of its neighbors' codes (graph convolution without learned
+    weights: Zhang et al., IJCAI 2019), at most 40 times and while at least a third of the total variance is left.
+    A broad cell type contracts toward its center; different types, connected by few edges, stay apart. A hundredth
+    of each result is the cell's own code, so that disconnected cells do not collapse onto one point.
+
+    Parameters
+    ----------
+    graph : NeighborGraph
+        The graph and its codes.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_cells, n_latent)
     """
-    weights = sparse.csr_matrix(graph.obsp["joined"], dtype=np.float64)
+    weights = sparse.csr_matrix(graph.joined, dtype=np.float64)
     average = sparse.diags_array(1 / np.asarray(weights.sum(axis=1)).ravel()) @ weights
-    z = own = np.asarray(graph.X, dtype=np.float64)
-    least = _KEPT * z.var(axis=0).sum()
-    for _ in range(_ROUNDS):
+    z = own = np.asarray(graph.codes, dtype=np.float64)
+    least = _VARIANCE_KEPT * z.var(axis=0).sum()
+    for _ in range(_MAX_ROUNDS):
         after = np.asarray(average @ z)
         if after.var(axis=0).sum() < least:
             break
         z = after
-    return (1 - _OWN) * z + _OWN * own
-
-
-def leiden(graph: AnnData, n_clusters: int, *, seed: int) -> tuple[np.ndarray, float]:
-    """Return Leiden clusters of :func:`neighbours`' joined graph, 0 the largest, int64 [cells], and their resolution.
-
-    The resolution is bisected until there are ``n_clusters``; where the number jumps over it, the nearest stands.
-    """
-    labels, resolution = bisected(lambda resolution: leiden_at(graph, resolution, seed=seed), n_clusters)
-    return by_size(labels), resolution
-
-
-def bisected(clusters_at: Callable[[float], np.ndarray], n_clusters: int) -> tuple[np.ndarray, float]:
-    """Return the clusters, and the resolution, at which their number is nearest to ``n_clusters``.
-
-    ``clusters_at`` gives the clusters of a resolution, numbered from 0 without gaps.
-    """
-    low, high = 0.0, 1.0
-    best = clusters_at(high), high
-    while _count(best[0]) < n_clusters and high < _HIGHEST:
-        low, high = high, 2 * high
-        best = clusters_at(high), high
-    for _ in range(_BISECTIONS):
-        if _count(best[0]) == n_clusters:
-            break
-        middle = (low + high) / 2
-        labels = clusters_at(middle)
-        low, high = (middle, high) if _count(labels) < n_clusters else (low, middle)
-        if abs(_count(labels) - n_clusters) <= abs(_count(best[0]) - n_clusters):
-            best = labels, middle
-    return best
-
-
-def _count(labels: np.ndarray) -> int:
-    return int(labels.max()) + 1
-
-
-def leiden_at(graph: AnnData, resolution: float, *, seed: int) -> np.ndarray:
-    """Return Leiden clusters at a resolution, int64 [cells], of the joined graph; without one of scanpy's own."""
-    weights = graph.obsp["joined" if "joined" in graph.obsp else "connectivities"]
-    sc.tl.leiden(
-        graph,
-        resolution=resolution,
-        random_state=seed,
-        adjacency=weights,
-        flavor="igraph",
-        n_iterations=2,
-        directed=False,
-    )
-    return np.asarray(graph.obs["leiden"].astype(np.int64))
+    return (1 - _OWN_WEIGHT) * z + _OWN_WEIGHT * own

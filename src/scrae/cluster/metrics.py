@@ -1,4 +1,4 @@
-"""Agreement of a clustering with published labels (METHOD section 5)."""
+"""Agreement of a clustering with known labels."""
 
 from __future__ import annotations
 
@@ -17,21 +17,20 @@ __all__ = ["Scores", "score"]
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """How well clusters agree with labels; every score is 1 for a perfect match.
+    """Agreement of clusters with labels; every score is 1 for a perfect match.
 
     Attributes
     ----------
-    nmi
-        Normalised mutual information with the **geometric** mean of the entropies (the paper's eq. 15),
-        in [0, 1].
-    ari
+    nmi : float
+        Normalized mutual information with the **geometric** mean of the entropies (the paper's eq. 15), 0 to 1.
+    ari : float
         Adjusted Rand index (Hubert and Arabie, 1985); 0 is chance, below 0 is worse than chance.
-    ami
+    ami : float
         Adjusted mutual information with the arithmetic mean (the paper's eq. 16); 0 is chance.
-    homogeneity
-        1 where every cluster holds cells of one label only, in [0, 1].
-    completeness
-        1 where all cells of a label are in one cluster, in [0, 1].
+    homogeneity : float
+        1 if every cluster holds cells of one label only, 0 to 1.
+    completeness : float
+        1 if all cells of each label are in one cluster, 0 to 1.
     """
 
     nmi: float
@@ -42,25 +41,24 @@ class Scores:
 
 
 def score(labels: ArrayLike, clusters: ArrayLike) -> Scores:
-    """Compare clusters with published labels.
+    """Compare clusters with known labels.
 
     Parameters
     ----------
-    labels
-        The published label of each cell, [cells]; numbers or names.
-    clusters
-        The cluster of each cell, [cells], in the same order; numbers or names.
+    labels : array-like of shape (n_cells,)
+        Label of each cell; numbers or names.
+    clusters : array-like of shape (n_cells,)
+        Cluster of each cell, in the same order; numbers or names.
 
     Returns
     -------
     Scores
-        Independent of how labels and clusters are named. Homogeneity and completeness swap if the two
-        arguments do.
+        Independent of how labels and clusters are named. Swapping the arguments swaps homogeneity and completeness.
 
     Raises
     ------
     ScraeError
-        If the two differ in length, hold no cell, are not one-dimensional, or have missing values.
+        The two differ in length, are empty, not one-dimensional, or have missing values.
     """
     truth, found = _codes(labels, "labels"), _codes(clusters, "clusters")
     if truth.size != found.size:
@@ -79,7 +77,7 @@ def score(labels: ArrayLike, clusters: ArrayLike) -> Scores:
 
 
 def _codes(values: ArrayLike, name: str) -> NDArray[np.intp]:
-    """Integer codes of names or numbers, [cells]; the dtype of the input no longer matters."""
+    """Return integer codes of names or numbers, [cells]."""
     array: NDArray[Any] = np.asarray(values)
     if array.ndim != 1 or array.size == 0:
         raise ScraeError(
@@ -91,6 +89,6 @@ def _codes(values: ArrayLike, name: str) -> NDArray[np.intp]:
     if missing:
         raise ScraeError(
             f"expected a value for each cell in {name}, found {missing} of {array.size} missing; "
-            "leave these cells out of both arguments"
+            "remove these cells from both arguments"
         )
     return codes

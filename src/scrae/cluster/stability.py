@@ -1,4 +1,4 @@
-"""How far clusters come out again: from parts of the cells, from other seeds, from other models."""
+"""Cluster stability: overlap of two partitions, and repeated clustering of random subsamples."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ __all__ = ["Stability", "jaccard", "stability"]
 
 
 class Stability(NamedTuple):
-    """Agreement of clusters with repetitions of the clustering.
+    """Agreement of clusters with those of subsamples.
 
     Attributes
     ----------
-    ari : float64 [repeats], adjusted Rand index of each repetition and the clusters, over the cells that both have;
-        NaN where it has none.
-    jaccard : float64 [clusters], mean over repetitions of :func:`jaccard`; NaN where no repetition had such a cell.
+    ari : ndarray of float64, shape (n_repeats,)
+        Adjusted Rand index over the cells that both have; NaN if there are none.
+    jaccard : ndarray of float64, shape (n_clusters,)
+        Mean over the repeats of :func:`jaccard`; NaN for a cluster that no repeat contains.
     """
 
     ari: np.ndarray
@@ -26,47 +27,58 @@ class Stability(NamedTuple):
 
 
 def jaccard(labels: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return for each cluster of ``labels`` the largest Jaccard index with a cluster of ``others``, 0 to 1.
-
-    The Jaccard index of two sets is the size of what they share over the size of what either has.
+    """Compute the largest Jaccard index of each cluster with a cluster of another partition.
 
     Parameters
     ----------
-    labels, others : int64 [cells], clusters numbered from 0.
+    labels, others : ndarray of int64, shape (n_cells,)
+        Clusters of the same cells, numbered from 0.
 
     Returns
     -------
-    float64 [clusters of ``labels``]; NaN where a number between has no cells.
+    ndarray of float64, shape (number of clusters in ``labels``,)
+        Size of the intersection over size of the union, 0 to 1; NaN for a cluster without cells.
     """
     shared = np.zeros((labels.max() + 1, others.max() + 1))
     np.add.at(shared, (labels, others), 1)
     sizes = shared.sum(axis=1)
-    either = sizes[:, None] + shared.sum(axis=0) - shared
-    best = (shared / np.maximum(either, 1)).max(axis=1)
+    union = sizes[:, None] + shared.sum(axis=0) - shared
+    best = (shared / np.maximum(union, 1)).max(axis=1)
     return np.asarray(np.where(sizes > 0, best, np.nan))
 
 
 def stability(
     labels: np.ndarray,
-    again: Callable[[np.ndarray, int], np.ndarray],
+    recluster: Callable[[np.ndarray, int], np.ndarray],
     *,
     seed: int,
     repeats: int = 10,
     share: float = 0.8,
 ) -> Stability:
-    """Cluster random parts of the cells again and compare (Hennig, 2007, CSDA 52:258, with subsets).
+    """Cluster random subsamples of the cells and compare (Hennig, 2007, CSDA 52:258).
 
     Parameters
     ----------
-    labels : int64 [cells], the clusters in question.
-    again : from the numbers of some cells and a seed to their clusters, int64 [these cells]; -1 = left out.
-    share : how much of the cells each repetition has.
+    labels : ndarray of int64, shape (n_cells,)
+        The clusters to assess.
+    recluster : callable
+        Maps the rows of a subsample (sorted) and a seed to their clusters, int64; -1 = excluded.
+    seed : int
+        Seed of the subsamples and of the seeds passed on.
+    repeats : int
+        Number of subsamples.
+    share : float
+        Fraction of the cells in each.
+
+    Returns
+    -------
+    Stability
     """
     rng = np.random.default_rng(seed)
     ari, overlaps = np.full(repeats, np.nan), np.full((repeats, labels.max() + 1), np.nan)
     for i in range(repeats):
         cells = np.sort(rng.choice(len(labels), max(round(share * len(labels)), 1), replace=False))
-        found = again(cells, int(rng.integers(2**31)))
+        found = recluster(cells, int(rng.integers(2**31)))
         before, after = labels[cells[found >= 0]], found[found >= 0]
         if not len(after):
             continue

@@ -31,14 +31,18 @@ _MASKS = (1 << torch.arange(_BITS + 1)) - 1
 
 
 class Nonzeros(NamedTuple):
-    """The nonzero counts of a dense [cells, genes] block, in any order.
+    """The nonzero counts of a dense [cells, genes] block, in any order; all fields [nonzeros].
 
     Attributes
     ----------
-    position : place in the flattened block.
-    cell, gene : row and column of each.
-    value : the count, as float32.
-    log_factorial : lgamma(count + 1), float64; constant, so computed once per data set.
+    position : Tensor
+        Index in the flattened block, int64.
+    cell, gene : Tensor
+        Row and column, int64.
+    value : Tensor
+        The count, float32.
+    log_factorial : Tensor
+        lgamma(count + 1), float64; computed once per data set.
     """
 
     position: Int[Tensor, " nonzeros"]
@@ -49,12 +53,16 @@ class Nonzeros(NamedTuple):
 
 
 class SparseRows(NamedTuple):
-    """Rows of a matrix by their nonzero entries, in the order of the rows.
+    """Rows of a sparse matrix (CSR).
 
     Attributes
     ----------
-    start : where each row's entries begin, and at the end their number.
-    gene, value : column and value of each entry. With ``start`` and ``gene`` as int32 the gradient is cheaper.
+    start : Tensor
+        Where the entries of each row begin, and their number, [rows + 1].
+    gene : Tensor
+        Column of each entry; the gradient is cheaper if ``start`` and ``gene`` are int32.
+    value : Tensor
+        Value of each entry, float32.
     """
 
     start: Int[Tensor, " rows_plus_1"]
@@ -72,22 +80,35 @@ def count_nll(
     """Minus the log-likelihood of each cell's counts, summed over genes (paper, eq. 4-8).
 
     The mean is exp(log_library)·softmax(logits). One fused operation with an analytic gradient: dense work in the
-    tensors' own dtype, gamma functions in float64 at the nonzero counts only (80-99 % of real entries are zeros,
-    where they vanish).
+    tensors' own dtype, gamma functions in float64 at the nonzero counts only (80-99 % of the entries of real data are
+    zeros, where they vanish).
 
     Parameters
     ----------
-    zi_logits : None = the plain negative binomial.
+    logits : Tensor
+        Of the share of each gene, [cells, genes].
+    log_library : Tensor
+        Log library size, [cells].
+    log_theta : Tensor
+        Log inverse dispersion, [genes].
+    zi_logits : Tensor or None
+        Zero-inflation logits, [cells, genes]; None: the plain negative binomial.
+    nonzeros : Nonzeros
+        The counts.
+
+    Returns
+    -------
+    Tensor
+        float32 [cells].
     """
     result: Tensor = _CountNLL.apply(logits, log_library, log_theta, zi_logits, nonzeros)  # type: ignore[no-untyped-call]  # untyped in torch
     return result
 
 
 class _CountNLL(torch.autograd.Function):
-    """The gradients are made in the forward pass, in place, while the shared terms are at hand.
+    """The gradients are computed in the forward pass, in place, since they share its terms.
 
-    Where a count is not zero, they are those of a zero that surely came from the negative binomial, and those of
-    the terms in x.
+    At a nonzero count they are those of a zero that came from the negative binomial, plus those of the terms in x.
     """
 
     @staticmethod
@@ -114,7 +135,7 @@ class _CountNLL(torch.autograd.Function):
             keep = zi_logits.neg().sigmoid_()
             q = torch.expm1(a).mul_(keep)
             log_prob = torch.log1p(q)
-            _mend(log_prob, q, a, zi_logits)
+            _replace_inaccurate(log_prob, q, a, zi_logits)
         log_prob.view(-1).scatter_(0, position, of_counts.to(log_prob.dtype))
         if any(ctx.needs_input_grad):
             d_mu = mu.div_(ratio.add_(1))  # -da/dlog mu
@@ -122,7 +143,7 @@ class _CountNLL(torch.autograd.Function):
             d_zi = None
             if zi_logits is not None:
                 weight = a.sub_(zi_logits).sigmoid_()  # posterior: this entry came from the negative binomial
-                weight.view(-1).scatter_(0, position, 1.0)  # as a nonzero count surely did
+                weight.view(-1).scatter_(0, position, 1.0)  # as every nonzero count did
                 d_mu.mul_(weight)
                 d_theta.mul_(weight)
                 d_zi = weight.sub_(keep)
@@ -198,10 +219,10 @@ def stirling(z: Tensor) -> tuple[Tensor, Tensor]:
     return log_gamma, log_z - series
 
 
-def _mend(log_prob: Tensor, q: Tensor, a: Tensor, zi_logits: Tensor) -> None:
-    """Replace log1p(q) where q is near -1, and rounding of q would show, by its other form.
+def _replace_inaccurate(log_prob: Tensor, q: Tensor, a: Tensor, zi_logits: Tensor) -> None:
+    """Replace log1p(q) by its other form where q is near -1 and its rounding error would matter.
 
-    Only genes that most cells express get there, so most columns need no look.
+    Only genes that most cells express get there, so most columns are skipped.
     """
     genes = (q.amin(dim=0) < _NEAR_ONE).nonzero().squeeze(1)
     q, a, zi_logits = (dense.index_select(1, genes) for dense in (q, a, zi_logits))

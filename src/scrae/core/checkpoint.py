@@ -52,7 +52,7 @@ class Epoch(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """The state at the end of an epoch: tensors by name, and facts that JSON can hold."""
+    """The state at the end of an epoch: tensors, and facts that JSON can hold."""
 
     tensors: dict[str, Tensor]
     facts: dict[str, Any]
@@ -82,7 +82,7 @@ class TrainingState:
         Number of finished epochs and steps.
     rows : list of Epoch
         History.
-    best, best_epoch, best_weights
+    best, best_epoch, best_weights : float, int, dict
         The lowest held-out loss, its epoch (0: none) and weights; only with early stopping.
     """
 
@@ -199,12 +199,8 @@ class CheckpointFile:
         Path and mode.
     state : TrainingState
         Restored from the file if it exists.
-    data : CountData or None
-        Compared with the data that the training began with; None: not compared.
-    config : TrainConfig
-        Compared likewise.
-    processes : int
-        Number of processes, compared likewise.
+    data, config, processes : CountData or None, TrainConfig, int
+        Compared with those that the training began with; data only if not None.
 
     Raises
     ------
@@ -225,7 +221,8 @@ class CheckpointFile:
         self._about = {
             "format": _FORMAT,
             "model": to_dict(state.model.config),
-            "train": to_dict(config) | {"seed": state.seed},
+            "train": to_dict(config),
+            "seed": state.seed,
             "device": state.model.library_mean.device.type,
             "processes": processes,
             "data": data and _fingerprint(data),
@@ -311,8 +308,9 @@ def _read(path: Path, about: dict[str, Any], state: TrainingState) -> Snapshot:
     groups = ("model.", "random.", "best.") if facts["best_epoch"] else ("model.", "random.")
     if missing := sorted(name for name in known.keys() - names if name.startswith(groups)):
         raise ValueError(f"no {missing[0]}")
-    if bad := [n for n, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]:
-        raise ValueError(f"NaN or infinity in {bad[0]}")
+    for name, value in tensors.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise ValueError(f"NaN or infinity in {name}")
     counters = [facts[name] for name in ("epoch", "iteration", "best_epoch")]
     rows_fit = len(facts["rows"]) == facts["epoch"] and all(
         len(row) == len(Epoch._fields) for row in facts["rows"]
@@ -335,17 +333,17 @@ def _check_same(path: Path, facts: dict[str, Any], about: dict[str, Any]) -> Non
     advice = f"pass what it began with, or delete {path} to start over"
     if facts["format"] != about["format"]:
         raise ScraeError(f"{path}: expected a training of this version of scrae, found another; {advice}")
-    for part, kind in (("model", "ModelConfig"), ("train", "TrainConfig")):
-        for name in sorted(facts[part].keys() | about[part].keys()):
-            before, now = facts[part].get(name), about[part].get(name)
-            if before != now:
-                raise ScraeError(
-                    f"resume: the training began with {kind}.{name}={show(before)}, found {show(now)}; {advice}"
-                )
-    for name, words in (("device", "on device"), ("processes", "with a number of processes of")):
-        if facts[name] != about[name]:
-            raise ScraeError(
-                f"resume: the training began {words} {show(facts[name])}, found {show(about[name])}; {advice}"
-            )
+    before, now = _described(facts), _described(about)
+    for name in sorted(before.keys() | now.keys()):
+        if before.get(name) != now.get(name):
+            found = f"{name}={show(before.get(name))}, found {show(now.get(name))}"
+            raise ScraeError(f"resume: the training began with {found}; {advice}")
     if about["data"] not in (None, facts["data"]):
         raise ScraeError(f"resume: the training began with other counts, genes or batches; {advice}")
+
+
+def _described(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings by the names that users know."""
+    named = {f"ModelConfig.{name}": value for name, value in facts["model"].items()}
+    named |= {f"TrainConfig.{name}": value for name, value in facts["train"].items()}
+    return named | {name: facts[name] for name in ("device", "processes", "seed")}

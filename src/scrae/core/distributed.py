@@ -1,8 +1,7 @@
 """Several processes that train one model, each on its own shard of the cells, started by ``torchrun``.
 
-Each process takes its part of every minibatch; gradients are averaged before each optimizer's step. They are not those
-of one ``backward()``: every network gets the gradient of its own loss alone, by ``torch.autograd.grad``, which does not
-run the hooks of ``DistributedDataParallel``. So they are averaged in a hook of the optimizer instead.
+Gradients are averaged in a hook of each optimizer. ``DistributedDataParallel`` averages in hooks of ``backward()``,
+which do not run here: every network gets the gradient of its own loss alone, by ``torch.autograd.grad``.
 """
 
 from __future__ import annotations
@@ -10,9 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -23,42 +20,25 @@ from ..errors import ScraeError
 
 __all__ = ["LostProcessError", "Processes", "joined"]
 
-_TIMEOUT = timedelta(minutes=10)
-_SEEDS_APART = 1_000_003
-
 
 class LostProcessError(ScraeError, ConnectionError):
-    """Another process of the training is gone, so this one cannot continue."""
+    """Another process of the training is lost, so this one cannot continue."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Processes:
-    """The processes that train one model, seen from one of them; created by :func:`joined`.
-
-    Parameters
-    ----------
-    rank, size : int
-        Index of this process, and their number.
-    device : str
-        Where this process computes.
-    """
+class Processes(NamedTuple):
+    """The processes that train one model, seen from number ``rank`` of ``size``; created by :func:`joined`."""
 
     rank: int
     size: int
     device: str
 
-    @property
-    def seed_offset(self) -> int:
-        """Added to the seed, so that the processes draw different noise."""
-        return _SEEDS_APART * self.rank
-
     def join(self, model: nn.Module, optimizers: Iterable[Optimizer | None]) -> None:
-        """Give all processes the weights and statistics of the first, and average gradients from now on.
+        """Give all processes the weights of the first, and average gradients from now on.
 
         Raises
         ------
         ScraeError
-            If the models of the processes differ in shape.
+            If the models of the processes differ in shape, or a process is lost.
         """
         n_values = sum(value.numel() for value in model.state_dict().values())
         if {self.least(n_values), -self.least(-n_values)} != {n_values}:
@@ -66,23 +46,19 @@ class Processes:
                 f"expected the same genes, batches and settings in all {self.size} processes, found different ones"
             )
         for value in model.state_dict().values():
-            self._all(lambda t: dist.broadcast(t, 0), value)
+            self._together(lambda t: dist.broadcast(t, 0), value)
         for optimizer in optimizers:
             if optimizer is not None:
                 optimizer.register_step_pre_hook(self._average)
 
     def mean(self, values: Tensor) -> Tensor:
         """Return the mean over the processes."""
-        values = values.to(self.device, copy=True)
-        return self._all(dist.all_reduce, values) / self.size
+        return self._together(dist.all_reduce, values.to(self.device, copy=True)) / self.size
 
     def least(self, value: int) -> int:
-        """Return the smallest value of the processes."""
-        return int(
-            self._all(
-                lambda t: dist.all_reduce(t, dist.ReduceOp.MIN), torch.tensor(value, device=self.device)
-            )
-        )
+        """Return the smallest value of all processes."""
+        values = torch.tensor(value, device=self.device)
+        return int(self._together(lambda t: dist.all_reduce(t, dist.ReduceOp.MIN), values))
 
     def _average(self, optimizer: Optimizer, *_: Any) -> None:
         gradients = [
@@ -93,7 +69,7 @@ class Processes:
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
 
-    def _all(self, operation: Callable[[Tensor], Any], values: Tensor) -> Tensor:
+    def _together(self, operation: Callable[[Tensor], Any], values: Tensor) -> Tensor:
         try:
             operation(values)
         except RuntimeError as error:
@@ -106,40 +82,27 @@ class Processes:
 
 @contextmanager
 def joined(device: str) -> Iterator[Processes | None]:
-    """Join the processes that ``torchrun`` started: gloo on the CPU, NCCL on CUDA. None: this is the only process.
-
-    Parameters
-    ----------
-    device : str
-        ``cpu`` or ``cuda``.
+    """Join the processes that ``torchrun`` started, by gloo (``"cpu"``) or NCCL (``"cuda"``); None: only this one.
 
     Raises
     ------
     ScraeError
         If the processes do not find each other, or there are fewer CUDA devices than processes.
     """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1:
+    size, rank, local = (int(os.environ.get(name, "0")) for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"))
+    if size <= 1:
         yield None
         return
-    rank, local = int(os.environ["RANK"]), int(os.environ.get("LOCAL_RANK", "0"))
-    if device == "cuda":
-        if local >= torch.cuda.device_count():
-            raise ScraeError(
-                f"expected a CUDA device for each process, found {torch.cuda.device_count()}; start fewer processes, "
-                "or pass --device cpu"
-            )
-        device = f"cuda:{local}"
-        torch.cuda.set_device(local)
+    if device == "cuda" and local >= (found := torch.cuda.device_count()):
+        raise ScraeError(
+            f"expected a CUDA device for each process, found {found}; start fewer, or pass --device cpu"
+        )
     try:
-        dist.init_process_group("gloo" if device == "cpu" else "nccl", timeout=_TIMEOUT)
+        dist.init_process_group("gloo" if device == "cpu" else "nccl")
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:150]
-        raise ScraeError(
-            f"expected {size} processes that find each other, found that they do not ({reason}); start them with "
-            "torchrun"
-        ) from error
+        raise ScraeError(f"expected {size} processes started by torchrun, found none ({reason})") from error
     try:
-        yield Processes(rank=rank, size=size, device=device)
+        yield Processes(rank, size, device if device == "cpu" else f"cuda:{local}")
     finally:
         dist.destroy_process_group()

@@ -24,11 +24,13 @@ def zinb_log_prob(counts: Tensor, mu: Tensor, theta: Tensor, zi_logits: Tensor) 
 
     Parameters
     ----------
-    counts, mu, theta, zi_logits : tensors that broadcast together, usually [cells, genes] and theta [genes].
+    counts, mu, theta, zi_logits : Tensor
+        Broadcast together; usually [cells, genes], and theta [genes].
 
     Returns
     -------
-    Tensor of the broadcast shape and of ``mu``'s dtype; computed in float64, differentiable in the parameters.
+    Tensor
+        Of the broadcast shape and of ``mu``'s dtype; computed in float64, differentiable in the parameters.
     """
     x, m, t, l = (tensor.double() for tensor in (counts, mu, theta, zi_logits))  # noqa: E741 (the paper's letter)
     a = -t * torch.log1p(m / t)

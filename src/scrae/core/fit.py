@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["FitResult", "fit"]
 
 _NAN = {"generator", "encoder"}  # terms that not every step computes
+_SEEDS_APART = 1_000_003
+"""Between the seeds of two processes, so that they draw different noise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +146,7 @@ class _Training:
             config = replace(config, batch_size=math.ceil(config.batch_size / processes.size))
         self.data, self.config = data, config
         self.state = TrainingState(
-            model, config, seed, offset=0 if processes is None else processes.seed_offset
+            model, config, seed, offset=0 if processes is None else _SEEDS_APART * processes.rank
         )
         self.train, self.held_out = _split(len(data), config.validation_fraction, self.state.order)
         if config.patience is not None and not len(self.held_out):
@@ -173,7 +175,7 @@ class _Training:
         data = None if rank else self.data
         file = CheckpointFile(checkpoint, self.state, data, self.settings, processes=size)
         if rank:
-            self.state.noise.manual_seed(self.seed + self.processes.seed_offset + self.state.epoch)
+            self.state.noise.manual_seed(self.seed + _SEEDS_APART * self.processes.rank + self.state.epoch)
         return file
 
     def is_stopped(self) -> bool:

@@ -66,8 +66,14 @@ def gradient_penalty(
 
     Parameters
     ----------
-    mix : α of each cell, uniform in [0, 1]; the point is α·z + (1 - α)·ẑ.
-    one_hot : the batch of each cell, where the critic is told of it; it stays the same between the two codes.
+    critic : Critic
+        The network whose slope is penalized.
+    z, z_prior : Tensor
+        Codes and draws from the prior, [cells, latent].
+    mix : Tensor
+        α of each cell, uniform in [0, 1]; the point is α·z + (1 - α)·ẑ.
+    one_hot : Tensor or None
+        Batch of each cell, if the critic is conditioned on it; the same for both codes.
     """
     gradient = critic.input_gradient(torch.lerp(z_prior, z, mix), one_hot)
     slope: Tensor = torch.linalg.vector_norm(gradient, dim=1)

@@ -30,14 +30,19 @@ _LARGEST_GENES = 1 << 24  # bytes
 
 
 def save(model: SCRAE, folder: str | Path) -> None:
-    """Write ``model`` into ``folder``, made if it is not there.
+    """Write a model into a folder, which is created if needed; files of an earlier model are replaced.
 
-    Files of an earlier model are replaced. For a folder that appears whole or not at all use
-    ``scrae.files.atomic_path``, as the command line does.
+    Parameters
+    ----------
+    model : SCRAE
+        The model.
+    folder : str or pathlib.Path
+        Gets ``config.json``, ``genes.txt`` and ``weights.safetensors``.
 
     Raises
     ------
-    ScraeError : a gene name with a line break or half a character, or a folder that cannot be written.
+    ScraeError
+        If a gene name has a line break or an unpaired surrogate, or the folder cannot be written.
     """
     broken = next((gene for gene in model.genes if _UNFIT.search(gene)), None)
     if broken is not None:
@@ -60,11 +65,24 @@ def save(model: SCRAE, folder: str | Path) -> None:
 
 
 def load(folder: str | Path, *, device: torch.device | str = "cpu") -> SCRAE:
-    """Return the model that :func:`save` wrote, in evaluation mode; on CPU its codes are the same bits.
+    """Load the model that :func:`save` wrote.
+
+    Parameters
+    ----------
+    folder : str or pathlib.Path
+        The model folder.
+    device : torch.device or str
+        Where to put the model.
+
+    Returns
+    -------
+    SCRAE
+        In evaluation mode. On the CPU it returns the same codes, bit by bit, as before saving.
 
     Raises
     ------
-    ScraeError : a missing, foreign or damaged file; the message names it.
+    ScraeError
+        If a file is missing, foreign or damaged; the message names it.
     """
     path = Path(folder)
     config, n_genes, batch_names = _read_config(path / "config.json")

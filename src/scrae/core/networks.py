@@ -16,9 +16,9 @@ __all__ = ["MLP", "Critic", "Decoder", "Encoded", "Encoder", "LatentGenerator", 
 
 
 class Linear(nn.Module):
-    """A linear layer, x @ weight + bias, Xavier-initialised from a generator of ours and not from the global one.
+    """A linear layer, x @ weight + bias, Xavier-initialized from the given generator.
 
-    The weight is [in, out]: a sparse row picks whole rows of it, which lie together in memory.
+    The weight is [in, out]: a sparse row selects whole rows of it, which are contiguous in memory.
     """
 
     def __init__(self, n_in: int, n_out: int, generator: Generator) -> None:
@@ -28,7 +28,7 @@ class Linear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(n_out))
 
     def forward(self, x: Float[Tensor, "rows in"] | SparseRows) -> Float[Tensor, "rows out"]:
-        """Map rows; sparse ones get no gradient."""
+        """Return x @ weight + bias; sparse rows get no gradient."""
         if isinstance(x, Tensor):
             return torch.addmm(self.bias, x, self.weight)
         return sparse_linear(x, self.weight, self.bias)
@@ -49,7 +49,7 @@ class MLP(nn.Module):
     def forward(
         self, h: Float[Tensor, "cells n_in"] | SparseRows, generator: Generator | None = None
     ) -> Float[Tensor, "cells n_out"] | SparseRows:
-        """Map cells (without a layer: pass them on); dropout acts in training mode, drawn from ``generator``."""
+        """Apply the layers, if there are any; ``generator`` draws the dropout in training mode."""
         for layer in self.layers:
             h = functional.leaky_relu_(layer(h), self.leak)
             if self.training and self.dropout:
@@ -63,7 +63,7 @@ class MLP(nn.Module):
 
 
 class Encoded(NamedTuple):
-    """What the encoder says of each cell."""
+    """Encoder outputs of each cell: code z, mean and log variance of the log library size."""
 
     z: Float[Tensor, "cells latent"]
     library_mean: Float[Tensor, " cells"]
@@ -71,7 +71,7 @@ class Encoded(NamedTuple):
 
 
 class Encoder(nn.Module):
-    """Log-normalised expression to a deterministic code and the parameters of the log library size."""
+    """Map scaled expression to a deterministic code and the parameters of the log library size."""
 
     def __init__(
         self,
@@ -98,9 +98,9 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Code to logits of the shares of the genes (eq. 8) and zero inflation (eq. 10), and dispersion by gene (eq. 9).
+    """Map codes to logits of gene shares (eq. 8) and zero inflation (eq. 10); dispersion is per gene (eq. 9).
 
-    With ``n_batches`` it is told each cell's batch as well, as a one-hot row beside the code.
+    With ``n_batches`` the input also has each cell's batch as a one-hot row.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class Decoder(nn.Module):
 
 
 class LatentGenerator(nn.Module):
-    """Noise to codes drawn from the learned prior."""
+    """Map noise to draws from the learned prior."""
 
     def __init__(
         self, n_noise: int, n_latent: int, layers: Sequence[int], leak: float, generator: Generator
@@ -142,16 +142,16 @@ class LatentGenerator(nn.Module):
         self.code = Linear(self.body.n_out, n_latent, generator)
 
     def forward(self, noise: Float[Tensor, "cells noise"]) -> Float[Tensor, "cells latent"]:
-        """Turn noise into draws from the prior."""
+        """Return draws from the prior, [cells, latent]."""
         result: Tensor = self.code(self.body(noise))
         return result
 
 
 class Critic(nn.Module):
-    """Code to one number. No batch normalisation: the gradient penalty is per cell.
+    """Map codes to a scalar. No batch normalization: the gradient penalty is per cell.
 
-    With ``n_batches`` it is told each cell's batch as well, as a one-hot row beside the code, and so compares codes
-    with the prior batch by batch.
+    With ``n_batches`` the input also has each cell's batch as a one-hot row, so that codes are compared with the prior
+    batch by batch.
     """
 
     def __init__(
@@ -164,7 +164,7 @@ class Critic(nn.Module):
     def forward(
         self, z: Float[Tensor, "cells latent"], one_hot: Float[Tensor, "cells batches"] | None = None
     ) -> Float[Tensor, " cells"]:
-        """Judge codes."""
+        """Return C(z) of each code."""
         result: Tensor = self.value(self.body(_beside(z, one_hot))).squeeze(1)
         return result
 
@@ -173,8 +173,8 @@ class Critic(nn.Module):
     ) -> Float[Tensor, "cells latent"]:
         """Return the gradient of the critic's value with respect to each code, itself differentiable.
 
-        A leaky ReLU network is piecewise linear, so the gradient is a product of its weights and of the slopes
-        that each cell's activations choose; written out, it needs no second backward pass.
+        A leaky ReLU network is piecewise linear, so the gradient is the product of its weights and of the slopes
+        selected by each cell's activations. In this form it needs no double backward pass.
         """
         slopes, h = [], _beside(z, one_hot)
         with torch.no_grad():

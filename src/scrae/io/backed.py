@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import warnings
 from collections.abc import Iterator
@@ -134,12 +135,24 @@ def _chunks_of_zeros(group: Any) -> Iterator[str]:
     layers = [f"layers/{name}" for name, _ in group["layers"].arrays()] if "layers" in group else []
     for name in ("X", "raw/X", *layers):
         if name in group and hasattr(group[name], "nchunks"):
-            missing = group[name].nchunks - group[name].nchunks_initialized
+            missing, total = _missing_chunks(group[name])
             if missing:
                 yield (
-                    f"{missing} of {group[name].nchunks} chunks of {name} are not in the store and count as zeros. "
+                    f"{missing} of {total} chunks of {name} are not in the store and count as zeros. "
                     "If it was copied, see whether all of it came."
                 )
+
+
+def _missing_chunks(array: Any) -> tuple[int, int]:
+    """Return the number of files of an array that are missing from the store, and of all its files.
+
+    A shard is one file of several chunks (the default of anndata >= 0.13). The last one may reach beyond the array, but
+    zarr counts all of its chunks as initialized, and only those inside the array as chunks.
+    """
+    files = getattr(array, "shards", None) or array.chunks
+    total = math.prod(-(-n // size) for n, size in zip(array.shape, files, strict=True))
+    chunks_per_file = math.prod(size // chunk for size, chunk in zip(files, array.chunks, strict=True))
+    return total - array.nchunks_initialized // chunks_per_file, total
 
 
 def _refuse_pickles(path: Path) -> None:
@@ -163,8 +176,7 @@ def _refuse_missing_chunks(group: Any, path: Path) -> None:
     for _, child in group.groups():
         if str(child.attrs.get("encoding-type", "")) in ("csr_matrix", "csc_matrix"):
             for key in ("data", "indices"):
-                array = child[key]
-                if array.nchunks_initialized < array.nchunks and min(child.attrs["shape"]) > 1:
+                if _missing_chunks(child[key])[0] and min(child.attrs["shape"]) > 1:
                     raise ScraeError(
                         f"{path} is incomplete: chunks of {child.path}/{key} are missing. Copy it again."
                     )

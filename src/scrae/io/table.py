@@ -106,7 +106,9 @@ def _read_rows(path: Path, head: _Head) -> tuple[list[str], list[sparse.csr_matr
         header=None,
         skiprows=1,
         chunksize=max(1, _VALUES_AT_A_TIME // len(head.columns)),
-        converters={0: str},  # a gene may be called nan or NA
+        converters={
+            0: str.encode
+        },  # a gene may be called nan or NA, which pandas 3 takes for missing in text
         low_memory=False,
         compression="gzip" if is_gzip(path) else None,
         encoding="utf-8-sig",
@@ -116,7 +118,7 @@ def _read_rows(path: Path, head: _Head) -> tuple[list[str], list[sparse.csr_matr
                 raise ScraeError(
                     f"{path} has rows of {chunk.shape[1]} fields under {len(head.columns)} column names."
                 )
-            names += chunk[0].tolist()
+            names += [name.decode() for name in chunk[0]]
             values = chunk.drop(columns=0)
             for column, dtype in values.dtypes.items():
                 if dtype.kind not in "biuf":

@@ -14,22 +14,22 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 from anndata import AnnData
 
 from .. import io, pl, pp, report, tl
 from ..config import PreprocessConfig, Settings, to_dict
 from ..core.checkpoint import TRAINING_FILE, Checkpoint, Epoch
+from ..core.device import resolve_device
 from ..core.model import SCRAE
 from ..core.model_io import save
-from ..errors import ScraeError, ScraeWarning
+from ..errors import ScraeWarning
 from ..files import atomic_path, exclusive_lock, write_text
 from ..io.batches import check_keys
 from ..io.lazy import lazy_counts
 from .memory_plan import MemoryPlan, plan_memory
 from .provenance import source_of_anndata, source_of_files
 
-__all__ = ["Progress", "analyze", "preprocess", "read_counts", "resolve_device", "run"]
+__all__ = ["Progress", "analyze", "preprocess", "read_counts", "run"]
 
 _LIBRARIES = ("scrae", "torch", "numpy", "scipy", "scikit-learn", "anndata", "scanpy")
 
@@ -122,9 +122,9 @@ def analyze(
         with clock.stage("train in two dimensions"):
             flat = replace(model_config, n_latent=2, n_noise=None)
             beside = checkpoint and replace(checkpoint, path=checkpoint.path.with_stem("training_2d"))
-            train(model_config=flat, key_added="X_scrae_2d", checkpoint=beside)
+            train(model_config=flat, key_added="X_scrae_2d", write_input=False, checkpoint=beside)
     with clock.stage("cluster"):
-        graph = tl.neighbours(adata, seed=seed)  # old name
+        graph = tl.neighbors(adata, seed=seed)
         tl.cluster(adata, **vars(settings.cluster), graph=graph, seed=seed)
         tl.stability(adata, graph=graph, seed=seed)
     if settings.check_seeds:
@@ -250,25 +250,6 @@ def read_counts(paths: Sequence[Path], settings: Settings, plan: MemoryPlan) -> 
         return io.open_backed(paths[0], layer=settings.layer)
     least = settings.preprocess.min_counts
     return io.read(paths, layer=settings.layer, min_counts=least, transpose=settings.transpose)
-
-
-def resolve_device(name: str) -> str:
-    """Return the torch device for ``auto``, ``cpu`` or ``cuda``.
-
-    Raises
-    ------
-    ScraeError
-        The name is unknown, or this machine has no such device.
-    """
-    if name not in ("auto", "cpu", "cuda"):
-        raise ScraeError(f"device: expected auto, cpu or cuda, found {name!r}")
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ScraeError(
-            "device: expected an available device, found no CUDA device for torch; use --device cpu"
-        )
-    return name
 
 
 class _Clock:

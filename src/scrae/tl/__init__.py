@@ -1,10 +1,11 @@
-"""From prepared counts to codes, clusters, scores and pictures' coordinates, and from codes back, on AnnData."""
+"""Training, embedding, clustering, projection, scores and decoding of cells, on AnnData."""
 
 from __future__ import annotations
 
 from scrae.tl._cluster import cluster, score
-from scrae.tl._codes import neighbours
+from scrae.tl._codes import neighbors
 from scrae.tl._decode import denoise, generate
+from scrae.tl._deprecated import neighbours
 from scrae.tl._map import map
 from scrae.tl._project import project
 from scrae.tl._stability import agreement, stability, train_again
@@ -18,6 +19,7 @@ __all__ = [
     "embed",
     "generate",
     "map",
+    "neighbors",
     "neighbours",
     "project",
     "score",

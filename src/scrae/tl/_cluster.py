@@ -1,4 +1,4 @@
-"""Clusters of codes, and their scores where labels are named."""
+"""Clusters of the latent representation, and their scores against labels."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scrae.cluster.graph import leiden, leiden_at, smoothed
+from scrae.cluster.graph import NeighborGraph
 from scrae.cluster.metrics import score as score_clusters
-from scrae.cluster.partition import by_size, choose_n_clusters, gmm, kmeans
+from scrae.cluster.partition import Partition, cluster_codes, rank_by_size
 from scrae.cluster.transfer import vote
 from scrae.config import ClusterConfig, ClusterMethod
 from scrae.errors import ScraeError, did_you_mean
 from scrae.io.notes import add_note, remove_notes
-from scrae.tl._codes import MOST, codes_of, neighbours, sample_of
+from scrae.tl import _codes
+from scrae.tl._codes import codes_of, input_key, neighbors, sample_of
 
 __all__ = ["cluster", "score"]
 
-_STARTS = 20
-"""Of K-means on averaged codes: groups that lie close together have many nearly equal partitions."""
-_SAMPLED = "Clusters were made of"
+_SAMPLED = "Clusters were computed on"
 
 
 def cluster(
@@ -32,96 +31,125 @@ def cluster(
     method: ClusterMethod = ClusterConfig.method,
     resolution: float | None = None,
     use_rep: str = "X_scrae",
+    input_rep: str | None = "auto",
     key_added: str = "scrae",
-    graph: AnnData | None = None,
+    graph: NeighborGraph | None = None,
     seed: int = 0,
 ) -> None:
-    """Cluster the codes; writes ``obs[key_added]``, named "0", "1", ... by decreasing size.
+    """Cluster the cells by their latent representation.
 
-    Of more than 100,000 cells a random sample of so many is clustered, and each other cell gets the cluster that most
-    of its 15 nearest among them have; the notes say so.
+    For more than 100,000 cells a random sample of 100,000 is clustered. Each other cell gets the majority cluster of
+    its 15 nearest neighbors in the sample; the notes say so.
 
     Parameters
     ----------
-    n_clusters : K; None = chosen without labels by :func:`scrae.cluster.partition.choose_n_clusters`, with its curve in
-        ``uns["scrae"]["clusters"]``, or left to ``resolution``.
-    method : ``smoothed``: K-means on the codes after averaging over 15 neighbours in the codes and 15 in the input's
-        components (:func:`neighbours`, :func:`scrae.cluster.graph.smoothed`); ``leiden``: there, at the resolution
-        that gives K clusters, or the nearest number that it can give (noted); ``kmeans``: on the codes, as in the
-        paper; ``gmm``: a mixture of K Gaussians with full covariances, on the codes.
-    resolution : of ``leiden``, in place of K; None = the one that gives K.
-    graph : :func:`neighbours` of these codes, where it was made already; None = it is made.
+    adata : AnnData
+        Cells with a latent representation.
+    n_clusters : int, optional
+        Number of clusters K; None = chosen without labels (:func:`scrae.cluster.partition.choose_n_clusters`), or
+        left to ``resolution``.
+    method : {"smoothed", "leiden", "kmeans", "gmm"}
+        ``smoothed``: K-means on codes averaged over neighboring cells (:func:`scrae.cluster.graph.smooth`).
+        ``leiden``: Leiden on the same graph, at the resolution that gives K clusters or the nearest possible number
+        (noted). ``kmeans``: K-means on the codes, as in the paper. ``gmm``: a mixture of K Gaussians with full
+        covariances on the codes.
+    resolution : float, optional
+        Resolution of ``leiden``, instead of K.
+    use_rep : str
+        Key of ``obsm`` with the latent representation.
+    input_rep : str or None
+        Key of ``obsm`` with a second representation whose neighbors are joined; see :func:`neighbors`.
+    key_added : str
+        Column of ``obs`` for the clusters, and key of ``uns`` for how they were computed.
+    graph : NeighborGraph, optional
+        Result of :func:`neighbors` for this representation, if it was computed before; ``input_rep`` is then ignored.
+    seed : int
+        Seed of sample, choice of K and clustering.
 
     Raises
     ------
-    ScraeError : no such codes, another method, a resolution that cannot be, or more clusters than cells.
+    ScraeError
+        No such representation, an invalid setting, or more clusters than cells.
+
+    Notes
+    -----
+    Writes ``obs[key_added]``, categorical, named "0", "1", ... by decreasing size, and ``uns[key_added]["clusters"]``:
+    the settings, the number of clusters and, if it was chosen, the curve of the criterion.
     """
-    z = codes_of(adata, use_rep)
     config = ClusterConfig(n_clusters=n_clusters, method=method, resolution=resolution)
-    facts: dict[str, Any] = {"method": config.method, "use_rep": use_rep, "seed": seed}
-    if method in ("kmeans", "gmm"):
+    z, second = codes_of(adata, use_rep), input_key(adata, use_rep, input_rep)
+    if config.method in ("kmeans", "gmm"):
         graph = None
     elif graph is None:
-        graph = neighbours(adata, use_rep=use_rep, seed=seed)
-    sample = sample_of(len(z), MOST, seed=seed) if graph is None else graph.obs["cell"].to_numpy()
-    everyone, z = z, z[sample]
-    points = z if graph is None else smoothed(graph)
-    if resolution is not None and graph is not None:
-        labels = by_size(leiden_at(graph, resolution, seed=seed))
-        facts["resolution"] = resolution
-        n_clusters = int(labels.max()) + 1
-    else:
-        if n_clusters is None:
-            choice = choose_n_clusters(z, seed=seed, smoothed=points)
-            facts |= asdict(choice)
-            n_clusters = choice.n_clusters
-        if n_clusters > len(everyone):
-            raise ScraeError(
-                f"cluster: expected at most as many clusters as cells ({len(everyone)}), found {n_clusters}"
-            )
-        if method == "leiden" and graph is not None:
-            labels, facts["resolution"] = leiden(graph, n_clusters, seed=seed)
-        else:
-            labels = _partition(points, n_clusters, method, seed)
-    found = int(labels.max()) + 1
-    if found != n_clusters:
-        gives = "the mixture fills {}" if method == "gmm" else "Leiden gives {} at the nearest resolution"
-        add_note(adata, f"{n_clusters} clusters were asked for; {gives.format(found)}.")
+        graph = neighbors(adata, use_rep=use_rep, input_rep=second, seed=seed)
+    cells = sample_of(len(z), _codes.MAX_CELLS, seed=seed) if graph is None else graph.cells
+    found = cluster_codes(z[cells], config, seed=seed, graph=graph)
+    facts: dict[str, Any] = {
+        "method": config.method,
+        "use_rep": use_rep,
+        "input_rep": second or "",
+        "seed": seed,
+    }
+    facts |= {} if found.resolution is None else {"resolution": found.resolution}
+    facts |= {} if found.choice is None else asdict(found.choice)
+    _note_number(adata, found, config.method)
+    labels = found.labels
     remove_notes(adata, _SAMPLED)
-    if len(z) < len(everyone):
-        labels = _given_to_all(labels, sample, everyone)
-        facts["n_sampled"] = len(z)
-        others = "each other one got that of its nearest among them"
-        add_note(adata, f"{_SAMPLED} {len(z)} of {len(everyone)} cells; {others}.")
-    adata.obs[key_added] = pd.Categorical(labels.astype(str), [str(k) for k in range(found)])
-    adata.uns.setdefault("scrae", {})["clusters"] = facts | {"n_clusters": found}
+    if len(cells) < len(z):
+        labels = _label_all(labels, cells, z)
+        facts["n_sampled"] = len(cells)
+        add_note(
+            adata,
+            f"{_SAMPLED} a random sample of {len(cells)} of {len(z)} cells; "
+            "each other cell got the majority cluster of its nearest neighbors in the sample.",
+        )
+    names = [str(k) for k in range(found.n_clusters)]
+    adata.obs[key_added] = pd.Categorical(labels.astype(str), names)
+    adata.uns.setdefault(key_added, {})["clusters"] = facts | {"n_clusters": found.n_clusters}
 
 
-def _partition(points: np.ndarray, n_clusters: int, method: ClusterMethod, seed: int) -> np.ndarray:
-    if method == "gmm":
-        return gmm(points, n_clusters, seed=seed)
-    return kmeans(points, n_clusters, seed=seed, n_init=_STARTS if method == "smoothed" else 10)
+def _note_number(adata: AnnData, found: Partition, method: str) -> None:
+    if found.n_clusters != found.n_requested:
+        gives = "the mixture fills {}" if method == "gmm" else "Leiden gives {} at the nearest resolution"
+        add_note(adata, f"{found.n_requested} clusters were requested; {gives.format(found.n_clusters)}.")
 
 
-def _given_to_all(labels: np.ndarray, sample: np.ndarray, z: np.ndarray) -> np.ndarray:
+def _label_all(labels: np.ndarray, sample: np.ndarray, z: np.ndarray) -> np.ndarray:
     """Return labels of all codes [cells, latent], 0 the largest, from those of a sample of them."""
     everyone = np.zeros(len(z), dtype=np.int64)
     everyone[sample] = labels
     others = np.ones(len(z), dtype=bool)
     others[sample] = False
     everyone[others] = vote(z[others], z[sample], labels)
-    return by_size(everyone)
+    return rank_by_size(everyone)
 
 
 def score(adata: AnnData, label_key: str, *, cluster_key: str = "scrae") -> dict[str, float]:
-    """Score clusters against labels; the only place where labels are read.
+    """Score clusters against labels; nothing else in the package reads labels.
 
-    Cells without a label are left out. Writes ``uns["scrae"]["scores"]`` and returns it: nmi (geometric), ari,
-    ami, homogeneity, completeness.
+    Parameters
+    ----------
+    adata : AnnData
+        Cells with clusters and labels.
+    label_key : str
+        Column of ``obs`` with the labels. Cells without a label are excluded.
+    cluster_key : str
+        Column of ``obs`` with the clusters.
+
+    Returns
+    -------
+    dict of str to float
+        ``nmi`` (geometric mean), ``ari``, ``ami``, ``homogeneity`` and ``completeness``; see
+        :func:`scrae.metrics.score`.
 
     Raises
     ------
-    ScraeError : no such column; the message suggests one that is there.
+    ScraeError
+        No such column, or no labels in it.
+
+    Notes
+    -----
+    Writes ``uns[cluster_key]["scores"]``: the scores and the label key.
     """
     for key in (label_key, cluster_key):
         if key not in adata.obs:
@@ -134,5 +162,5 @@ def score(adata: AnnData, label_key: str, *, cluster_key: str = "scrae") -> dict
         raise ScraeError(f"score: expected labels in obs[{label_key!r}], found none")
     labels = adata.obs[label_key].astype(str).to_numpy()[known]
     scores = asdict(score_clusters(labels, adata.obs[cluster_key].astype(str).to_numpy()[known]))
-    adata.uns.setdefault("scrae", {})["scores"] = scores | {"label_key": label_key}
+    adata.uns.setdefault(cluster_key, {})["scores"] = scores | {"label_key": label_key}
     return scores

@@ -1,23 +1,23 @@
-"""The codes that an AnnData holds, samples of them, and their graph."""
+"""The latent representation that an AnnData holds, samples of its cells, and its neighbor graph."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from anndata import AnnData
 
-from scrae.cluster.graph import neighbours as graph_of
+from scrae.cluster.graph import NeighborGraph, neighbor_graph
 from scrae.errors import ScraeError
 
-__all__ = ["FEW", "INPUT", "MOST", "codes_of", "neighbours", "sample_of"]
+__all__ = ["MAX_CELLS", "cluster_facts", "codes_of", "input_key", "neighbors", "sample_of"]
 
-INPUT = "X_scrae_input"
-"""Where the principal components of what the encoder reads are."""
-FEW = 4  # cells: too few for a neighbour graph
-MOST = 100_000  # cells of a neighbour graph; of more, a sample stands for all
+_MIN_CELLS = 5  # of a neighbor graph
+MAX_CELLS = 100_000  # of a neighbor graph; a sample represents more
 
 
 def codes_of(adata: AnnData, use_rep: str) -> np.ndarray:
-    """Return ``obsm[use_rep]``, or say what is there instead."""
+    """Return ``obsm[use_rep]``, or list the keys that exist."""
     if use_rep not in adata.obsm:
         raise ScraeError(
             f"expected codes in obsm[{use_rep!r}], found {', '.join(adata.obsm) or 'none'}; embed the cells first"
@@ -25,35 +25,72 @@ def codes_of(adata: AnnData, use_rep: str) -> np.ndarray:
     return np.asarray(adata.obsm[use_rep])
 
 
+def input_key(adata: AnnData, use_rep: str, input_rep: str | None = "auto") -> str | None:
+    """Return the key of obsm with the second representation to join, as :func:`neighbors` describes it."""
+    if input_rep != "auto":
+        return input_rep
+    return key if (key := f"{use_rep}_input") in adata.obsm else None
+
+
 def sample_of(n_cells: int, most: int, *, seed: int) -> np.ndarray:
-    """Return which cells stand for all, int64 [at most ``most``], in order; a smaller sample is a part of a larger."""
+    """Return the sorted rows of a random sample, int64 [at most ``most``]; smaller samples are nested in larger."""
     if n_cells <= most:
         return np.arange(n_cells)
     return np.sort(np.random.default_rng(seed).permutation(n_cells)[:most])
 
 
-def neighbours(
-    adata: AnnData, *, use_rep: str = "X_scrae", beside: str | None = INPUT, seed: int = 0
-) -> AnnData | None:
-    """Return the neighbour graphs of the codes, to be given to several steps; None for 4 cells or fewer.
-
-    See :func:`scrae.cluster.graph.neighbours`. They are not stored in ``adata``. Of
-    more than 100,000 cells they are those of a random sample of so many; ``obs["cell"]`` of the graph says which.
-
-    Parameters
-    ----------
-    beside : slot of obsm whose neighbours count too where clusters are made; None, or one that is not there, = the
-        codes' neighbours alone. The usual one is not there where the codes forget batches, which the components do not.
+def cluster_facts(adata: AnnData, key: str) -> dict[str, Any]:
+    """Return how ``obs[key]`` was clustered: ``uns[key]["clusters"]``.
 
     Raises
     ------
-    ScraeError : no such codes.
+    ScraeError
+        ``obs`` has no such column, or :func:`scrae.tl.cluster` did not write it.
     """
-    z = codes_of(adata, use_rep)
-    if len(z) <= FEW:
+    facts = adata.uns.get(key, {})
+    if key not in adata.obs or "clusters" not in facts:
+        raise ScraeError(
+            f"expected clusters in obs[{key!r}] and uns[{key!r}], found none; "
+            f"use scrae.tl.cluster(adata{'' if key == 'scrae' else f', key_added={key!r}'})"
+        )
+    return dict(facts["clusters"])
+
+
+def neighbors(
+    adata: AnnData, *, use_rep: str = "X_scrae", input_rep: str | None = "auto", seed: int = 0
+) -> NeighborGraph | None:
+    """Compute the neighbor graph of the cells, to share between several steps.
+
+    Nothing is stored in ``adata``. The graph of more than 100,000 cells is that of a random sample of 100,000; its
+    ``cells`` says which.
+
+    Parameters
+    ----------
+    adata : AnnData
+        Cells with a latent representation.
+    use_rep : str
+        Key of ``obsm`` with the latent representation.
+    input_rep : str or None
+        Key of ``obsm`` with a second representation, whose neighbors are joined for clustering. ``"auto"`` = the
+        principal components of the model's input that :func:`train` wrote beside ``use_rep``, if any: they exist for
+        models without batches. None = none.
+    seed : int
+        Seed of the sample.
+
+    Returns
+    -------
+    NeighborGraph or None
+        See :class:`scrae.cluster.graph.NeighborGraph`. None for fewer than five cells.
+
+    Raises
+    ------
+    ScraeError
+        ``obsm`` has no such key.
+    """
+    z, second = codes_of(adata, use_rep), input_key(adata, use_rep, input_rep)
+    if len(z) < _MIN_CELLS:
         return None
-    sample = sample_of(len(z), MOST, seed=seed)
-    others = None if beside is None or beside not in adata.obsm else np.asarray(adata.obsm[beside])[sample]
-    graph = graph_of(z[sample], others)
-    graph.obs["cell"] = sample
-    return graph
+    sample = sample_of(len(z), MAX_CELLS, seed=seed)
+    return neighbor_graph(
+        z[sample], None if second is None else codes_of(adata, second)[sample], cells=sample
+    )

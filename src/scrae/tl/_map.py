@@ -1,4 +1,4 @@
-"""New cells among those that a model was trained on."""
+"""Mapping of new cells onto those that a model was trained on."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scrae.cluster.transfer import nearest_clusters
+from scrae.cluster.transfer import transfer_labels
 from scrae.core.model import SCRAE
 from scrae.errors import ScraeError, did_you_mean
 from scrae.io.notes import add_note
 from scrae.tl._codes import codes_of
-from scrae.tl._train import count_data
+from scrae.tl._train import count_data, counts_for
 
 __all__ = ["map"]
 
-_CHECKED = 20  # cells whose codes are made again, to see whether they are this model's
+_N_CHECKED = 20  # cells that are encoded again, to check that the codes are this model's
 _TOLERANCE = 1e-3
 
 
@@ -29,49 +29,58 @@ def map(
     n_neighbors: int = 15,
     min_overlap: float = 0.5,
 ) -> None:
-    """Embed new cells with a trained model and name them after the clusters of the reference around them.
+    """Embed new cells with a trained model and transfer the clusters of a reference to them.
+
+    Each new cell gets the majority cluster of its nearest reference cells. A cell that is not flagged as unseen can
+    still be new: the encoder may place unknown cells among known ones. Cells of another laboratory may be flagged
+    altogether.
 
     Parameters
     ----------
-    query : cells with raw counts in ``layers["counts"]``; genes are aligned to the model's by name.
-    reference : cells with the model's codes in ``obsm["X_scrae"]``, usually those it was trained on; stays as it is.
-    cluster_key : the column of the reference's ``obs`` that is voted on: its clusters, or names of cell types. Cells
-        without a value do not vote.
-    key_added : where the results go.
-    n_neighbors : how many cells of the reference vote.
-    min_overlap : the least share of the model's genes that must be there.
+    query : AnnData
+        New cells with raw counts in ``layers["counts"]``; genes are aligned to the model's by name.
+    reference : AnnData
+        Cells with the model's codes in ``obsm["X_scrae"]``, usually its training cells; not changed.
+    model : SCRAE
+        The trained model.
+    cluster_key : str
+        Column of the reference's ``obs`` to transfer: clusters or cell type names. Cells without a value do not vote.
+    key_added : str
+        Name of the results.
+    n_neighbors : int
+        Number of reference cells that vote.
+    min_overlap : float
+        Smallest allowed fraction of the model's genes in the data.
+
+    Raises
+    ------
+    ScraeError
+        As :func:`count_data`; a reference without clusters or with codes of another model; or query and reference are
+        the same object.
 
     Notes
     -----
     Writes into ``query``:
 
     - ``obsm["X_" + key_added]``: codes, float32 [cells, latent].
-    - ``obs[key_added]``: the cluster of most neighbours, categorical with the reference's categories.
-    - ``obs[key_added + "_confidence"]``: the share of the neighbours in it, 0 to 1.
-    - ``obs[key_added + "_distance"]``: the mean distance to the neighbours, over what that is for the neighbours
-      themselves (:func:`scrae.nearest.nearest_clusters`): about 1 for a cell like them.
-    - ``obs[key_added + "_unseen"]``: whether that distance is larger than for 95 in 100 cells of the reference, or
-      the cell has no count in the modelled genes. The model has not seen such cells, and their cluster means little.
-    - ``uns[key_added + "_colors"]``: the reference's colours, where it has some.
+    - ``obs[key_added]``: majority cluster of the neighbors, categorical with the reference's categories.
+    - ``obs[key_added + "_confidence"]``: fraction of the neighbors in it, 0 to 1.
+    - ``obs[key_added + "_distance"]``: mean distance to the neighbors, divided by the same mean of the neighbors
+      themselves (:func:`scrae.cluster.transfer.transfer_labels`): about 1 for a similar cell.
+    - ``obs[key_added + "_unseen"]``: whether that distance exceeds that of 95 % of the reference cells, or the cell has
+      no counts in the modeled genes. The model has not seen such cells, and their cluster means little.
+    - ``uns[key_added + "_colors"]``: the reference's colors, if it has any.
     - ``uns["scrae"]["map"]``: cluster_key, n_neighbors, limit (of the distance) and n_unseen.
-
-    A cell that is not flagged can still be new: the encoder may place what it does not know among what it knows.
-    Cells of another laboratory may be flagged as a whole.
-
-    Raises
-    ------
-    ScraeError : as :func:`count_data`; a reference without clusters or with codes of another model; or query and
-        reference are one.
     """
     if query is reference:
         raise ScraeError("map: expected new cells, found the reference itself; use scrae.tl.cluster")
     clusters = _clusters(reference, cluster_key)
     z = codes_of(reference, "X_scrae")
     _check_codes(reference, z, model)
-    data = count_data(query, genes=model.genes, min_overlap=min_overlap, device=model.library_mean.device)
+    data = counts_for(query, model, min_overlap=min_overlap)
     codes = model.encode(data)
     known = clusters.codes >= 0
-    found = nearest_clusters(codes, z[known], clusters.codes[known], n_neighbors=n_neighbors)
+    found = transfer_labels(codes, z[known], clusters.codes[known], n_neighbors=n_neighbors)
     unseen = (found.distance > found.limit) | (data.totals == 0).cpu().numpy()
     query.obsm[f"X_{key_added}"] = codes
     query.obs[key_added] = pd.Categorical.from_codes(found.label, dtype=clusters.dtype)
@@ -88,7 +97,7 @@ def map(
     }
     add_note(
         query,
-        f"{unseen.sum()} of {len(unseen)} cells lie farther from the reference than 95 in 100 of its own cells do.",
+        f"{unseen.sum()} of {len(unseen)} cells are farther from the reference than 95 % of its own cells.",
     )
 
 
@@ -107,10 +116,10 @@ def _clusters(reference: AnnData, key: str) -> pd.Categorical:
 
 
 def _check_codes(reference: AnnData, z: np.ndarray, model: SCRAE) -> None:
-    """Refuse codes that are not this model's; where the counts are at hand, a few are made again."""
+    """Refuse codes of another model; if the reference has counts, a few cells are encoded again."""
     same = z.shape[1] == model.config.n_latent
     if same and "counts" in reference.layers and set(model.genes) <= set(reference.var_names):
-        few = np.linspace(0, len(z) - 1, min(_CHECKED, len(z))).astype(int)
+        few = np.linspace(0, len(z) - 1, min(_N_CHECKED, len(z))).astype(int)
         again = model.encode(count_data(reference[few], genes=model.genes, device=model.library_mean.device))
         same = np.allclose(z[few], again, rtol=_TOLERANCE, atol=_TOLERANCE * float(np.abs(z).max()))
     if not same:

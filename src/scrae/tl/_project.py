@@ -1,37 +1,53 @@
-"""Two-dimensional pictures of codes."""
+"""Two-dimensional projections of the latent representation."""
 
 from __future__ import annotations
 
 import numpy as np
 from anndata import AnnData
 
+from scrae.cluster.graph import N_NEIGHBORS, NeighborGraph
 from scrae.io.notes import add_note, remove_notes
-from scrae.tl._codes import codes_of, neighbours, sample_of
+from scrae.tl._codes import codes_of, neighbors, sample_of
 
 __all__ = ["project"]
 
-_IN_TSNE = 10_000  # cells; of more the picture would take longer than training
-_SPECTRAL = 10_000
-"""Cells that UMAP starts from the graph's eigenvectors and takes its own number of rounds for."""
+_TSNE_CELLS = 10_000  # more would take longer than training
+_SPECTRAL_CELLS = 10_000
+"""Up to here UMAP starts from the eigenvectors of the graph and runs its default number of epochs."""
 _EPOCHS = 100
-"""Rounds of UMAP above that, half of its own. With 50 less of the neighbourhoods is kept (``docs/scale.md``)."""
+"""Of UMAP for more cells, half of its default. With 50 it preserves fewer neighbors (``docs/scale.md``)."""
 _SHOWS = ("t-SNE shows", "UMAP shows")
 
 
-def project(adata: AnnData, *, use_rep: str = "X_scrae", graph: AnnData | None = None, seed: int = 0) -> None:
-    """Make two-dimensional pictures of the codes by PCA, t-SNE and UMAP.
+def project(
+    adata: AnnData, *, use_rep: str = "X_scrae", graph: NeighborGraph | None = None, seed: int = 0
+) -> None:
+    """Project the latent representation to two dimensions by PCA, t-SNE and UMAP.
 
-    t-SNE shows at most 10,000 cells and UMAP those of the graph, at most 100,000; they are drawn at random, the others
-    have NaN there, and the notes say so. With the same ``seed`` t-SNE's cells are among UMAP's.
-    Of more than 10,000 cells UMAP starts from the picture by PCA and takes 100 rounds.
-
-    Writes ``obsm["X_pca_scrae" | "X_tsne_scrae" | "X_umap_scrae"]``, float32 [cells, 2].
+    t-SNE shows at most 10,000 cells and UMAP those of the graph, at most 100,000, sampled at random; the others get
+    NaN, and the notes say so. With the same seed the cells of t-SNE are among those of UMAP. For more than 10,000 cells
+    UMAP starts from the PCA projection and runs 100 epochs.
 
     Parameters
     ----------
-    graph : :func:`neighbours` of these codes, where it was made already; None = it is made. It is not changed.
+    adata : AnnData
+        Cells with a latent representation.
+    use_rep : str
+        Key of ``obsm`` with the latent representation.
+    graph : NeighborGraph, optional
+        Result of :func:`neighbors` for this representation, if it was computed before.
+    seed : int
+        Seed of samples and projections.
+
+    Raises
+    ------
+    ScraeError
+        ``obsm`` has no such key.
+
+    Notes
+    -----
+    Writes ``obsm["X_pca_scrae" | "X_tsne_scrae" | "X_umap_scrae"]``, float32 [cells, 2].
     """
-    import scanpy as sc
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
@@ -41,12 +57,12 @@ def project(adata: AnnData, *, use_rep: str = "X_scrae", graph: AnnData | None =
     if z.shape[1] > 1:
         adata.obsm["X_pca_scrae"] = PCA(2, random_state=seed).fit_transform(z).astype(np.float32)
     if graph is None:
-        graph = neighbours(adata, use_rep=use_rep, seed=seed)
+        graph = neighbors(adata, use_rep=use_rep, seed=seed)
     if graph is None:
         add_note(adata, "Too few cells for t-SNE and UMAP.")
         return
-    few = sample_of(len(z), _IN_TSNE, seed=seed)
-    spread = z.shape[1] > 1 and np.ptp(z[few], axis=0).max() > 0  # else there are no axes to turn to
+    few = sample_of(len(z), _TSNE_CELLS, seed=seed)
+    spread = z.shape[1] > 1 and np.ptp(z[few], axis=0).max() > 0  # otherwise PCA has no axes
     tsne = TSNE(
         2,
         init="pca" if spread else "random",
@@ -56,20 +72,37 @@ def project(adata: AnnData, *, use_rep: str = "X_scrae", graph: AnnData | None =
         random_state=seed,
     )
     _place(adata, "X_tsne_scrae", few, tsne.fit_transform(z[few]), _SHOWS[0])
-    picture = graph.copy()
-    cells = graph.obs["cell"].to_numpy()
-    start = adata.obsm["X_pca_scrae"][cells] if len(cells) > _SPECTRAL and z.shape[1] > 1 else None
-    if start is not None and np.ptp(start, axis=0).min() > 0:
-        sc.tl.umap(picture, random_state=seed, init_pos=start, maxiter=_EPOCHS)
+    start = adata.obsm["X_pca_scrae"][graph.cells] if z.shape[1] > 1 else None
+    _place(adata, "X_umap_scrae", graph.cells, _umap(graph, start, seed), _SHOWS[1])
+
+
+def _umap(graph: NeighborGraph, start: np.ndarray | None, seed: int) -> np.ndarray:
+    """Return UMAP coordinates of the graph's cells, [cells, 2]; of many cells from ``start``."""
+    import scanpy as sc
+
+    cells = AnnData(graph.codes)
+    cells.obsp["connectivities"], cells.obsp["distances"] = graph.connectivities, graph.distances
+    cells.uns["neighbors"] = {
+        "connectivities_key": "connectivities",
+        "distances_key": "distances",
+        "params": {
+            "n_neighbors": min(N_NEIGHBORS, len(graph.cells)),
+            "method": "umap",
+            "metric": "euclidean",
+            "use_rep": "X",
+        },
+    }
+    if start is not None and len(start) > _SPECTRAL_CELLS and np.ptp(start, axis=0).min() > 0:
+        sc.tl.umap(cells, random_state=seed, init_pos=start, maxiter=_EPOCHS)
     else:
-        sc.tl.umap(picture, random_state=seed)
-    _place(adata, "X_umap_scrae", cells, picture.obsm["X_umap"], _SHOWS[1])
+        sc.tl.umap(cells, random_state=seed)
+    return np.asarray(cells.obsm["X_umap"])
 
 
 def _place(adata: AnnData, key: str, cells: np.ndarray, xy: np.ndarray, shows: str) -> None:
-    """Write the coordinates of some cells, NaN for the others, and note how many there are."""
-    places = np.full((adata.n_obs, 2), np.nan, dtype=np.float32)
-    places[cells] = xy
-    adata.obsm[key] = places
+    """Write the coordinates of some cells, NaN for the others, and note how many are shown."""
+    xy_all = np.full((adata.n_obs, 2), np.nan, dtype=np.float32)
+    xy_all[cells] = xy
+    adata.obsm[key] = xy_all
     if len(cells) < adata.n_obs:
-        add_note(adata, f"{shows} {len(cells)} of {adata.n_obs} cells, drawn at random.")
+        add_note(adata, f"{shows} {len(cells)} of {adata.n_obs} cells, sampled at random.")

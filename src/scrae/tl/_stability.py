@@ -1,4 +1,4 @@
-"""How far clusters come out again: from parts of the cells, and from models trained with other seeds."""
+"""Stability of clusters over subsamples of the cells, and over models trained with other seeds."""
 
 from __future__ import annotations
 
@@ -10,66 +10,79 @@ import torch
 from anndata import AnnData
 from sklearn.metrics import adjusted_rand_score
 
-from scrae.cluster.graph import leiden_at, smoothed
+from scrae.cluster.graph import NeighborGraph, smooth
+from scrae.cluster.leiden import leiden
 from scrae.cluster.partition import gmm, kmeans
 from scrae.cluster.stability import jaccard
 from scrae.cluster.stability import stability as stability_of
 from scrae.config import ModelConfig, TrainConfig
 from scrae.core.checkpoint import Epoch
-from scrae.errors import ScraeError
 from scrae.tl._cluster import cluster
-from scrae.tl._codes import INPUT, codes_of, neighbours
-from scrae.tl._train import fitted
+from scrae.tl._codes import cluster_facts, codes_of, input_key, neighbors
+from scrae.tl._train import train_model
 
 __all__ = ["agreement", "stability", "train_again"]
 
-_MOST = 20_000
-"""Cells that are looked at: the check must cost little beside the clustering itself."""
+_MAX_CELLS = 20_000
+"""The check must cost little beside the clustering itself."""
 _SHARE = 0.8
-_STARTS = 3
-_SEEDS = 2**32  # that there are
+_N_INIT = 3
+_N_SEEDS = 2**32
 
 
 def stability(
     adata: AnnData,
     *,
-    use_rep: str = "X_scrae",
     cluster_key: str = "scrae",
-    graph: AnnData | None = None,
+    graph: NeighborGraph | None = None,
     repeats: int = 10,
     seed: int = 0,
 ) -> None:
-    """Cluster random four fifths of the cells again, as :func:`cluster` did, and compare; no labels, no training.
+    """Assess how stable clusters are when random 80 % of the cells are clustered again, as :func:`cluster` did.
 
-    Of more than 20,000 cells as many are drawn first, and the parts are parts of those.
+    The model is not trained again and no labels are used. Of more than 20,000 cells a random sample of 20,000 is
+    assessed.
 
     Parameters
     ----------
-    graph : :func:`neighbours` of these codes, where it was made already; None = it is made.
-    repeats : how many parts, each with a seed of its own.
+    adata : AnnData
+        Cells clustered by :func:`cluster`.
+    cluster_key : str
+        Column of ``obs`` with the clusters.
+    graph : NeighborGraph, optional
+        Result of :func:`neighbors` for these clusters' representation, if it was computed before.
+    repeats : int
+        Number of subsamples, each clustered with its own seed.
+    seed : int
+        Seed of the subsamples.
 
     Raises
     ------
-    ScraeError : no such codes, or no clusters of theirs.
+    ScraeError
+        No clusters, or not the representation that they were computed from.
 
     Notes
     -----
-    Writes ``uns["scrae"]["stability"]``: ``repeats``, ``share``, ``n_cells`` looked at, ``ari`` [repeats] with the
-    clusters, and ``jaccard`` [clusters], each cluster's mean Jaccard index with what is most like it. Hennig (2007,
-    CSDA 52:258) holds clusters of at least 0.75 for stable and does not trust those below 0.6.
+    Writes ``uns[cluster_key]["stability"]``: ``repeats``, ``share``, ``n_cells`` assessed, ``ari`` [repeats], the
+    adjusted Rand index with the clusters, and ``jaccard`` [clusters], the mean Jaccard index of each cluster with the
+    most similar one of each subsample. Hennig (2007, CSDA 52:258) considers clusters stable from 0.75 and does not
+    trust those below 0.6.
     """
-    z, labels, facts = codes_of(adata, use_rep), _labels(adata, cluster_key), adata.uns["scrae"]["clusters"]
+    facts, labels = cluster_facts(adata, cluster_key), _labels(adata, cluster_key)
+    use_rep = str(facts["use_rep"])
+    z, second = codes_of(adata, use_rep), _second(adata, facts)
     cells = adata
-    if len(z) > _MOST:
-        few = np.sort(np.random.default_rng(seed).choice(len(z), _MOST, replace=False))
-        z, labels, graph = z[few], labels[few], None
-        cells = AnnData(z, obsm={key: adata.obsm[key][few] for key in (use_rep, INPUT) if key in adata.obsm})
+    if len(z) > _MAX_CELLS:
+        rows = np.sort(np.random.default_rng(seed).choice(len(z), _MAX_CELLS, replace=False))
+        keys = [use_rep] if second is None else [use_rep, second]
+        cells = AnnData(z[rows], obsm={key: codes_of(adata, key)[rows] for key in keys})
+        z, labels, graph = z[rows], labels[rows], None
     if facts["method"] in ("kmeans", "gmm"):
         graph = None
     elif graph is None:
-        graph = neighbours(cells, use_rep=use_rep)
-    found = stability_of(labels, _again(z, graph, facts), seed=seed, repeats=repeats, share=_SHARE)
-    adata.uns["scrae"]["stability"] = {
+        graph = neighbors(cells, use_rep=use_rep, input_rep=second)
+    found = stability_of(labels, _recluster(z, graph, facts), seed=seed, repeats=repeats, share=_SHARE)
+    adata.uns[cluster_key]["stability"] = {
         "repeats": repeats,
         "share": _SHARE,
         "n_cells": len(z),
@@ -78,31 +91,31 @@ def stability(
     }
 
 
-def _again(
-    z: np.ndarray, graph: AnnData | None, facts: Mapping[str, Any]
+def _recluster(
+    z: np.ndarray, graph: NeighborGraph | None, facts: Mapping[str, Any]
 ) -> Callable[[np.ndarray, int], np.ndarray]:
-    """Return what clusters some of the cells; a part of the graph stands for the graph of the part."""
-    n_clusters = int(facts["n_clusters"])
+    """Return a function that clusters a subsample, on the induced graph; cells without edges get -1."""
 
-    def again(cells: np.ndarray, seed: int) -> np.ndarray:
+    def partition(points: np.ndarray, seed: int) -> np.ndarray:
+        most = min(int(facts["n_clusters"]), len(np.unique(points, axis=0)))
+        if facts["method"] == "gmm":
+            return gmm(points, most, seed=seed)
+        return kmeans(points, most, seed=seed, n_init=_N_INIT)
+
+    def recluster(rows: np.ndarray, seed: int) -> np.ndarray:
         if graph is None:
-            most = min(n_clusters, len(np.unique(z[cells], axis=0)))
-            if facts["method"] == "gmm":
-                return gmm(z[cells], most, seed=seed)
-            return kmeans(z[cells], most, seed=seed, n_init=_STARTS)
-        joined = np.asarray(graph.obsp["connectivities"][cells][:, cells].sum(axis=1)).ravel() > 0
-        part, labels = graph[cells[joined]].copy(), np.full(len(cells), -1)
-        if not joined.any():
-            return labels
-        if facts["method"] == "leiden":
-            labels[joined] = leiden_at(part, float(facts["resolution"]), seed=seed)
-        else:
-            points = smoothed(part)
-            most = min(n_clusters, len(np.unique(points, axis=0)))
-            labels[joined] = kmeans(points, most, seed=seed, n_init=_STARTS)
+            return partition(z[rows], seed)
+        part, labels = graph.subset(rows), np.full(len(rows), -1)
+        connected = np.asarray(part.connectivities.sum(axis=1)).ravel() > 0
+        if connected.any():
+            part = part.subset(connected)
+            if facts["method"] == "leiden":
+                labels[connected] = leiden(part.joined, float(facts["resolution"]), seed=seed)
+            else:
+                labels[connected] = partition(smooth(part), seed)
         return labels
 
-    return again
+    return recluster
 
 
 def train_again(
@@ -113,28 +126,35 @@ def train_again(
     times: int,
     seed: int = 0,
     batch_key: str | None = None,
-    device: torch.device | str = "cpu",
+    device: torch.device | str = "auto",
     on_epoch: Callable[[Epoch, int], None] | None = None,
 ) -> dict[int, np.ndarray]:
-    """Train so many models with the seeds that follow ``seed``, and return their codes for :func:`agreement`.
+    """Train more models with consecutive seeds, for :func:`agreement`.
 
     Parameters
     ----------
-    model_config, train_config, batch_key : of the first model, see :func:`train`.
+    adata, model_config, train_config, batch_key, device, on_epoch
+        As for the first model; see :func:`train`. Nothing is written into ``adata``.
+    times : int
+        Number of models.
+    seed : int
+        Seed of the first model; the others follow it.
 
     Returns
     -------
-    Seed → float32 [cells, latent]. ``adata`` holds none of it.
+    dict of int to ndarray
+        Seed → codes, float32 [cells, latent].
 
     Raises
     ------
-    ScraeError : as :func:`train`.
+    ScraeError
+        As :func:`train`.
     """
     model_config, train_config = model_config or ModelConfig(), train_config or TrainConfig()
     codes = {}
     for step in range(1, times + 1):
-        other = (seed + step) % _SEEDS
-        model, data, _ = fitted(
+        other = (seed + step) % _N_SEEDS
+        model, data, _ = train_model(
             adata,
             model_config,
             train_config,
@@ -148,45 +168,53 @@ def train_again(
 
 
 def agreement(adata: AnnData, codes: Mapping[int, np.ndarray], *, cluster_key: str = "scrae") -> None:
-    """Cluster the codes that other models gave the same cells, at the same number of clusters, and compare.
+    """Compare clusters with those that models with other seeds give for the same number of clusters.
 
     Parameters
     ----------
-    codes : seed of a model → its codes [cells, latent], as :func:`train_again` returns them.
+    adata : AnnData
+        Cells clustered by :func:`cluster`.
+    codes : mapping of int to ndarray
+        Seed of each other model → its codes [cells, latent]; see :func:`train_again`.
+    cluster_key : str
+        Column of ``obs`` with the clusters.
 
     Raises
     ------
-    ScraeError : no clusters to compare with.
+    ScraeError
+        No clusters.
 
     Notes
     -----
-    Writes ``uns["scrae"]["agreement"]``: ``seeds`` [models], this one first; ``ari`` [models, models] of their
-    clusters; ``jaccard`` [clusters], each cluster's mean Jaccard index with what is most like it in the other models;
-    and, where the number of clusters was chosen, ``n_clusters`` [models], what each model would choose.
+    Writes ``uns[cluster_key]["agreement"]``: ``seeds`` [models], starting with this model's; ``ari`` [models, models],
+    the adjusted Rand index of their clusters; ``jaccard`` [clusters], the mean Jaccard index of each cluster with the
+    most similar one of each other model; and, if the number of clusters was chosen, ``n_clusters`` [models], the
+    choice of each model.
     """
-    facts = adata.uns.get("scrae", {}).get("clusters", {})
-    every = [_labels(adata, cluster_key)]
-    n_clusters = [int(facts["n_clusters"])]
-    chosen = "candidates" in facts
-    beside = {INPUT: adata.obsm[INPUT]} if INPUT in adata.obsm else {}
+    facts = cluster_facts(adata, cluster_key)
+    every, n_clusters = [_labels(adata, cluster_key)], [int(facts["n_clusters"])]
+    chosen, second = "candidates" in facts, _second(adata, facts)
+    joined = {} if second is None else {"X_scrae_input": codes_of(adata, second)}
     for seed, z in codes.items():
-        other = AnnData(z, obsm={"X_scrae": z} | beside)
+        other = AnnData(z, obsm={"X_scrae": z} | joined)
         if chosen:
             cluster(other, method=facts["method"], seed=seed)
             n_clusters.append(int(other.uns["scrae"]["clusters"]["n_clusters"]))
         if n_clusters[-1] != n_clusters[0] or not chosen:
             cluster(other, n_clusters=n_clusters[0], method=facts["method"], seed=seed)
         every.append(_labels(other, "scrae"))
-    ari = np.array([[adjusted_rand_score(one, other) for other in every] for one in every])
     found = {
         "seeds": np.array([int(facts["seed"]), *codes]),
-        "ari": ari,
+        "ari": np.array([[adjusted_rand_score(one, other) for other in every] for one in every]),
         "jaccard": np.mean([jaccard(every[0], other) for other in every[1:]], axis=0),
     }
-    adata.uns["scrae"]["agreement"] = found | ({"n_clusters": np.array(n_clusters)} if chosen else {})
+    adata.uns[cluster_key]["agreement"] = found | ({"n_clusters": np.array(n_clusters)} if chosen else {})
+
+
+def _second(adata: AnnData, facts: Mapping[str, Any]) -> str | None:
+    """Return the key of the second representation that the clusters were computed from; 0.1.0 did not record it."""
+    return str(facts["input_rep"]) or None if "input_rep" in facts else input_key(adata, facts["use_rep"])
 
 
 def _labels(adata: AnnData, key: str) -> np.ndarray:
-    if key not in adata.obs or "clusters" not in adata.uns.get("scrae", {}):
-        raise ScraeError(f"expected clusters in obs[{key!r}], found none; use scrae.tl.cluster(adata)")
     return np.asarray(adata.obs[key].cat.codes, dtype=np.int64)

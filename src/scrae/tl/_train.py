@@ -1,4 +1,4 @@
-"""From the counts of the selected genes to a trained model and codes."""
+"""Training, and embedding of cells with a trained model."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from scipy import sparse
 from scrae.config import ModelConfig, TrainConfig, to_dict
 from scrae.core.checkpoint import Checkpoint, Epoch
 from scrae.core.data import CountData
+from scrae.core.device import resolve_device
 from scrae.core.distributed import Processes
 from scrae.core.fit import FitResult, fit
 from scrae.core.input_pca import input_components
@@ -22,9 +23,8 @@ from scrae.core.model import SCRAE
 from scrae.errors import ScraeError, ScraeWarning
 from scrae.io.batches import batch_codes, batches_of
 from scrae.io.notes import add_note
-from scrae.tl._codes import INPUT
 
-__all__ = ["count_data", "embed", "fitted", "train"]
+__all__ = ["count_data", "counts_for", "embed", "missing_genes", "train", "train_model"]
 
 
 def count_data(
@@ -36,20 +36,38 @@ def count_data(
     min_overlap: float = 0.5,
     device: torch.device | str = "cpu",
 ) -> CountData:
-    """Return the raw counts of the modelled genes, from ``layers["counts"]``.
+    """Return the raw counts of the modeled genes as the model reads them.
 
     Parameters
     ----------
-    genes : names to align to, e.g. ``model.genes``: other order and further genes do not matter, missing ones
-        count as zero, with a warning. None = the genes of ``var["scrae_selected"]``.
-    batch_key : column of obs with the experimental batch of each cell; None = the cells are of one.
-    batch_names : names to align to, e.g. ``model.batch_names``; None = those of the column.
-    min_overlap : the least share of ``genes`` that must be there.
+    adata : AnnData
+        Cells with raw counts in ``layers["counts"]``; not changed.
+    genes : sequence of str, optional
+        Gene names to align to, e.g. ``model.genes``: order and additional genes do not matter, missing genes count as
+        zero, with a warning. None = the genes of ``var["scrae_selected"]``.
+    batch_key : str, optional
+        Column of ``obs`` with the experimental batch of each cell; None = a single batch.
+    batch_names : sequence of str, optional
+        Batch names to align to, e.g. ``model.batch_names``; None = those of the column.
+    min_overlap : float
+        Smallest allowed fraction of ``genes`` in the data.
+    device : torch.device or str
+        Device for the counts.
+
+    Returns
+    -------
+    CountData
 
     Raises
     ------
-    ScraeError : no counts, no selected genes, doubled names, or too small an overlap; no such column, cells without
-        a batch, or a batch that is not among ``batch_names``.
+    ScraeError
+        No counts, no selected genes, duplicate gene names, or too few of ``genes``; no such column, cells without a
+        batch, or a batch that is not among ``batch_names``.
+
+    Warns
+    -----
+    ScraeWarning
+        Some of ``genes`` are missing.
     """
     if "counts" not in adata.layers:
         raise ScraeError(
@@ -62,13 +80,21 @@ def count_data(
             raise ScraeError(
                 'count_data: expected var["scrae_selected"], found none; use scrae.pp.select_genes(adata)'
             )
-        chosen = np.asarray(adata.var["scrae_selected"], dtype=bool)
-        ours = counts if chosen.all() else counts[:, chosen]
-        names_of_genes = list(adata.var_names[chosen])
-        return CountData(ours, names_of_genes, batch_names=names, batch_codes=codes, device=device)
+        selected = np.asarray(adata.var["scrae_selected"], dtype=bool)
+        genes = list(adata.var_names[selected])
+        counts = counts if selected.all() else counts[:, selected]
+    else:
+        counts = _align(counts, adata, genes, min_overlap)
+    return CountData(counts, genes, batch_names=names, batch_codes=codes, device=device)
+
+
+def _align(
+    counts: sparse.csr_matrix, adata: AnnData, genes: Sequence[str], min_overlap: float
+) -> sparse.csr_matrix:
+    """Return the counts of the given genes, in their order; missing genes are zero, with a warning."""
     if not adata.var_names.is_unique:
         raise ScraeError(
-            "count_data: expected unique gene names to align by, found doubles; use var_names_make_unique()"
+            "count_data: expected unique gene names to align by, found duplicates; use var_names_make_unique()"
         )
     at = adata.var_names.get_indexer(list(genes))
     overlap = float((at >= 0).mean())
@@ -78,28 +104,41 @@ def count_data(
             f"(the model has e.g. {', '.join(genes[:3])}; the data {', '.join(adata.var_names[:3])}); "
             "use the same kind of gene names"
         )
-    if overlap < 1:
-        message = (
-            f"{(at < 0).sum()} of the model's {len(genes)} genes are missing in the data and count as zero."
-        )
-        add_note(adata, message)
-        warnings.warn(message, ScraeWarning, stacklevel=2)
+    if message := missing_genes(adata, genes):
+        warnings.warn(message, ScraeWarning, stacklevel=3)
     picked = sparse.csc_matrix(counts)[:, np.maximum(at, 0)]
     present = sparse.diags_array((at >= 0).astype(picked.dtype), dtype=picked.dtype)
     aligned = sparse.csr_matrix(picked @ present)
     aligned.eliminate_zeros()
-    return CountData(aligned, genes, batch_names=names, batch_codes=codes, device=device)
+    return aligned
+
+
+def missing_genes(adata: AnnData, genes: Sequence[str]) -> str:
+    """Return a sentence about the genes that the data lack; empty if they lack none."""
+    n_missing = int((adata.var_names.get_indexer(list(genes)) < 0).sum())
+    if not n_missing:
+        return ""
+    return f"{n_missing} of the model's {len(genes)} genes are missing in the data and count as zero."
 
 
 def _batches(
     adata: AnnData, key: str | None, known: Sequence[str] | None
 ) -> tuple[tuple[str, ...], NDArray[np.int64] | None]:
-    """Return the batches' names, and the place of each cell's among them."""
+    """Return the names of the batches, and the index of each cell's batch among them."""
     if key is None:
         return (), None
     batches = batches_of(adata, key)
     names = tuple(batches.categories if known is None else known)
     return names, batch_codes(batches, names, key)
+
+
+def counts_for(adata: AnnData, model: SCRAE, *, min_overlap: float) -> CountData:
+    """Return the counts aligned to a model's genes, on its device, and note missing genes."""
+    device = model.library_mean.device
+    data = count_data(adata, genes=model.genes, min_overlap=min_overlap, device=device)
+    if message := missing_genes(adata, model.genes):
+        add_note(adata, message)
+    return data
 
 
 def train(
@@ -109,8 +148,9 @@ def train(
     *,
     seed: int = 0,
     batch_key: str | None = None,
-    device: torch.device | str = "cpu",
+    device: torch.device | str = "auto",
     key_added: str = "X_scrae",
+    write_input: bool = True,
     checkpoint: Checkpoint | None = None,
     on_epoch: Callable[[Epoch, int], None] | None = None,
     processes: Processes | None = None,
@@ -119,34 +159,52 @@ def train(
 
     Parameters
     ----------
-    model_config, train_config : None = the defaults.
-    seed : of initialization, split, minibatches and noise.
-    batch_key : column of obs with the experimental batch of each cell, at least two. The decoder and the library size's
-        prior are then given the batch, and the codes are to be spread in each batch as in the others, so that they
-        forget it (docs/batches.md). None = nothing is corrected.
-    checkpoint : where the training is kept while it runs, and whether it goes on from there; None = nowhere.
-    on_epoch : called after every epoch, with it and the most epochs there can be, for progress.
-    processes : the processes that train this model together, each with its own cells in ``adata``, as :func:`scrae.fit`
-        has them; None: a single one.
+    adata : AnnData
+        Cells with raw counts in ``layers["counts"]`` and selected genes in ``var["scrae_selected"]``.
+    model_config : ModelConfig, optional
+        Networks and likelihood; None = the defaults.
+    train_config : TrainConfig, optional
+        Optimization; None = the defaults.
+    seed : int
+        Seed of initialization, validation split, minibatches and noise.
+    batch_key : str, optional
+        Column of ``obs`` with the experimental batch of each cell, at least two. The decoder and the prior of the
+        library size are conditioned on the batch, and the latent representation is trained not to depend on it
+        (docs/batches.md). None = no correction.
+    device : torch.device or str
+        ``"auto"`` = CUDA if available, otherwise the CPU.
+    key_added : str
+        Key of ``obsm`` for the latent representation.
+    write_input : bool
+        Also write the principal components of the model's input, for :func:`neighbors`.
+    checkpoint : Checkpoint, optional
+        Where the training is saved while it runs, and whether to resume it; None = nowhere.
+    on_epoch : callable, optional
+        Called after every epoch with the epoch and the largest possible number of epochs.
+    processes : Processes, optional
+        The processes that train this model together, each with its own cells in ``adata``, see :func:`scrae.fit`;
+        None = a single one.
 
     Returns
     -------
-    The trained model, on ``device``, in evaluation mode.
-
-    Notes
-    -----
-    Writes ``obsm[key_added]``, float32 [cells, latent]; without ``batch_key`` ``obsm["X_scrae_input"]``, float32
-    [cells, at most 15], the principal components of what the encoder reads, for :func:`neighbours`; and, for the usual
-    key, ``uns["scrae"]["settings" | "train" | "history" | "seed"]``. The settings are JSON text:
-    ``scrae.config.from_dict(scrae.Settings, json.loads(text))`` reads them back.
-    Where training ended because a loss was no number, ``uns["scrae"]["train"]["fault"]`` says so, otherwise it is "".
+    SCRAE
+        The trained model, on ``device``, in evaluation mode.
 
     Raises
     ------
-    ScraeError : as :func:`count_data` and :func:`scrae.fit`; or a single batch.
+    ScraeError
+        As :func:`count_data` and :func:`scrae.fit`; a single batch; or no such device.
+
+    Notes
+    -----
+    Writes ``obsm[key_added]``, float32 [cells, latent], and, without ``batch_key``, ``obsm[f"{key_added}_input"]``,
+    float32 [cells, at most 15], the principal components of the model's input. For the default key also
+    ``uns["scrae"]["settings" | "train" | "history" | "seed"]``. The settings are JSON text:
+    ``scrae.config.from_dict(scrae.Settings, json.loads(text))`` reads them back. If a non-finite loss ended the
+    training, ``uns["scrae"]["train"]["fault"]`` describes it; otherwise it is "".
     """
     model_config, train_config = model_config or ModelConfig(), train_config or TrainConfig()
-    model, data, result = fitted(
+    model, data, result = train_model(
         adata,
         model_config,
         train_config,
@@ -157,7 +215,12 @@ def train(
         on_epoch=on_epoch,
         processes=processes,
     )
-    _write_codes(adata, model, data, key_added, seed)
+    if empty := int((data.totals == 0).sum()):
+        add_note(
+            adata,
+            f"{empty} cells have no counts in the selected genes; they are kept, but their position is arbitrary.",
+        )
+    _write_codes(adata, model, data, key_added, seed, write_input)
     if key_added == "X_scrae":
         slots = adata.uns.setdefault("scrae", {})
         settings: dict[str, object] = {"seed": seed, "batch_key": batch_key}
@@ -175,7 +238,7 @@ def train(
     return model
 
 
-def fitted(
+def train_model(
     adata: AnnData,
     model_config: ModelConfig,
     train_config: TrainConfig,
@@ -187,18 +250,12 @@ def fitted(
     on_epoch: Callable[[Epoch, int], None] | None = None,
     processes: Processes | None = None,
 ) -> tuple[SCRAE, CountData, FitResult]:
-    """Train as :func:`train` does, but write nothing except notes; also the counts and how training went."""
-    data = count_data(adata, batch_key=batch_key, device=device)
+    """Train as :func:`train` does, without writing into ``adata``."""
+    data = count_data(adata, batch_key=batch_key, device=resolve_device(device))
     if len(data.batch_names) == 1:
         raise ScraeError(
-            f"batch_key: expected at least two batches in obs[{batch_key!r}], found {data.batch_names[0]!r} alone; "
+            f"batch_key: expected at least two batches in obs[{batch_key!r}], found only {data.batch_names[0]!r}; "
             "leave batch_key out"
-        )
-    empty = int((data.totals == 0).sum())
-    if empty:
-        add_note(
-            adata,
-            f"{empty} cells have no count in the selected genes; they are kept, but their place means nothing.",
         )
     model = SCRAE.for_data(data, model_config, seed=seed)
     result = fit(
@@ -210,26 +267,37 @@ def fitted(
 def embed(
     adata: AnnData, model: SCRAE, *, min_overlap: float = 0.5, key_added: str = "X_scrae", seed: int = 0
 ) -> None:
-    """Embed cells with a trained model, genes aligned by name.
-
-    Writes ``obsm[key_added]`` and ``obsm["X_scrae_input"]``, as :func:`train` does.
+    """Embed cells with a trained model.
 
     Parameters
     ----------
-    min_overlap : the least share of the model's genes that must be there.
-    seed : draws the cells that the components are found from, where there are more than 20,000.
+    adata : AnnData
+        Cells with raw counts in ``layers["counts"]``; genes are aligned to the model's by name.
+    model : SCRAE
+        The trained model.
+    min_overlap : float
+        Smallest allowed fraction of the model's genes in the data.
+    key_added : str
+        Key of ``obsm`` for the latent representation.
+    seed : int
+        Seed of the sample of 20,000 cells from which the principal components of more cells are computed.
 
     Raises
     ------
-    ScraeError : as :func:`count_data`.
+    ScraeError
+        As :func:`count_data`.
+
+    Notes
+    -----
+    Writes ``obsm[key_added]`` and ``obsm[f"{key_added}_input"]``, as :func:`train` does.
     """
-    device = model.library_mean.device
-    data = count_data(adata, genes=model.genes, min_overlap=min_overlap, device=device)
-    _write_codes(adata, model, data, key_added, seed)
+    _write_codes(adata, model, counts_for(adata, model, min_overlap=min_overlap), key_added, seed, True)
 
 
-def _write_codes(adata: AnnData, model: SCRAE, data: CountData, key_added: str, seed: int) -> None:
-    adata.obsm[key_added] = model.encode(data)
-    adata.obsm.pop(INPUT, None)
-    if not model.batch_names:  # else cells would be neighbours by batch again
-        adata.obsm[INPUT] = input_components(model, data, seed=seed)
+def _write_codes(
+    adata: AnnData, model: SCRAE, data: CountData, key: str, seed: int, write_input: bool
+) -> None:
+    adata.obsm[key] = model.encode(data)
+    adata.obsm.pop(f"{key}_input", None)
+    if write_input and not model.batch_names:  # the components would join cells by batch again
+        adata.obsm[f"{key}_input"] = input_components(model, data, seed=seed)
