@@ -62,9 +62,10 @@ def room(path: Path) -> str:
     return "scrae" if first.startswith("__") else first
 
 
-def imported(path: Path) -> Iterator[str]:
+def imported(path: Path, package: tuple[str, ...] | None = None) -> Iterator[str]:
     """Full dotted names of all imports of a file, also those inside functions."""
-    package = ("scrae", *path.relative_to(SOURCE).parts[:-1])
+    if package is None:
+        package = ("scrae", *path.relative_to(SOURCE).parts[:-1])
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -144,6 +145,17 @@ def _offends(name: str, keywords: set[str]) -> bool:
     if last in DROPOUTS:
         return True
     return last in NEED_RANDOM_STATE and "random_state" not in keywords
+
+
+def test_no_test_imports_another():
+    tests = ROOT / "tests"
+    found = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in sorted(tests.rglob("*.py"))
+        for name in imported(path, ())
+        if any(part.startswith("test_") for part in name.split(".")[:-1])
+    ]
+    assert found == []
 
 
 def test_the_folders_form_no_cycle():

@@ -95,7 +95,7 @@ def test_seeds(counts: np.ndarray, global_randomness_untouched: None) -> None:
 
 def test_what_is_not_counts(counts: np.ndarray) -> None:
     for bad, message in (
-        (counts + 0.25, r"expected whole numbers, found .*25; pass raw counts, not normalised values"),
+        (counts + 0.25, r"expected whole numbers, found .*25; pass raw counts, not normalized values"),
         (np.log1p(counts), "expected whole numbers, found"),
         (sparse.csr_matrix(counts * 0.7), "expected whole numbers, found"),
         (-counts, "Negative values"),

@@ -117,7 +117,7 @@ def run_time(frame: pd.DataFrame) -> Table:
         title="Table 4: seconds to the codes",
         header=["set", "machine", *systems],
         rows=rows,
-        note="Ours with gene selection and normalisation. Times of a shared machine are not comparable.",
+        note="Ours with gene selection and normalization. Times of a shared machine are not comparable.",
     )
 
 

@@ -49,7 +49,7 @@ _STEPS, _FEWEST_EPOCHS = 1000, 5
 C = TypeVar("C")
 
 LARGEST_COUNT = 2**31 - 1
-"""Largest count that is read or modelled: it fits int32."""
+"""Largest count that is read or modeled: it fits int32."""
 
 
 @dataclass(frozen=True, kw_only=True)

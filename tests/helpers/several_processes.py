@@ -192,8 +192,6 @@ def main(folder: Path) -> dict[str, Any]:
 
 if __name__ == "__main__":
     warnings.simplefilter("error")
-    warnings.filterwarnings(
-        "ignore", "The .future.infer_string. option", DeprecationWarning
-    )  # anndata 0.13 on pandas 3
+    warnings.filterwarnings("ignore", "The .future.infer_string. option", DeprecationWarning)  # anndata
     torch.set_num_threads(1)
     print(json.dumps(main(Path(sys.argv[1]))))

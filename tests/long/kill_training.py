@@ -119,9 +119,7 @@ def killed(work: Path, kills: int, seed: int, epochs: int) -> dict[str, object]:
 
 if __name__ == "__main__":
     warnings.simplefilter("error")
-    warnings.filterwarnings(
-        "ignore", "The .future.infer_string. option", DeprecationWarning
-    )  # anndata 0.13 on pandas 3
+    warnings.filterwarnings("ignore", "The .future.infer_string. option", DeprecationWarning)  # anndata
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kills", type=int, default=60)

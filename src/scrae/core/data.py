@@ -1,4 +1,4 @@
-"""Count matrices of the modelled genes as compact tensors, and minibatches of them."""
+"""Count matrices of the modeled genes as compact tensors, and minibatches of them."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ class Minibatch(NamedTuple):
     start : Tensor
         Where the counts of each cell begin, and their number; int64 [cells + 1].
     total : Tensor
-        Total count of each cell over the modelled genes, float32 [cells].
+        Total count of each cell over the modeled genes, float32 [cells].
     n_genes : int
-        Number of modelled genes.
+        Number of modeled genes.
     batch_code : Tensor or None
         Experimental batch of each cell, int64 [cells]; None if the data has no batches.
     """
@@ -111,7 +111,7 @@ class Minibatch(NamedTuple):
 
 
 class CountData:
-    """Raw counts of the modelled genes, held as CSR with the smallest integers that fit.
+    """Raw counts of the modeled genes, held as CSR with the smallest integers that fit.
 
     On the CPU the column indices share memory with ``counts``: do not change that matrix in place.
 
@@ -170,7 +170,7 @@ class CountData:
 
     @property
     def n_genes(self) -> int:
-        """Number of modelled genes."""
+        """Number of modeled genes."""
         return len(self.genes)
 
     @property

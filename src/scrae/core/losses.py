@@ -27,7 +27,7 @@ def library_kl(
 
 
 def critic_loss(divergence: Divergence, real: Values, fake: Values) -> Scalar:
-    """Return what the critic minimises, without the gradient penalty.
+    """Return what the critic minimizes, without the gradient penalty.
 
     ``wasserstein``: eq. 12, minus the Kantorovich dual. ``jensen-shannon``: the logistic loss, 2·(log 2 - JS) at
     the optimum. ``kullback-leibler``: minus the f-divergence bound of KL(codes || prior).
@@ -40,7 +40,7 @@ def critic_loss(divergence: Divergence, real: Values, fake: Values) -> Scalar:
 
 
 def generator_loss(divergence: Divergence, fake: Values) -> Scalar:
-    """Return what the latent generator minimises (eq. 13; non-saturating for ``jensen-shannon``)."""
+    """Return what the latent generator minimizes (eq. 13; non-saturating for ``jensen-shannon``)."""
     if divergence == "wasserstein":
         return -fake.mean()
     if divergence == "jensen-shannon":
@@ -49,7 +49,7 @@ def generator_loss(divergence: Divergence, fake: Values) -> Scalar:
 
 
 def encoder_loss(divergence: Divergence, real: Values) -> Scalar:
-    """Return what the encoder minimises besides the reconstruction (eq. 14)."""
+    """Return what the encoder minimizes besides the reconstruction (eq. 14)."""
     if divergence == "jensen-shannon":
         return functional.softplus(real).mean()
     return real.mean()

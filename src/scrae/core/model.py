@@ -49,7 +49,7 @@ class SCRAE(nn.Module):
     Parameters
     ----------
     genes : sequence of str
-        Names of the modelled genes.
+        Names of the modeled genes.
     config : ModelConfig
         Architecture.
     batch_names : sequence of str

@@ -1,4 +1,4 @@
-"""The paper's data sets by their names, from the network or from files at hand."""
+"""The paper's data sets by their names, from the network or from local files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PACKINGS = (".gz", ".bz2", ".tar.gz")
 
 
 def fetch(name: str, *, cache: Path | None = None, on_bytes: OnBytes | None = None) -> AnnData:
-    """Return a data set of the paper, downloading what is not in the cache.
+    """Return a data set of the paper, downloading files that are missing in the cache.
 
     Interrupted downloads are repeated up to two times. A file with a checksum in the catalogue is compared with it.
     For the others the SHA-256 of the first download is written beside the file and later downloads are compared with

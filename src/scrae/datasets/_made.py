@@ -16,7 +16,7 @@ from scrae.errors import ScraeError
 from scrae.io.names import some
 from scrae.io.notes import add_note
 
-__all__ = ["labelled", "made", "stacked"]
+__all__ = ["labeled", "made", "stacked"]
 
 
 def made(counts: Any, obs: pd.DataFrame, genes: Sequence[str] | pd.Index) -> AnnData:
@@ -42,7 +42,7 @@ def stacked(parts: Sequence[AnnData], paths: Sequence[Path]) -> AnnData:
     return whole
 
 
-def labelled(adata: AnnData, labels: pd.Series, where: Path) -> AnnData:
+def labeled(adata: AnnData, labels: pd.Series, where: Path) -> AnnData:
     """Return the cells that have a label, with ``obs["cell_type"]``; how many have none is noted."""
     labels = labels[~labels.index.duplicated()].dropna()
     known = np.asarray(adata.obs_names.isin(labels.index))

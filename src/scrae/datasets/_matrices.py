@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scrae.datasets._made import labelled, made, stacked
+from scrae.datasets._made import labeled, made, stacked
 from scrae.datasets._packed import unpack
 from scrae.errors import ScraeError
 from scrae.io.mtx import read_mtx
@@ -44,7 +44,7 @@ def tenx_and_annotation(paths: Sequence[Path]) -> AnnData:
         raise ScraeError(
             f"{annotation} has the columns {some(table.columns, 8)}; expected 'barcodes' and 'celltype'."
         )
-    return labelled(_read_tenx(matrix), table.set_index("barcodes")["celltype"], annotation)
+    return labeled(_read_tenx(matrix), table.set_index("barcodes")["celltype"], annotation)
 
 
 def _read_tenx(path: Path) -> AnnData:

@@ -1,4 +1,4 @@
-"""Packed files of others: read to their end before they are believed, and unpacked without following their paths."""
+"""Verify downloaded archives before use, and extract them safely."""
 
 from __future__ import annotations
 

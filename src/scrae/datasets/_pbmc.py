@@ -23,7 +23,7 @@ _TARGET = 10_000  # counts per cell before the logarithm, in the file that scanp
 def pbmc() -> AnnData:
     """Return raw counts of 700 blood cells, the sample of Zheng 68k PBMC (2017) that scanpy ships.
 
-    The file holds log-normalised values of 765 genes in ``raw``, and the totals over all genes in
+    The file holds log-normalized values of 765 genes in ``raw``, and the totals over all genes in
     ``obs["n_counts"]``; expm1 of the value times the total over 10,000 gives the counts back, since all
     results are within 0.1 of a whole number.
 
@@ -59,6 +59,6 @@ def pbmc() -> AnnData:
         obs=pd.DataFrame({"bulk_labels": shipped.obs["bulk_labels"]}, index=shipped.obs_names.rename(None)),
         var=pd.DataFrame(index=shipped.raw.var_names.rename(None)),
     )
-    add_note(adata, "Counts were recovered from the log-normalised values of the PBMC set that scanpy ships.")
+    add_note(adata, "Counts were recovered from the log-normalized values of the PBMC set that scanpy ships.")
     use_counts(adata)
     return adata

@@ -10,7 +10,7 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from scrae.datasets._made import labelled, made, stacked
+from scrae.datasets._made import labeled, made, stacked
 from scrae.errors import ScraeError
 from scrae.io.names import some
 from scrae.io.read_errors import open_text, reading
@@ -97,7 +97,7 @@ def rpkms_and_counts(paths: Sequence[Path]) -> AnnData:
         genes = pd.Index(names)
         keep = ~(genes.duplicated() | (genes == "eGFP"))
         adata = made(sparse.vstack(parts, format="csr")[keep].T, pd.DataFrame(index=cells), genes[keep])
-    return labelled(adata, _cell_types(sdrf), sdrf)
+    return labeled(adata, _cell_types(sdrf), sdrf)
 
 
 def _cell_types(sdrf: Path) -> pd.Series:
@@ -152,4 +152,4 @@ def table_and_clusters(paths: Sequence[Path]) -> AnnData:
         of_cells = pd.read_csv(clusters, sep=r"\s+", header=None, dtype=str)
         if of_cells.shape[1] != 2:
             raise ScraeError(f"{clusters} has {of_cells.shape[1]} columns; expected a cell and its cluster.")
-    return labelled(read_table(table, transpose=True), of_cells.set_index(0)[1], clusters)
+    return labeled(read_table(table, transpose=True), of_cells.set_index(0)[1], clusters)

@@ -36,7 +36,7 @@ def m3drop(
 ) -> GeneScores:
     """Genes with more zeros than a Michaelis-Menten curve expects at their mean.
 
-    The drop-out rate of a gene of mean s is modelled as K / (K + s), with one K for all genes. A gene that
+    The drop-out rate of a gene of mean s is modeled as K / (K + s), with one K for all genes. A gene that
     only some kinds of cells express has more zeros than that. Its own K is tested against the common one,
     one-sided, by a normal test of the logarithms.
 
@@ -69,7 +69,7 @@ def m3drop(
 
     Notes
     -----
-    Equals M3Drop 3.10.6 up to its optimiser: R stops slightly off the least-squares K (relative 3e-5).
+    Equals M3Drop 3.10.6 up to its optimizer: R stops slightly off the least-squares K (relative 3e-5).
     """
     if normalize:
         sums = sum_over_cells(counts, lambda x, t: (y := x / t, y * y), method="m3drop")

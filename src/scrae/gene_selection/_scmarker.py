@@ -42,7 +42,7 @@ def scmarker(
     """Genes with several modes that are on together with, or instead of, other such genes.
 
     A gene is on in a cell if its value is at least ``cutoff``. Candidates are on in more than ``min_cells``
-    cells and in under 80 % of them, and their nonzero values have two modes or more. Gene j is a neighbour of
+    cells and in under 80 % of them, and their nonzero values have two modes or more. Gene j is a neighbor of
     gene i if it is among the ``k`` genes that are most often on where i is on, and that in more than ``n``
     cells. Two genes that are neighbors of each other are partners. The same is done for genes on where i is
     off. A marker is a candidate with a partner.

@@ -122,7 +122,7 @@ def _standardized(
     for part in over_blocks(counts, partial(_above, limit=limit_of_gene), method="seurat_v3"):
         above += part
     number, high_sum, high_squares = above[:, sums.kept]
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):  # where the curve is no number
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):  # where the curve is not finite
         total = sums.sums[0] - high_sum + number * limit
         squares = sums.sums[1] - high_squares + number * limit**2
         value = (n * mean**2 + squares - 2 * total * mean) / ((n - 1) * deviation**2)

@@ -69,7 +69,7 @@ class CountBlocks:
         if getattr(self.matrix, "format", "csr") != "csr":
             raise ScraeError(
                 f"{self._where} is stored by columns (csc) and cannot be read by rows. Read the whole file, or "
-                "write it anew by rows: adata.X = adata.X.tocsr()."
+                "store it by rows: adata.X = adata.X.tocsr()."
             )
         if is_dask(self.matrix) and self.matrix.numblocks[1] != 1:
             raise ScraeError(

@@ -33,7 +33,7 @@ def read_h5ad(path: str | os.PathLike[str]) -> AnnData:
     Raises
     ------
     ScraeError
-        The file is missing, cannot be opened, or is no whole h5ad.
+        The file is missing, cannot be opened, or is not a complete h5ad.
     """
     path = Path(path)
     if not path.exists():

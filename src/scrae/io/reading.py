@@ -47,7 +47,7 @@ def read(
 ) -> AnnData:
     """Read raw counts from one file, or from several files as several samples.
 
-    The format is told from the content (HDF5, zarr, a folder with a matrix) or the ending (csv, tsv, txt).
+    The format is recognized by the content (HDF5, zarr, a folder with a matrix) or the suffix (csv, tsv, txt).
 
     Parameters
     ----------

@@ -106,9 +106,7 @@ def _read_rows(path: Path, head: _Head) -> tuple[list[str], list[sparse.csr_matr
         header=None,
         skiprows=1,
         chunksize=max(1, _VALUES_AT_A_TIME // len(head.columns)),
-        converters={
-            0: str.encode
-        },  # a gene may be called nan or NA, which pandas 3 takes for missing in text
+        converters={0: str.encode},  # a gene may be called nan or NA: text that pandas 3 takes for missing
         low_memory=False,
         compression="gzip" if is_gzip(path) else None,
         encoding="utf-8-sig",

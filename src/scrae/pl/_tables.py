@@ -119,7 +119,7 @@ def cluster_sizes(adata: AnnData, *, ax: Axes | None = None) -> Axes:
     sizes = np.bincount(column.codes[column.codes >= 0], minlength=len(column.categories))
     ax = new_axes(4.2, 1.0 + 0.22 * len(sizes)) if ax is None else ax
     ax.barh(range(len(sizes)), sizes, color=category_colors(adata, "scrae"), height=0.75)
-    for row, size in enumerate(sizes):
+    for row, size in enumerate(sizes.tolist()):
         ax.text(size, row, f" {size:,}", va="center", fontsize=7, color=INK)
     ax.invert_yaxis()
     ax.margins(x=0.12)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from scrae.tl._cluster import cluster, score
 from scrae.tl._codes import neighbors
 from scrae.tl._decode import denoise, generate
-from scrae.tl._deprecated import neighbours
+from scrae.tl._deprecated import neighbours as neighbours  # old name
 from scrae.tl._map import map
 from scrae.tl._project import project
 from scrae.tl._stability import agreement, stability, train_again
@@ -20,7 +20,6 @@ __all__ = [
     "generate",
     "map",
     "neighbors",
-    "neighbours",
     "project",
     "score",
     "stability",

@@ -9,15 +9,15 @@ from anndata import AnnData
 from scrae.cluster.graph import NeighborGraph
 from scrae.tl._codes import neighbors
 
-__all__ = ["neighbours"]
+__all__ = ["neighbours"]  # old name
 
 
-def neighbours(
+def neighbours(  # old name
     adata: AnnData, *, use_rep: str = "X_scrae", beside: str | None = "X_scrae_input", seed: int = 0
 ) -> NeighborGraph | None:
     """Deprecated: use :func:`scrae.tl.neighbors`; ``beside`` is its ``input_rep``."""
     warnings.warn(
-        "scrae.tl.neighbours is deprecated; use scrae.tl.neighbors, with input_rep instead of beside",
+        "scrae.tl.neighbours is deprecated; use scrae.tl.neighbors, with input_rep instead of beside",  # old name
         FutureWarning,
         stacklevel=2,
     )
