@@ -23,8 +23,10 @@ exclude_patterns = ["build", "_ext", "Thumbs.db"]
 default_role = "py:obj"  # a name in single backticks in a docstring
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
-# "ndarray of shape (n, m)" in a docstring is no reference to an attribute called shape
-suppress_warnings = ["myst.xref_missing_source", "ref.python"]
+suppress_warnings = [
+    "myst.xref_missing_source",
+    "ref.python",  # "shape" in "ndarray of shape (n,)" does not refer to an attribute
+]
 
 nb_execution_mode = "force"
 nb_execution_timeout = 600
@@ -32,7 +34,7 @@ nb_execution_raise_on_error = True
 nb_output_stderr = "remove"
 
 napoleon_google_docstring = False
-napoleon_use_rtype = False
+
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
