@@ -1,7 +1,6 @@
-"""Several processes that train one model, each on its own shard of the cells, started by ``torchrun``.
+"""Several processes, started by ``torchrun``, that train one model, each on its own shard of the cells.
 
-Gradients are averaged in a hook of each optimizer. ``DistributedDataParallel`` averages in hooks of ``backward()``,
-which ``torch.autograd.grad`` does not run; it gives every network the gradient of its own loss alone.
+A hook of each optimizer averages the gradients; docs/scale.md has the reason why ``DistributedDataParallel`` does not.
 """
 
 from __future__ import annotations
