@@ -216,7 +216,7 @@ Parts = tuple[dict[str, torch.Tensor], dict[str, Any]]
         (lambda t, f: f.update(epoch=10**9), "inconsistent header"),
         (lambda t, f: f.update(best=None), "inconsistent header"),
         (lambda t, f: f.update(rows=[[1, 2]] * 3), "inconsistent header"),
-        (lambda t, f: f.update(model=7), "AttributeError: "),
+        (lambda t, f: f.update(settings=7), "AttributeError: "),
     ],
 )  # fmt: skip
 def test_a_file_that_was_changed_is_refused(kept: Checkpoint, change: Callable[..., Any], reason: str):

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from helpers.interrupted_training import prepared
 from sklearn.metrics import adjusted_rand_score
 
-from scrae.core.distributed import joined
+from scrae.core.distributed import Processes, joined
 from scrae.core.model_io import load
 from scrae.errors import ScraeError
 
@@ -50,9 +51,14 @@ def test_the_shards_differ_from_the_whole_and_early_stopping_is_shared(seen: dic
     assert two["early stopping"]["why"].startswith("held-out likelihood did not improve")
 
 
-def test_different_genes_are_refused_in_every_process(seen: dict[str, Any]):
+def test_different_genes_or_batches_are_refused_in_every_process(seen: dict[str, Any]):
     message = "expected the same genes, batches and settings in all 2 processes, found different ones"
-    assert seen["differing"] == {"statuses": [1, 1], "said": [message, message]}
+    assert seen["differing"] == [{"statuses": [1, 1], "said": [message, message]}] * 2
+
+
+def test_shards_of_different_size_run_the_same_number_of_epochs(seen: dict[str, Any]):
+    """By themselves, 120 cells would be trained for 278 epochs and 119 for 281."""
+    assert seen["unequal"] == ["278", "278"]
 
 
 def test_a_lost_process_ends_the_others_and_the_training_is_saved(seen: dict[str, Any]):
@@ -86,7 +92,9 @@ def test_it_is_resumed_by_the_same_number_of_processes_alone(seen: dict[str, Any
 def test_a_single_process_joins_nothing(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with joined("cpu") as processes:
-        assert processes is None
+        assert processes == Processes(rank=0, size=1, device="cpu")
+        assert processes.least(3) == 3
+        assert processes.mean(torch.ones(2)).tolist() == [1, 1]
 
 
 def test_processes_that_do_not_find_each_other_are_named(monkeypatch: pytest.MonkeyPatch):

@@ -90,15 +90,15 @@ def fork(number: int, work: Callable[[int], None], said: Path) -> list[int]:
     return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
 
 
-def shard(processes: Processes | None, **batches: Any) -> CountData:
+def shard(processes: Processes, **batches: Any) -> CountData:
     """The cells of one process: every second one of two."""
-    rows = slice(None) if processes is None else slice(processes.rank, None, processes.size)
+    rows = slice(processes.rank, None, processes.size)
     if batches:
         batches["batch_codes"] = batches["batch_codes"][rows]
     return CountData(COUNTS[rows], **batches)
 
 
-def trained(name: str, processes: Processes | None) -> dict[str, Any]:
+def trained(name: str, processes: Processes) -> dict[str, Any]:
     """Return the history of one variant, and the clusters of all cells."""
     model, training = VARIANTS[name]
     batches = BATCHES if name == "batches" else {}
@@ -108,7 +108,7 @@ def trained(name: str, processes: Processes | None) -> dict[str, Any]:
     made = SCRAE.for_data(data, ModelConfig(**model), seed=seed)
     result = fit(made, data, config, seed=seed, processes=processes)
     history = {name: column.tolist() for name, column in result.history.items()}
-    clusters = kmeans(made.encode(shard(None, **batches)), 3, seed=0).tolist()
+    clusters = kmeans(made.encode(shard(Processes(), **batches)), 3, seed=0).tolist()
     return {"history": history, "why": result.stopped_because, "clusters": clusters}
 
 
@@ -125,12 +125,27 @@ def losses(folder: Path, number: int) -> list[dict[str, Any]]:
     return [json.loads((folder / f"seen{rank}").read_text()) for rank in range(number)]
 
 
-def differing(folder: Path) -> dict[str, Any]:
-    """Give the second process one gene less."""
+def unequal(folder: Path) -> list[str]:
+    """Give the second process one cell less, for which alone more epochs would be planned; return their numbers."""
+
+    def work(rank: int) -> None:
+        with joined("cpu") as processes:
+            data, config = CountData(COUNTS[:239][rank::2]), TrainConfig(batch_size=60, patience=None)
+            made = SCRAE.for_data(data, ModelConfig(**SMALL, prior="none"))
+            print(fit(made, data, config, processes=processes).epochs)
+
+    fork(2, work, folder / "said")
+    return said(folder, 2)
+
+
+def differing(folder: Path, what: str) -> dict[str, Any]:
+    """Give the second process one gene less, or another batch."""
 
     def work(rank: int) -> None:
         with joined("cpu") as processes:
             data = CountData(COUNTS[:, rank:])
+            if what == "batches":
+                data = CountData(COUNTS, batch_names=("a", "bc"[rank]), batch_codes=np.arange(240) % 2)
             try:
                 fit(SCRAE.for_data(data, ModelConfig(**SMALL)), data, TrainConfig(), processes=processes)
             except ScraeError as error:
@@ -180,7 +195,8 @@ def main(folder: Path) -> dict[str, Any]:
     seen: dict[str, Any] = {
         "one": losses(folder, 1),
         "two": losses(folder, 2),
-        "differing": differing(folder),
+        "differing": [differing(folder, what) for what in ("genes", "batches")],
+        "unequal": unequal(folder),
     }
     seen["second lost"] = command(folder, 2, lost=1)
     seen["not resumed"] = command(folder, 2)

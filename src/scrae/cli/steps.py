@@ -24,7 +24,6 @@ from scrae.config import Settings
 from scrae.files import atomic_path, exclusive_lock
 
 if TYPE_CHECKING:
-    from scrae.core.distributed import Processes
     from scrae.core.model import SCRAE
 
 
@@ -91,10 +90,6 @@ def genes(
     print_notes(adata)
 
 
-def _is_first(processes: Processes | None) -> bool:
-    return processes is None or processes.rank == 0
-
-
 @takes("batch_key", "model", "train", "seed", "device")
 def train(
     file: Prepared,
@@ -114,14 +109,15 @@ def train(
     checkpoint = Checkpoint(path=output / TRAINING_FILE, resume=resume)
     checkpoint.refuse_unfinished()
     device = resolve_device(settings.device)
-    with joined(device) as processes, exclusive_lock(output) if _is_first(processes) else nullcontext():
-        if resume and _is_first(processes) and not checkpoint.path.exists():
+    with joined(device) as processes, nullcontext() if processes.rank else exclusive_lock(output):
+        first = not processes.rank
+        if resume and first and not checkpoint.path.exists():
             typer.echo(f"{output}: no unfinished training found; starting a new one.")
         io.try_hdf5(file)
         adata = io.read_h5ad(file)
-        if processes is not None:  # each process keeps its shard of the cells
+        if processes.size > 1:  # each process keeps its shard of the cells
             adata = adata[processes.rank :: processes.size].copy()
-        with Bar(shown=_is_first(processes)) as progress:
+        with Bar(shown=first) as progress:
             progress.on_stage("train")
             model = tl.train(
                 adata,
@@ -129,12 +125,12 @@ def train(
                 settings.train,
                 seed=settings.seed,
                 batch_key=settings.batch_key,
-                device=device if processes is None else processes.device,
+                device=processes.device,
                 checkpoint=checkpoint,
                 on_epoch=progress.on_epoch,
                 processes=processes,
             )
-        if not _is_first(processes):
+        if not first:
             return
         with atomic_path(output) as draft:
             save(model, draft)

@@ -218,15 +218,11 @@ class CheckpointFile:
         processes: int = 1,
     ) -> None:
         self.path, self._seconds = checkpoint.path, checkpoint.seconds
-        self._about = {
-            "format": _FORMAT,
-            "model": to_dict(state.model.config),
-            "train": to_dict(config),
-            "seed": state.seed,
-            "device": state.model.library_mean.device.type,
-            "processes": processes,
-            "data": data and _fingerprint(data),
-        }
+        settings = {f"ModelConfig.{name}": value for name, value in to_dict(state.model.config).items()}
+        settings |= {f"TrainConfig.{name}": value for name, value in to_dict(config).items()}
+        settings |= {"seed": state.seed, "processes": processes}
+        settings["device"] = state.model.library_mean.device.type
+        self._about = {"format": _FORMAT, "settings": settings, "data": data and _fingerprint(data)}
         self.last_written, self._written_at = 0, time.monotonic()
         checkpoint.refuse_unfinished()
         if self.path.exists():
@@ -308,21 +304,14 @@ def _read(path: Path, about: dict[str, Any], state: TrainingState) -> Snapshot:
     groups = ("model.", "random.", "best.") if facts["best_epoch"] else ("model.", "random.")
     if missing := sorted(name for name in known.keys() - names if name.startswith(groups)):
         raise ValueError(f"no {missing[0]}")
-    for name, value in tensors.items():
-        if value.is_floating_point() and not value.isfinite().all():
-            raise ValueError(f"NaN or infinity in {name}")
-    counters = [facts[name] for name in ("epoch", "iteration", "best_epoch")]
-    rows_fit = len(facts["rows"]) == facts["epoch"] and all(
-        len(row) == len(Epoch._fields) for row in facts["rows"]
-    )
+    if broken := [name for name, value in tensors.items() if not value.isfinite().all()]:
+        raise ValueError(f"NaN or infinity in {broken[0]}")
     numbers = [facts["best"], *(value for row in facts["rows"] for value in row)]
     if not (
-        all(type(value) is int and value >= 0 for value in counters)
+        all(type(facts[name]) is int for name in ("epoch", "iteration", "best_epoch"))
+        and 0 <= facts["best_epoch"] <= facts["epoch"] <= facts["iteration"]
+        and [len(row) for row in facts["rows"]] == [len(Epoch._fields)] * facts["epoch"]
         and all(type(value) in (int, float) for value in numbers)
-        and not math.isnan(facts["best"])
-        and 1 <= facts["epoch"] <= facts["iteration"]
-        and facts["best_epoch"] <= facts["epoch"]
-        and rows_fit
     ):
         raise ValueError("inconsistent header")
     return Snapshot(tensors, facts)
@@ -333,17 +322,10 @@ def _check_same(path: Path, facts: dict[str, Any], about: dict[str, Any]) -> Non
     advice = f"pass what it began with, or delete {path} to start over"
     if facts["format"] != about["format"]:
         raise ScraeError(f"{path}: expected a training of this version of scrae, found another; {advice}")
-    before, now = _described(facts), _described(about)
+    before, now = facts["settings"], about["settings"]
     for name in sorted(before.keys() | now.keys()):
         if before.get(name) != now.get(name):
             found = f"{name}={show(before.get(name))}, found {show(now.get(name))}"
             raise ScraeError(f"resume: the training began with {found}; {advice}")
     if about["data"] not in (None, facts["data"]):
         raise ScraeError(f"resume: the training began with other counts, genes or batches; {advice}")
-
-
-def _described(facts: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings by the names that users know."""
-    named = {f"ModelConfig.{name}": value for name, value in facts["model"].items()}
-    named |= {f"TrainConfig.{name}": value for name, value in facts["train"].items()}
-    return named | {name: facts[name] for name in ("device", "processes", "seed")}

@@ -229,6 +229,18 @@ class CountData:
         for start in range(0, len(rows), batch_size):
             yield rows[start : start + batch_size]
 
+    def describe_extremes(self, rows: Int[Tensor, " cells"]) -> str:
+        """Name the cell and the gene with the largest counts among the given cells, and the median of all."""
+        cells = self.minibatch(rows.to(self.device))
+        cell, value, median = int(cells.total.argmax()), cells.nonzeros.value, float(self.totals.median())
+        largest, gene = 0.0, self.genes[0]
+        if len(value):
+            largest, gene = float(value.max()), self.genes[int(cells.nonzeros.gene[value.argmax()])]
+        return (
+            f"the largest of its cells has {cells.total[cell]:.0f} counts (cell {int(rows[cell])} of the data, from 0; "
+            f"the median is {median:.0f}), the largest count is {largest:.0f}, of gene {gene!r}"
+        )
+
     def _log_factorial(self, value: Tensor) -> Float[Tensor, " nonzeros"]:
         if len(self._log_factorials) <= 65535:
             return self._log_factorials.index_select(0, value.long())

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,15 +16,12 @@ from ..config import Schedule, TrainConfig
 from ..errors import ScraeError, ScraeWarning, show
 from .checkpoint import Checkpoint, CheckpointFile, Epoch, Snapshot, TrainingState
 from .data import CountData
+from .distributed import Processes
 from .model import SCRAE
 from .step import StepLosses, training_step
 
-if TYPE_CHECKING:
-    from .distributed import Processes
-
 __all__ = ["FitResult", "fit"]
 
-_NAN = {"generator", "encoder"}  # terms that not every step computes
 _SEEDS_APART = 1_000_003
 """Between the seeds of two processes, so that they draw different noise."""
 
@@ -111,11 +107,12 @@ def fit(
         raise ScraeError(
             f"fit: expected the model's batches {show(model.batch_names)}, found {show(data.batch_names)}"
         )
+    processes = processes or Processes()
     training = _Training(model, data, config, seed, processes)
     file = None if checkpoint is None else training.open(checkpoint)
-    first = processes is None or processes.rank == 0
-    fault = training.run(file if first else None, on_epoch if first else None)
-    state = training.state
+    if processes.rank:  # the first process saves and reports
+        file = on_epoch = None
+    state, fault = training.state, training.run(file, on_epoch)
     model.eval()
     if state.best_weights:
         model.load_state_dict(state.best_weights)
@@ -123,7 +120,7 @@ def fit(
     kept = f"weights of epoch {best} were kept"
     if fault is not None:
         because = f"{fault}; {kept}"
-        if first:
+        if not processes.rank:
             warnings.warn(f"Training ended early: {because}.", ScraeWarning, stacklevel=2)
     elif training.is_stopped():
         because = f"held-out likelihood did not improve for {config.patience} epochs; {kept}"
@@ -135,47 +132,39 @@ def fit(
 
 
 class _Training:
-    """One training: its state and its data."""
+    """One training: its data, its state, and how it steps."""
 
     def __init__(
-        self, model: SCRAE, data: CountData, config: TrainConfig, seed: int, processes: Processes | None
+        self, model: SCRAE, data: CountData, config: TrainConfig, seed: int, processes: Processes
     ) -> None:
-        n_steps = None
-        self.settings, self.seed, self.processes = config, seed, processes
-        if processes is not None:
-            config = replace(config, batch_size=math.ceil(config.batch_size / processes.size))
-        self.data, self.config = data, config
-        self.state = TrainingState(
-            model, config, seed, offset=0 if processes is None else _SEEDS_APART * processes.rank
-        )
+        self.data, self.settings, self.processes = data, config, processes
+        self.config = config = replace(config, batch_size=math.ceil(config.batch_size / processes.size))
+        self.state = TrainingState(model, config, seed, offset=_SEEDS_APART * processes.rank)
         self.train, self.held_out = _split(len(data), config.validation_fraction, self.state.order)
         if config.patience is not None and not len(self.held_out):
             raise ScraeError(
                 f"fit: expected at least 2 cells for early stopping, found {len(data)}; set patience=None"
             )
-        if processes is not None:
-            processes.join(model, self.state.optimizers)
-            n_steps = processes.least(math.ceil(len(self.train) / config.batch_size))
-        self.n_steps = n_steps  # per epoch; None: until all cells were visited
-        self.epochs = config.epochs_for(len(self.train))
+        processes.join(model, self.state.optimizers, (config, seed))
+        self.n_steps = processes.least(math.ceil(len(self.train) / config.batch_size))  # per epoch
+        self.epochs = processes.least(config.epochs_for(len(self.train)))
         groups = [group for o in self.state.optimizers if o is not None for group in o.param_groups]
         self.rates = [(group, group["lr"]) for group in groups]
         self.step = self._step
-        if data.device.type == "cuda" and processes is None:
+        if data.device.type == "cuda" and processes.size == 1:
             from ._cuda import CapturedSteps
 
             self.step = CapturedSteps(self.state, data, config)
 
     def open(self, checkpoint: Checkpoint) -> CheckpointFile:
         """Open the checkpoint file and restore its state, if there is one."""
-        if self.processes is None:
-            return CheckpointFile(checkpoint, self.state, self.data, self.settings)
-        rank, size = self.processes.rank, self.processes.size
-        # the file knows the cells of the first process, which alone writes it
-        data = None if rank else self.data
-        file = CheckpointFile(checkpoint, self.state, data, self.settings, processes=size)
+        state, rank, size = self.state, self.processes.rank, self.processes.size
+        data = (
+            None if rank else self.data
+        )  # the file describes the cells of the first process, which writes it
+        file = CheckpointFile(checkpoint, state, data, self.settings, processes=size)
         if rank:
-            self.state.noise.manual_seed(self.seed + _SEEDS_APART * self.processes.rank + self.state.epoch)
+            state.noise.manual_seed(state.seed + _SEEDS_APART * rank + state.epoch)
         return file
 
     def is_stopped(self) -> bool:
@@ -190,15 +179,12 @@ class _Training:
         good = state.snapshot()
         try:
             while state.epoch < self.epochs and not self.is_stopped():
-                fault = self.run_epoch()
-                if fault is not None:
+                if fault := self.run_epoch():
                     state.restore(good)
-                    if not state.epoch:
-                        raise ScraeError(
-                            f"fit: expected finite losses, found {fault}; lower the learning rates or leave out "
-                            "these cells"
-                        )
-                    return fault
+                    if state.epoch:
+                        return fault
+                    advice = "lower the learning rates or leave out these cells"
+                    raise ScraeError(f"fit: expected finite losses, found {fault}; {advice}")
                 good = state.snapshot()
                 if on_epoch is not None:
                     on_epoch(state.rows[-1], self.epochs)
@@ -218,8 +204,8 @@ class _Training:
 
     def run_epoch(self) -> str | None:
         """Visit all training cells once; add a row to the history, or return the fault."""
-        state, config, processes = self.state, self.config, self.processes
-        before = state.order.get_state()
+        state, config = self.state, self.config
+        order = state.order.get_state()
         factor = _rate_factor(state.epoch + 1, self.epochs, config.schedule)
         for group, rate in self.rates:
             if isinstance(group["lr"], Tensor):
@@ -234,17 +220,15 @@ class _Training:
             steps.append(self.step(rows, update_prior=updates[-1]))
         state.epoch += 1
         losses = torch.stack([torch.stack(column) for column in zip(*steps, strict=True)])  # [terms, steps]
+        losses = self.processes.mean(losses).cpu()
         validation = math.nan
         if len(self.held_out):
             validation = state.model.held_out_loss(self.data, self.held_out)
-        if processes is not None:
-            losses, validation = processes.mean(losses), float(processes.mean(torch.tensor(validation)))
-        if fault := self.fault(losses.cpu(), updates, validation, before):
+        validation = float(self.processes.mean(torch.tensor(validation, dtype=torch.float64)))
+        if fault := self.fault(losses, torch.tensor(updates), validation, order):
             return fault
         rate = config.learning_rate * factor
-        state.rows.append(
-            Epoch(state.epoch, **_means(losses.cpu()), validation=validation, learning_rate=rate)
-        )
+        state.rows.append(Epoch(state.epoch, **_means(losses), validation=validation, learning_rate=rate))
         if config.patience is not None:
             state.keep_if_best(validation)
         return None
@@ -255,24 +239,29 @@ class _Training:
             state.model, cells, state.optimizers, self.config, state.noise, update_prior=update_prior
         )
 
-    def fault(self, losses: Tensor, updates: list[bool], validation: float, order: Tensor) -> str | None:
-        """Name the first loss or weight that is not finite, its step and cells; None if all are finite."""
-        state, size = self.state, self.config.batch_size
-        found: list[tuple[int, str]] = []
-        for name, used in StepLosses.used(state.model, updates).items():
-            row = losses[StepLosses._fields.index(name)]
-            for step in (~row.isfinite() & torch.tensor(used)).nonzero()[:1].flatten().tolist():
-                found.append((step, f"{name}={float(row[step]):g}"))
-        if not found and len(self.held_out) and not math.isfinite(validation):
-            extremes = _describe_extremes(self.data, self.held_out)
+    def fault(self, losses: Tensor, updates: Tensor, validation: float, order: Tensor) -> str | None:
+        """Name the first loss, [terms, steps], or weight that is not finite, its step and cells; None: there is none.
+
+        ``updates`` are the steps that updated generator and encoder, bool [steps]; ``order`` the state of the
+        generator before it shuffled the cells.
+        """
+        state, always = self.state, torch.ones_like(updates)
+        critic, learned = state.model.critic is not None, state.model.latent_generator is not None
+        used = [always, always, always & critic, always & critic, updates & learned, updates & critic]
+        bad = (~losses.isfinite() & torch.stack(used)).t().nonzero().tolist()
+        if bad:
+            step, term = bad[0]
+            what = f"{StepLosses._fields[term]}={float(losses[term, step]):g}"
+        elif len(self.held_out) and not math.isfinite(validation):
+            extremes = self.data.describe_extremes(self.held_out)
             return f"validation={validation:g} of the held-out cells after epoch {state.epoch} ({extremes})"
-        if not found and not state.is_finite():
-            found.append((len(updates) - 1, "a non-finite weight"))
-        if not found:
+        elif not state.is_finite():
+            step, what = len(updates) - 1, "a non-finite weight"
+        else:
             return None
-        step, what = min(found, key=lambda place: place[0])
-        groups = self.data.row_groups(size, rows=self.train, generator=Generator().set_state(order))
-        extremes = _describe_extremes(self.data, next(islice(groups, step, None)))
+        shuffled = Generator().set_state(order)
+        groups = self.data.row_groups(self.config.batch_size, rows=self.train, generator=shuffled)
+        extremes = self.data.describe_extremes(next(islice(groups, step, None)))
         return f"{what} at step {step + 1} of epoch {state.epoch} ({extremes})"
 
 
@@ -284,20 +273,6 @@ def _save(file: CheckpointFile, snapshot: Snapshot) -> None:
         warnings.warn(
             f"{error} Training continues, but cannot be resumed from here.", ScraeWarning, stacklevel=3
         )
-
-
-def _describe_extremes(data: CountData, rows: Tensor) -> str:
-    """Name the cell and gene with the largest counts among some cells, and the median of the data."""
-    cells = data.minibatch(rows.to(data.device))
-    cell = int(cells.total.argmax())
-    largest, gene = 0.0, data.genes[0]
-    if len(cells.nonzeros.value):
-        at = int(cells.nonzeros.value.argmax())
-        largest, gene = float(cells.nonzeros.value[at]), data.genes[int(cells.nonzeros.gene[at])]
-    return (
-        f"the largest of its cells has {cells.total[cell]:.0f} counts (cell {int(rows[cell])} of the data, from 0; "
-        f"the median is {float(data.totals.median()):.0f}), the largest count is {largest:.0f}, of gene {gene!r}"
-    )
 
 
 def _split(n_cells: int, fraction: float, generator: Generator) -> tuple[Tensor, Tensor]:
@@ -314,7 +289,7 @@ def _rate_factor(epoch: int, epochs: int, schedule: Schedule) -> float:
 
 
 def _means(losses: Tensor) -> dict[str, float]:
-    """Average each term, [terms, steps], over the steps that used it."""
+    """Average each term, [terms, steps], over the steps that used it; not all use generator and encoder."""
     columns = zip(StepLosses._fields, losses, strict=True)
-    means = [column.nanmean() if name in _NAN else column.mean() for name, column in columns]
+    means = [row.nanmean() if name in ("generator", "encoder") else row.mean() for name, row in columns]
     return dict(zip(StepLosses._fields, torch.stack(means).tolist(), strict=True))

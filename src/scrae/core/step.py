@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -58,23 +57,6 @@ class StepLosses(NamedTuple):
     gradient_penalty: Tensor
     generator: Tensor
     encoder: Tensor
-
-    @staticmethod
-    def used(model: SCRAE, updates: Sequence[bool]) -> dict[str, Sequence[bool]]:
-        """Return, for each term that ``model`` has, whether each of several steps computed it.
-
-        Parameters
-        ----------
-        updates : sequence of bool
-            Whether generator and encoder were updated, per step.
-        """
-        always = [True] * len(updates)
-        terms: dict[str, Sequence[bool]] = {"reconstruction": always, "library": always}
-        if model.critic is not None:
-            terms |= {"critic": always, "gradient_penalty": always, "encoder": [*updates]}
-        if model.latent_generator is not None:
-            terms["generator"] = [*updates]
-        return terms
 
 
 def training_step(
