@@ -18,17 +18,22 @@ author = "The scrae developers"
 copyright = author
 version = release = __version__
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "cli_reference", "docstrings"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "cli_reference"]
 exclude_patterns = ["build", "_ext", "Thumbs.db"]
 default_role = "py:obj"  # a name in single backticks in a docstring
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
-suppress_warnings = ["myst.xref_missing_source"]
+suppress_warnings = [
+    "myst.xref_missing_source",
+    "ref.python",  # "shape" in "ndarray of shape (n,)" does not refer to an attribute
+]
 
 nb_execution_mode = "force"
 nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 nb_output_stderr = "remove"
+
+napoleon_google_docstring = False
 
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
