@@ -51,7 +51,7 @@ def test_pbmc_is_fresh_each_time():
     first.obs["bulk_labels"] = "x"
     assert datasets.pbmc().layers["counts"].data.min() == 1
     assert datasets.pbmc().uns["scrae"]["notes"] == [
-        "Counts were recovered from the log-normalised values of the PBMC set that scanpy ships.",
+        "Counts were recovered from the log-normalized values of the PBMC set that scanpy ships.",
         "Counts were found in X: 700 cells x 765 genes.",
     ]
 

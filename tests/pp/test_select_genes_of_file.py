@@ -164,5 +164,5 @@ def test_what_is_refused(file, raw, tmp_path):
     late = raw.copy()
     late.X[299, 30] = 0.5
     late.write_h5ad(tmp_path / "late.h5ad")
-    with pytest.raises(ScraeError, match=r"no whole number \(0.5\) at cell 'cell299', gene 'gene30'"):
+    with pytest.raises(ScraeError, match=r"not a whole number \(0.5\) at cell 'cell299', gene 'gene30'"):
         pp.select_genes(anndata.read_h5ad(tmp_path / "late.h5ad", backed="r"), method="m3drop")
