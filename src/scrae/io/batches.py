@@ -18,7 +18,8 @@ def check_keys(adata: AnnData, label_key: str | None, batch_key: str | None) -> 
 
     Raises
     ------
-    ScraeError : no such column, or a cell without a batch.
+    ScraeError
+        If there is no such column, or a cell has no batch.
     """
     if label_key is not None and label_key not in adata.obs:
         there = ", ".join(adata.obs.columns) or "no columns at all"
@@ -35,7 +36,8 @@ def batches_of(adata: AnnData, key: str) -> pd.Categorical:
 
     Raises
     ------
-    ScraeError : no such column (the message suggests one that is there), or a cell without a batch.
+    ScraeError
+        If there is no such column (the message suggests a similar one), or a cell has no batch.
     """
     if key not in adata.obs:
         raise ScraeError(
@@ -56,7 +58,8 @@ def batch_codes(batches: pd.Categorical, known: tuple[str, ...], key: str) -> ND
 
     Raises
     ------
-    ScraeError : a batch that it does not know.
+    ScraeError
+        If a batch is unknown.
     """
     unknown = sorted(set(batches.categories) - set(known))
     if unknown:
