@@ -252,15 +252,13 @@ def read_config(file: Path) -> dict[str, Any]:
     ScraeError
         The file cannot be read, or holds no mapping.
     """
+    import yaml
+
+    is_yaml = file.suffix in (".yaml", ".yml")
     try:
         text = file.read_text(encoding="utf-8")
-        if file.suffix in (".yaml", ".yml"):
-            import yaml
-
-            values = yaml.safe_load(text)
-        else:
-            values = json.loads(text)
-    except Exception as error:  # PyYAML's own errors are no ValueError
+        values = yaml.safe_load(text) if is_yaml else json.loads(text)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())[:150]
         raise ScraeError(f"--config: expected JSON or YAML in {file}, found {reason}") from error
     if not isinstance(values, dict):
