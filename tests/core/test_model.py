@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.inputs import dense_input
+from helpers.small_fits import model_config
 from reference import networks as slow
 from reference import zinb
 from reference.cells import cells
@@ -21,21 +22,14 @@ ALL = torch.arange(len(COUNTS))
 
 
 def config(**changes: Any) -> ModelConfig:
-    settings: dict[str, Any] = {
+    sizes: dict[str, Any] = {
         "n_latent": 3,
         "encoder_layers": (8, 6),
         "decoder_layers": (7,),
         "generator_layers": (5,),
         "critic_layers": (5,),
-        "n_noise": None,
-        "leak": 0.2,
-        "dropout": 0.0,
-        "likelihood": "zinb",
-        "library": "inferred",
-        "prior": "learned",
-        "divergence": "wasserstein",
     }
-    return ModelConfig(**settings | changes)
+    return model_config(**sizes | changes)
 
 
 def model_and_data(**changes: Any) -> tuple[SCRAE, CountData]:

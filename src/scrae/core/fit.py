@@ -159,9 +159,8 @@ class _Training:
     def open(self, checkpoint: Checkpoint) -> CheckpointFile:
         """Open the checkpoint file and restore its state, if there is one."""
         state, rank, size = self.state, self.processes.rank, self.processes.size
-        data = (
-            None if rank else self.data
-        )  # the file describes the cells of the first process, which writes it
+        # the file describes the cells of the first process, which writes it
+        data = None if rank else self.data
         file = CheckpointFile(checkpoint, state, data, self.settings, processes=size)
         if rank:
             state.noise.manual_seed(state.seed + _SEEDS_APART * rank + state.epoch)
