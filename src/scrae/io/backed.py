@@ -21,6 +21,7 @@ from scrae.io.find_counts import IN_ORDER, refuse_other_features
 from scrae.io.names import clean_names, some
 from scrae.io.notes import add_note
 from scrae.io.read_errors import reading
+from scrae.io.storable import make_storable
 
 __all__ = ["open_backed", "read_zarr"]
 
@@ -75,6 +76,7 @@ def _first_of_counts(file: Any, path: Path, layer: str | None) -> AnnData:
             continue
         add_note(adata, f"Counts were found in {words}: {adata.n_obs} cells x {adata.n_vars} genes.")
         clean_names(adata)
+        make_storable(adata)
         return adata
     raise problems[0] if problems else ScraeError(f"{path} has no X, layers['counts'] or raw.")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import warnings
 from contextlib import ExitStack
 from io import FileIO, RawIOBase
 from pathlib import Path
@@ -19,6 +21,7 @@ from scrae.errors import ScraeError
 from scrae.files import atomic_path
 from scrae.io.names import some
 from scrae.io.read_errors import reading
+from scrae.io.storable import make_storable
 
 __all__ = ["open_h5ad", "read_h5ad", "read_hdf5", "write_h5ad"]
 
@@ -28,7 +31,9 @@ _LOOM_CELLS_AT_A_TIME = 512
 
 
 def read_h5ad(path: str | os.PathLike[str]) -> AnnData:
-    """Read an h5ad as it stands: nothing is looked for, checked or changed. For files that scrae wrote.
+    """Read an h5ad that scrae wrote: its counts are neither looked for nor checked.
+
+    What was added since and cannot be written again is changed by `make_storable`.
 
     Raises
     ------
@@ -39,7 +44,9 @@ def read_h5ad(path: str | os.PathLike[str]) -> AnnData:
     if not path.exists():
         raise ScraeError(f"{path} does not exist; expected an h5ad.")
     with reading(path, "h5ad"):
-        return anndata.read_h5ad(path)
+        adata = anndata.read_h5ad(path)
+    make_storable(adata)
+    return adata
 
 
 def open_h5ad(path: str | os.PathLike[str]) -> AnnData:
@@ -61,26 +68,68 @@ def open_h5ad(path: str | os.PathLike[str]) -> AnnData:
 
 
 def write_h5ad(adata: AnnData, path: str | os.PathLike[str]) -> None:
-    """Write an h5ad file, whole or not at all. `adata` is not changed.
+    """Write an h5ad file, whole or not at all, and open it again before it gets its name. `adata` is not changed.
 
     Raises
     ------
     ScraeError
         As `atomic_path`, or `adata` holds something that h5ad has no form for.
     """
-    with atomic_path(path) as draft, draft.open("w+b", buffering=0) as raw:
-        disk = _Disk(raw)
+    _refuse_slashes(adata, path)
+    with atomic_path(path) as draft:
+        with draft.open("w+b", buffering=0) as raw:
+            disk = _Disk(raw)
+            try:
+                with h5py.File(disk, "w") as file:
+                    anndata.io.write_elem(
+                        file, "/", adata, dataset_kwargs={"compression": "gzip", "compression_opts": 1}
+                    )
+            except Exception as error:  # by content, nearly any
+                if disk.failure is None:
+                    raise ScraeError(f"{os.fspath(path)} could not be written: {_reason(error)}") from error
+            if disk.failure is not None:
+                raise disk.failure
         try:
-            with h5py.File(disk, "w") as file:
-                anndata.io.write_elem(
-                    file, "/", adata, dataset_kwargs={"compression": "gzip", "compression_opts": 1}
+            _open_parts(draft)
+        except Exception as error:
+            raise ScraeError(
+                f"{os.fspath(path)} was not written, because the file could not be read again: {_reason(error)}"
+            ) from error
+
+
+def _refuse_slashes(adata: AnnData, path: str | os.PathLike[str]) -> None:
+    """Refuse keys that would become groups of a file that nobody can read."""
+    for slot in ("layers", "obsm", "varm", "obsp", "varp"):
+        for key in getattr(adata, slot):
+            if "/" in str(key):
+                raise ScraeError(
+                    f"{os.fspath(path)} could not be written: expected keys without a slash, found {slot}[{key!r}]; "
+                    "rename it"
                 )
-        except (TypeError, ValueError, KeyError, RuntimeError, OSError) as error:
-            if disk.failure is None:
-                reason = " ".join([str(error), *getattr(error, "__notes__", [])]).replace("\n", " ")
-                raise ScraeError(f"{os.fspath(path)} could not be written: {reason[:300]}") from error
-        if disk.failure is not None:
-            raise disk.failure
+
+
+def _reason(error: Exception) -> str:
+    """Say in one line what could not be written, and why."""
+    notes = " ".join(getattr(error, "__notes__", []))
+    place = re.search(r"writing key '(.*?)' of .*? to (\S*)", notes, re.DOTALL)
+    element = f"{place[2].strip('/')}/{place[1]}: ".lstrip("/") if place else ""
+    return f"{element}{type(error).__name__}: {' '.join(str(error).split())[:250]}"
+
+
+def _open_parts(path: Path) -> None:
+    """Read the tables and annotations of an h5ad and open its matrices, to see that it can be read."""
+    with warnings.catch_warnings(), h5py.File(path, "r") as file:
+        warnings.simplefilter("ignore")
+        for slot in ("obs", "var", "obsm", "varm", "uns"):
+            anndata.io.read_elem(file[slot])
+        matrices = [file[key] for key in ("X", "raw/X") if key in file]
+        for slot in ("layers", "obsp", "varp"):
+            matrices += file[slot].values()
+        for matrix in matrices:
+            if "encoding-type" not in matrix.attrs:
+                raise ValueError(f"{matrix.name} is no matrix")
+            if isinstance(matrix, h5py.Group) and "shape" in matrix.attrs:
+                anndata.io.sparse_dataset(matrix)
 
 
 def read_hdf5(path: Path) -> AnnData:

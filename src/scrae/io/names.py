@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pandas as pd
@@ -11,14 +11,14 @@ from anndata import AnnData
 
 from scrae.io.notes import add_note
 
-__all__ = ["clean_names", "make_unique", "some"]
+__all__ = ["UNFIT", "clean_names", "make_unique", "some"]
 
-_UNFIT = re.compile("[\0\r\n\ud800-\udfff]")  # what a list of lines, UTF-8 or HDF5 cannot hold
+UNFIT = re.compile("[\0\r\n\ud800-\udfff]")  # what a list of lines, UTF-8 or HDF5 cannot hold
 
 
-def some(names: Iterable[object], limit: int = 3) -> str:
+def some(names: Iterable[object], limit: int = 3, *, show: Callable[[str], str] = repr) -> str:
     """Return the first names, for a message: ``'A', 'B', 'C' and 4 more``."""
-    listed = [repr(str(name)) for name in names]
+    listed = [show(str(name)) for name in names]
     head = ", ".join(listed[:limit])
     return head if len(listed) <= limit else f"{head} and {len(listed) - limit} more"
 
@@ -52,9 +52,9 @@ def clean_names(adata: AnnData) -> None:
 def _clean(adata: AnnData, index: pd.Index, kind: str) -> pd.Index:
     missing = index.isna()
     texts = np.where(missing, "", index.astype(str)).astype(object)
-    odd = np.array([_UNFIT.search(text) is not None for text in texts], dtype=bool)
+    odd = np.array([UNFIT.search(text) is not None for text in texts], dtype=bool)
     if odd.any():
-        texts[odd] = [_UNFIT.sub("\ufffd", text) for text in texts[odd]]
+        texts[odd] = [UNFIT.sub("\ufffd", text) for text in texts[odd]]
         add_note(
             adata,
             f"{int(odd.sum())} {kind} names held line breaks or broken characters, now \ufffd: {some(texts[odd])}.",
@@ -72,4 +72,5 @@ def _clean(adata: AnnData, index: pd.Index, kind: str) -> pd.Index:
             f"{len(repeated)} {kind} names occurred more than once and were made unique with -1, -2, ...: "
             f"{some(repeated)}.",
         )
+    names.name = None if index.name is None else str(index.name)
     return names

@@ -20,6 +20,7 @@ from scrae.io.mtx import holds_mtx, read_mtx
 from scrae.io.names import some
 from scrae.io.notes import add_note
 from scrae.io.samples import join_samples
+from scrae.io.storable import make_storable
 from scrae.io.table import read_table
 
 __all__ = ["read"]
@@ -84,13 +85,17 @@ def read(
         return _read_one(files[0], layer, min_counts, transpose)
     if len({file.resolve() for file in files}) < len(files):
         raise ScraeError("The same file was given twice; each file is one sample.")
-    return join_samples([_read_one(file, layer, min_counts, transpose) for file in files], files)
+    joined = join_samples([_read_one(file, layer, min_counts, transpose) for file in files], files)
+    make_storable(joined)
+    return joined
 
 
 def _read_one(path: Path, layer: str | None, min_counts: int | None, transpose: bool) -> AnnData:
     adata = _open(path, transpose)
     try:
-        return _without_empty(_genes_only(_with_counts(adata, layer)), min_counts)
+        adata = _with_counts(adata, layer)
+        make_storable(adata)
+        return _without_empty(_genes_only(adata), min_counts)
     except ScraeError as error:
         raise ScraeError(f"{path}: {error}") from error
 
