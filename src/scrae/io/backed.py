@@ -20,6 +20,7 @@ from scrae.io.blocks import CountBlocks
 from scrae.io.find_counts import IN_ORDER, refuse_other_features
 from scrae.io.names import clean_names, some
 from scrae.io.notes import add_note
+from scrae.io.orientation import refuse_genes_as_cells
 from scrae.io.read_errors import reading
 from scrae.io.storable import make_storable
 
@@ -110,6 +111,7 @@ def _with_matrix(file: Any, path: Path, matrix_key: str, var_key: str) -> AnnDat
             matrix, obs=anndata.io.read_elem(file["obs"]), var=anndata.io.read_elem(file[var_key])
         )
     refuse_other_features(adata)
+    refuse_genes_as_cells(adata)
     next(iter(CountBlocks(matrix=adata.X, cell_names=adata.obs_names, gene_names=adata.var_names)), None)
     return adata
 
