@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from scrae.errors import ScraeError
+from scrae.io.genomes import refuse_several_genomes
 from scrae.io.mtx_lists import Lists, find_lists
 from scrae.io.names import some
 from scrae.io.notes import add_note
@@ -62,8 +63,10 @@ def read_mtx(path: Path, *, transpose: bool = False) -> AnnData:
     if not by_cells:
         rows, columns = columns, rows
     counts = sparse.csr_matrix((values, (rows, columns)), shape=(len(lists.cells), len(lists.genes)))
+    genes = lists.gene_table()
+    refuse_several_genomes(genes, file)
     with reading(file, "Matrix Market"):
-        adata = AnnData(counts, obs=pd.DataFrame(index=lists.cell_names()), var=lists.gene_table())
+        adata = AnnData(counts, obs=pd.DataFrame(index=lists.cell_names()), var=genes)
     for note in lists.notes:
         add_note(adata, note)
     if by_cells:
