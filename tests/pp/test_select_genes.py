@@ -119,7 +119,7 @@ def test_a_batch_that_is_too_small_is_named(adata, method):
     adata.obs["batch"] = ["tiny"] + ["other"] * (adata.n_obs - 1)
     with pytest.raises(
         ScraeError,
-        match=rf"{method}: the batch obs\['batch'\] == 'tiny', number of cells 1, is too small or too sparse; leave these",
+        match=rf"{method}: the batch obs\['batch'\] == 'tiny', number of cells 1, is too small or too sparse; leave",
     ):
         pp.select_genes(adata, method=method, n_top_genes=50, batch_key="batch")
 

@@ -38,7 +38,7 @@ def refuse_several_genomes(var: pd.DataFrame, path: Path) -> None:
     if len(found) > 1:
         raise ScraeError(
             f"{path} holds {len(found)} genomes ({some(found)}), and clusters might only be the species; keep the "
-            "genes and cells of one (Cell Ranger's gem_classification.csv tells them), write them as h5ad and give that."
+            "genes and cells of one (Cell Ranger's gem_classification.csv tells them) and give an h5ad of these."
         )
 
 
