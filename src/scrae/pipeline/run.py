@@ -117,6 +117,7 @@ def analyze(
     train = partial(tl.train, adata, train_config=settings.train, **options)
     with clock.stage("preprocess"):
         preprocess(adata, settings.preprocess, scratch=scratch)
+    check_keys(adata, settings.label_key, batch_key)  # the cells with labels may all be gone
     with clock.stage("train"):
         model = train(model_config=model_config, checkpoint=checkpoint, on_epoch=clock.progress.on_epoch)
     if settings.also_2d:
