@@ -119,7 +119,7 @@ class ModelConfig:
     n_noise: _Size | None = None
     leak: _Share = 0.2
     dropout: Annotated[float, 0, 0.95] = 0.0
-    likelihood: Likelihood = "zinb"
+    likelihood: Likelihood = "nb"
     library: Library = "observed"
     prior: Prior = "learned"
     divergence: Divergence = "wasserstein"
@@ -167,7 +167,10 @@ class TrainConfig:
     library_kl_weight : float
         Weight of the library term of eq. 11.
     thinning : bool
-        In training, encode a random half of each cell's molecules and decode all of them.
+        In training, encode a random half of each cell's molecules.
+    neighbor_targets : bool
+        In training, the decoder explains the counts of a random neighbor of the encoded cell (in a sixth of the draws
+        those of the cell itself) instead of the cell's own.
     validation_fraction : float
         Fraction of cells held out for early stopping; 0 = none.
     patience : int or None
@@ -188,6 +191,7 @@ class TrainConfig:
     gradient_penalty_weight: _Weight = 10.0
     library_kl_weight: _Weight = 0.05
     thinning: bool = True
+    neighbor_targets: bool = True
     validation_fraction: Annotated[float, 0, 0.9] = 0.1
     patience: _Positive | None = 10
 
@@ -283,13 +287,16 @@ class Settings:
 
 _PAPER = Settings(
     preprocess=PreprocessConfig(gene_selection="seurat", n_top_genes=720),
-    model=ModelConfig(encoder_layers=(512, 512), decoder_layers=(512, 512), library="inferred"),
+    model=ModelConfig(
+        encoder_layers=(512, 512), decoder_layers=(512, 512), library="inferred", likelihood="zinb"
+    ),
     train=TrainConfig(
         batch_size=16,
         max_epochs=200,
         learning_rate=1e-3,
         schedule="constant",
         thinning=False,
+        neighbor_targets=False,
         adversarial_learning_rate=9e-5,
         prior_update="separate",
         prior_weight=1e-3,

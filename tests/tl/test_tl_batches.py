@@ -177,11 +177,13 @@ def test_codes_forget_a_batch_that_shifts_every_gene() -> None:
         patience=None,
         validation_fraction=0.0,
     )
-    mixed = {}  # share of the nearest ten cells that are of the other batch; half would be all forgotten
+    mixed = {}  # share of the nearest ten cells that are of the other batch, for each seed; half would be all forgotten
     for key in (None, "batch"):
-        tl.train(adata, model, config, batch_key=key)
-        near = NearestNeighbors(n_neighbors=10).fit(adata.obsm["X_scrae"]).kneighbors()[1]
-        mixed[key] = (batch[near] != batch[:, None]).mean()
-        assert (kind[near] == kind[:, None]).mean() > 0.95
-    assert mixed[None] < 0.05
-    assert mixed["batch"] > 0.1
+        mixed[key] = []
+        for seed in range(3):
+            tl.train(adata, model, config, batch_key=key, seed=seed)
+            near = NearestNeighbors(n_neighbors=10).fit(adata.obsm["X_scrae"]).kneighbors()[1]
+            mixed[key].append((batch[near] != batch[:, None]).mean())
+            assert (kind[near] == kind[:, None]).mean() > 0.95
+    assert np.mean(mixed[None]) < 0.05
+    assert np.mean(mixed["batch"]) > 0.1

@@ -19,11 +19,14 @@ from .data import CountData
 from .distributed import Processes
 from .model import SCRAE
 from .step import StepLosses, training_step
+from .targets import NeighborTargets
 
 __all__ = ["FitResult", "fit"]
 
 _SEEDS_APART = 1_000_003
 """Between the seeds of two processes, so that they draw different noise."""
+_HELD_OUT_TARGETS = 2
+"""Added to the seed of the targets of held-out cells, which stay the same in all epochs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +151,11 @@ class _Training:
         processes.join(model, self.state.optimizers, (config, seed))
         self.n_steps = processes.least(math.ceil(len(self.train) / config.batch_size))  # per epoch
         self.epochs = processes.least(config.epochs_for(len(self.train)))
+        self.targets = NeighborTargets(model, data, seed=seed) if config.neighbor_targets else None
+        self.held_out_targets = None
+        if self.targets is not None:
+            fixed = Generator().manual_seed(self.state.order.initial_seed() + _HELD_OUT_TARGETS)
+            self.held_out_targets = self.targets.draw(self.held_out, fixed)
         groups = [group for o in self.state.optimizers if o is not None for group in o.param_groups]
         self.rates = [(group, group["lr"]) for group in groups]
         self.step = self._step
@@ -216,13 +224,14 @@ class _Training:
         for rows in islice(minibatches, self.n_steps):
             state.iteration += 1
             updates.append(state.iteration % config.n_critic == 0)
-            steps.append(self.step(rows, update_prior=updates[-1]))
+            targets = None if self.targets is None else self.targets.draw(rows, state.order)
+            steps.append(self.step(rows, targets, update_prior=updates[-1]))
         state.epoch += 1
         losses = torch.stack([torch.stack(column) for column in zip(*steps, strict=True)])  # [terms, steps]
         losses = self.processes.mean(losses).cpu()
         validation = math.nan
         if len(self.held_out):
-            validation = state.model.held_out_loss(self.data, self.held_out)
+            validation = state.model.held_out_loss(self.data, self.held_out, targets=self.held_out_targets)
         validation = float(self.processes.mean(torch.tensor(validation, dtype=torch.float64)))
         if fault := self.fault(losses, torch.tensor(updates), validation, order):
             return fault
@@ -232,10 +241,16 @@ class _Training:
             state.keep_if_best(validation)
         return None
 
-    def _step(self, rows: Tensor, *, update_prior: bool) -> StepLosses:
-        state, cells = self.state, self.data.minibatch(rows)
+    def _step(self, rows: Tensor, targets: Tensor | None, *, update_prior: bool) -> StepLosses:
+        state = self.state
         return training_step(
-            state.model, cells, state.optimizers, self.config, state.noise, update_prior=update_prior
+            state.model,
+            self.data.minibatch(rows),
+            state.optimizers,
+            self.config,
+            state.noise,
+            update_prior=update_prior,
+            targets=None if targets is None else self.data.minibatch(targets),
         )
 
     def fault(self, losses: Tensor, updates: Tensor, validation: float, order: Tensor) -> str | None:

@@ -67,6 +67,7 @@ def training_step(
     generator: Generator,
     *,
     update_prior: bool,
+    targets: Cells | None = None,
 ) -> StepLosses:
     """Take one iteration: L_AE, L_Gen, L_Enc, L_Critic, in the paper's order; changes ``model`` and ``optimizers``.
 
@@ -84,10 +85,12 @@ def training_step(
         Draws thinned counts, library sizes, noise, mixing weights and dropout, on the model's device.
     update_prior : bool
         Whether generator and encoder learn from the critic in this iteration (every ``n_critic``-th).
+    targets : Cells or None
+        As many cells, of the same batches, whose counts the decoder explains; None: ``cells``.
     """
     seen = cells.thinned(generator) if config.thinning else cells
     divergence, one_hot = model.config.divergence, model.one_hot(cells)
-    losses = model.autoencoder_losses(cells, generator, seen=seen)
+    losses = model.autoencoder_losses(cells if targets is None else targets, generator, seen=seen)
     reconstruction, library = losses.reconstruction.mean(), losses.library.mean()
     total = reconstruction + config.library_kl_weight * library
     unused = torch.full_like(reconstruction, math.nan).detach()
