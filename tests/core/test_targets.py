@@ -10,6 +10,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Generator, Tensor
 
 from scrae.core import fit as training
+from scrae.core import targets
 from scrae.core.checkpoint import Checkpoint
 from scrae.core.data import CountData
 from scrae.core.fit import fit
@@ -36,10 +37,10 @@ def test_candidates_are_the_nearest_cells_of_two_representations():
 
 
 def test_a_sixth_of_the_targets_are_the_cells_themselves():
-    targets, cells = targets_of(DATA), torch.zeros(36_000, dtype=torch.int64) + 7
-    drawn = targets.draw(cells, Generator().manual_seed(0))
+    made, cells = targets_of(DATA), torch.full((36_000,), 7)
+    drawn = made.draw(cells, Generator().manual_seed(0))
     found = np.bincount(drawn.numpy(), minlength=len(DATA))
-    expected = 1000.0 * np.bincount(targets.neighbors[7].numpy(), minlength=len(DATA))
+    expected = 1000.0 * np.bincount(made.neighbors[7].numpy(), minlength=len(DATA))
     expected[7] += 6000
     assert set(np.flatnonzero(found)) == set(np.flatnonzero(expected))
     chi_squared = ((found - expected) ** 2 / np.maximum(expected, 1)).sum()
@@ -47,8 +48,8 @@ def test_a_sixth_of_the_targets_are_the_cells_themselves():
 
 
 def test_the_generator_decides():
-    targets, cells = targets_of(DATA), torch.arange(len(DATA))
-    first, again, other = (targets.draw(cells, Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    made, cells = targets_of(DATA), torch.arange(len(DATA))
+    first, again, other = (made.draw(cells, Generator().manual_seed(seed)) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
@@ -63,14 +64,20 @@ def test_targets_are_of_the_same_batch():
     assert sorted(neighbors[58].tolist()) == [58] * 28 + [59] * 2  # the only other cell of its batch
 
 
+def test_of_many_cells_a_sample_has_neighbors(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(targets, "_SEARCHED", 20)
+    neighbors = targets_of(DATA).neighbors.numpy()
+    own = (neighbors == np.arange(len(DATA))[:, None]).all(axis=1)
+    assert (~own).sum() == 20
+    assert set(np.unique(neighbors[~own])) <= set(np.flatnonzero(~own))
+
+
 @pytest.mark.parametrize("n_cells", [2, 3, 10])
 def test_few_cells(n_cells: int):
     data = CountData(np.random.default_rng(0).poisson(3.0, size=(n_cells, 5)))
-    targets = targets_of(data)
-    assert targets.neighbors.shape == (n_cells, 2 * (n_cells - 1))
-    assert set(targets.draw(torch.arange(n_cells), Generator().manual_seed(0)).tolist()) <= set(
-        range(n_cells)
-    )
+    made = targets_of(data)
+    assert made.neighbors.shape == (n_cells, 2 * (n_cells - 1))
+    assert set(made.draw(torch.arange(n_cells), Generator().manual_seed(0)).tolist()) <= set(range(n_cells))
 
 
 def test_the_encoder_reads_the_cells_and_the_decoder_explains_the_targets():
