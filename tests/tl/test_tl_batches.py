@@ -147,11 +147,13 @@ class TestDecode:
         model.library_var.fill_(1e-4)
         model.decoder.log_theta.data.fill_(9.0)
         for name, log_total in zip(model.batch_names, (2.0, 5.0, 8.0), strict=True):
-            made = tl.generate(model, 200, batch=name, seed=1)
+            made = tl.generate(model, 200, source="prior", batch=name, seed=1)
             assert np.log(made.X.sum(axis=1).mean()) == pytest.approx(log_total, abs=0.1)
         shares = [
             (made.X.sum(axis=0).A1 / made.X.sum())
-            for made in (tl.generate(model, 2000, batch=name, seed=1) for name in ("d10", "d9"))
+            for made in (
+                tl.generate(model, 2000, source="prior", batch=name, seed=1) for name in ("d10", "d9")
+            )
         ]
         assert np.abs(shares[0] - shares[1]).max() > 0.02
 

@@ -16,6 +16,7 @@ from ..errors import ScraeError
 from ._kernels import SparseRows
 from .data import Cells, CountData
 from .losses import library_kl
+from .mixture import Density
 from .networks import Critic, Decoder, Encoded, Encoder, LatentGenerator
 
 __all__ = ["SCRAE", "AutoencoderLosses", "evaluating"]
@@ -65,12 +66,15 @@ class SCRAE(nn.Module):
         Total that cells are normalized to: the median total of the training cells, scalar.
     library_mean, library_var : Tensor
         µG and σ²G, moments of the log library size of the training cells: scalars, or [batches].
+    density : Density or None
+        What generated cells are drawn from, fitted after training; None = not fitted.
     """
 
     gene_scale: Tensor
     target_total: Tensor
     library_mean: Tensor
     library_var: Tensor
+    density: Density | None = None
 
     def __init__(
         self, genes: Sequence[str], config: ModelConfig, *, batch_names: Sequence[str] = (), seed: int = 0
