@@ -102,11 +102,9 @@ class ModelConfig:
     likelihood : str
         zinb (zero-inflated negative binomial) or nb (negative binomial).
     library : str
-        inferred: the log library size is drawn from two outputs of the encoder, with a KL term (paper, eq. 8 and 11);
-        observed: the log of the cell's total over the selected genes.
+        inferred: drawn from two outputs of the encoder, with a KL term (paper, eq. 8 and 11); observed: the cell's own.
     prior : str
-        learned: the latent generator is trained; normal: N(0, I), an adversarial autoencoder; none: a plain
-        autoencoder.
+        learned: by the latent generator; normal: N(0, I), an adversarial autoencoder; none: a plain autoencoder.
     divergence : str
         Divergence between codes and prior that the critic estimates.
     """
@@ -169,8 +167,7 @@ class TrainConfig:
     thinning : bool
         In training, encode a random half of each cell's molecules.
     neighbor_targets : bool
-        In training, the decoder explains the counts of a random neighbor of the encoded cell (in a sixth of the draws
-        those of the cell itself) instead of the cell's own.
+        In training, the decoder explains the counts of a random neighbor of the encoded cell instead of its own.
     validation_fraction : float
         Fraction of cells held out for early stopping; 0 = none.
     patience : int or None
