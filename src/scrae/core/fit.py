@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from ..config import Schedule, TrainConfig
+from ..config import TrainConfig
 from ..errors import ScraeError, ScraeWarning, show
 from .checkpoint import Checkpoint, CheckpointFile, Epoch, Snapshot, TrainingState
 from .data import CountData
 from .distributed import Processes
 from .model import SCRAE
-from .step import StepLosses, training_step
+from .refit import refit_decoder
+from .step import StepLosses, rate_factor, training_step
 from .targets import NeighborTargets
 
 __all__ = ["FitResult", "fit"]
@@ -65,6 +66,8 @@ def fit(
     processes: Processes | None = None,
 ) -> FitResult:
     """Train ``model`` on ``data``, in place; with early stopping it ends with the best weights.
+
+    After a training with neighbor targets the decoder is refitted to the cells' own counts.
 
     A non-finite loss or weight ends training with the last good weights, and ``fault`` names it.
 
@@ -119,6 +122,10 @@ def fit(
     model.eval()
     if state.best_weights:
         model.load_state_dict(state.best_weights)
+    if config.neighbor_targets:
+        refit_decoder(
+            model, data, training.train, training.held_out, training.config, seed=state.order.initial_seed()
+        )
     best = state.best_epoch or state.epoch
     kept = f"weights of epoch {best} were kept"
     if fault is not None:
@@ -213,7 +220,7 @@ class _Training:
         """Visit all training cells once; add a row to the history, or return the fault."""
         state, config = self.state, self.config
         order = state.order.get_state()
-        factor = _rate_factor(state.epoch + 1, self.epochs, config.schedule)
+        factor = rate_factor(state.epoch + 1, self.epochs, config.schedule)
         for group, rate in self.rates:
             if isinstance(group["lr"], Tensor):
                 group["lr"].fill_(rate * factor)
@@ -294,12 +301,6 @@ def _split(n_cells: int, fraction: float, generator: Generator) -> tuple[Tensor,
     n_held_out = min(math.ceil(n_cells * fraction), n_cells - 1)
     order = torch.randperm(n_cells, generator=generator)
     return order[n_held_out:], order[:n_held_out]
-
-
-def _rate_factor(epoch: int, epochs: int, schedule: Schedule) -> float:
-    if schedule == "constant":
-        return 1.0
-    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (epoch - 1) / epochs))
 
 
 def _means(losses: Tensor) -> dict[str, float]:
