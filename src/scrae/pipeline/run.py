@@ -26,6 +26,7 @@ from ..errors import ScraeWarning
 from ..files import atomic_path, exclusive_lock, write_text
 from ..io.batches import check_keys
 from ..io.lazy import lazy_counts
+from ..io.storable import make_storable
 from .memory_plan import MemoryPlan, plan_memory
 from .provenance import source_of_anndata, source_of_files
 
@@ -204,6 +205,7 @@ def run(
         if isinstance(inputs, AnnData):
             with clock.stage("read"):
                 adata, source = inputs, source_of_anndata(inputs, title)
+                make_storable(adata)
         else:
             paths = [Path(p) for p in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
             plan = plan_memory(paths, settings)
