@@ -171,7 +171,7 @@ def test_the_record_holds_all_settings_and_gives_the_same_run(tmp_path: Path) ->
     written = read_h5ad(tmp_path / "a" / "result.h5ad")
     assert json.loads(written.uns["scrae"]["settings"]) == record["config"]
     again = scrae.run(prepared(), tmp_path / "b", settings)
-    for key in ("X_scrae", "X_scrae_2d", "X_umap_scrae"):
+    for key in ("X_scrae", "X_scrae_2d", "X_umap"):
         assert np.array_equal(first.obsm[key], again.obsm[key])
     assert first.uns["scrae"]["scores"] == again.uns["scrae"]["scores"]
 
@@ -198,7 +198,7 @@ def test_the_same_seed_gives_the_same_result_and_another_one_does_not() -> None:
         adata = cells(60, [f"g{i}" for i in range(24)])
         scrae.io.use_counts(adata)
         scrae.analyze(adata, replace(SMALL, seed=seed))
-        return np.c_[adata.obsm["X_scrae"], adata.obsm["X_umap_scrae"]], list(adata.obs["scrae"])
+        return np.c_[adata.obsm["X_scrae"], adata.obsm["X_umap"]], list(adata.obs["scrae"])
 
     first, again, other = codes(5), codes(5), codes(6)
     assert np.array_equal(first[0], again[0])

@@ -184,7 +184,7 @@ def plot(file: Prepared, *, output: OutputFolder, settings: Settings) -> None:
 
     io.try_hdf5(file)
     adata = io.read_h5ad(file)
-    if "X_umap_scrae" not in adata.obsm and "X_scrae" in adata.obsm:
+    if "X_umap" not in adata.obsm and "X_scrae" in adata.obsm:
         tl.project(adata, seed=settings.seed)
     for path in pl.save_figures(adata, output, label_key=settings.label_key):
         typer.echo(path)
