@@ -15,10 +15,9 @@ from anndata import AnnData, read_h5ad
 from scipy import sparse
 
 import scrae
-import scrae.pipeline.run as pipeline
 from scrae import ScraeError, ScraeWarning, Settings
 from scrae.config import from_dict, to_dict
-from scrae.pipeline.run import Progress
+from scrae.pipeline.results import Progress, peak_memory_mb
 
 SMALL = Settings(
     preprocess=scrae.PreprocessConfig(min_cells=3, n_top_genes=20, gene_selection="deviance"),
@@ -182,9 +181,9 @@ def test_an_unknown_setting_is_refused(tmp_path: Path) -> None:
 
 
 def test_peak_memory_is_unknown_without_the_resource_module(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (pipeline._peak_memory_mb() or 0) > 10
+    assert (peak_memory_mb() or 0) > 10
     monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
-    assert pipeline._peak_memory_mb() is None
+    assert peak_memory_mb() is None
 
 
 def test_an_anndata_without_counts_is_refused(tmp_path: Path) -> None:
