@@ -376,7 +376,15 @@ class TestOptions:
         for cls in (PreprocessConfig, ModelConfig, TrainConfig):
             names |= {field.name for field in fields(cls)}
         names |= {"cluster_method", "n_clusters", "resolution"}
-        assert names == parameters.keys() - {"inputs", "output", "config", "preset", "resume", "help"}
+        assert names == parameters.keys() - {
+            "inputs",
+            "output",
+            "config",
+            "preset",
+            "resume",
+            "overwrite",
+            "help",
+        }
         for name in names:
             assert parameters[name].help, name
             assert parameters[name].default is None, name  # so that the file and the preset count

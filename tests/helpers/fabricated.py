@@ -64,9 +64,9 @@ def fabricate(
     )
     adata = ad.AnnData(x, obs=obs, var=var, layers={"counts": counts})
     adata.obsm["X_scrae"] = latent.astype(np.float32)
-    for name in ("pca", "tsne", "umap"):
+    for name in ("pca_scrae", "tsne", "umap"):
         turn = np.linalg.qr(rng.normal(size=(10, 10)))[0]
-        adata.obsm[f"X_{name}_scrae"] = (latent @ turn)[:, :2].astype(np.float32)
+        adata.obsm[f"X_{name}"] = (latent @ turn)[:, :2].astype(np.float32)
     adata.uns["scrae"] = facts(n_genes, n_clusters, counts)
     return adata
 

@@ -217,8 +217,8 @@ class TestSave:
                 assert ElementTree.parse(path).getroot().tag.endswith("svg")
 
     def test_the_text_of_an_svg_is_text_and_the_file_is_the_same_twice(self, adata, tmp_path):
-        for name in ("pca", "tsne", "umap"):
-            del adata.obsm[f"X_{name}_scrae"]
+        for name in ("pca_scrae", "tsne", "umap"):
+            del adata.obsm[f"X_{name}"]
         del adata.uns["scrae"]["history"], adata.uns["scrae"]["clusters"], adata.obs["scrae_n_counts"]
         first, second = (pl.save_figures(adata, tmp_path / folder) for folder in ("a", "b"))
         assert [path.name for path in first] == [

@@ -22,7 +22,7 @@ from scrae.pl._training import history
 
 __all__ = ["save_figures"]
 
-STEMS = {"pca": "X_pca_scrae", "tsne": "X_tsne_scrae", "umap": "X_umap_scrae", "latent": "X_scrae_2d"}
+STEMS = {"pca": "X_pca_scrae", "tsne": "X_tsne", "umap": "X_umap", "latent": "X_scrae_2d"}
 RESOLUTION = 200  # dots per inch of PNG files and of rasterised points
 
 

@@ -95,6 +95,7 @@ def cluster_rows(run: Run, markers: Mapping[str, pd.DataFrame]) -> list[dict[str
     colors = category_colors(run.adata, "scrae")
     sizes = np.bincount(column.codes[column.codes >= 0], minlength=len(column.categories))
     keys = [key for key in (run.label_key, "sample") if key is not None and key in run.adata.obs]
+    given = _main_of(run, "scrae_name") if "scrae_name" in run.adata.obs else []
     main = {key: _main_of(run, key) for key in keys}
     rows = []
     for code, name in enumerate(column.categories):
@@ -103,6 +104,7 @@ def cluster_rows(run: Run, markers: Mapping[str, pd.DataFrame]) -> list[dict[str
         rows.append(
             {
                 "name": name,
+                "title": entry[0] if given and (entry := given[code]) and entry[0] != name else "",
                 "color": colors[code],
                 "size": int(sizes[code]),
                 "share": float(sizes[code] / max(run.adata.n_obs, 1)),
