@@ -93,8 +93,8 @@ def select_genes(
 
     Notes
     -----
-    Writes ``var["scrae_selected"]`` (bool), ``var["scrae_score"]`` (float64, larger is better, -inf for
-    genes that the method drops), ``var["scrae_rank"]`` (int64, 0 is best),
+    Writes ``var["scrae_selected"]`` and scanpy's ``var["highly_variable"]`` (bool), ``var["scrae_score"]``
+    (float64, larger is better, -inf for genes that the method drops), ``var["scrae_rank"]`` (int64, 0 is best),
     ``uns["scrae"]["gene_selection"]`` (method, numbers, and what a plot needs: ``mean``, ``statistic``,
     ``statistic_name``, ``expected``, fitted parameters; over batches ``mean`` alone) and ``uns["scrae"]["notes"]``.
     """
@@ -157,6 +157,7 @@ def select(
             f"{batch}: {line}" for batch, part in zip(batches, parts, strict=True) for line in part.notes
         ]
     adata.var["scrae_selected"] = result.selected
+    adata.var["highly_variable"] = result.selected.copy()  # where scanpy looks
     adata.var["scrae_score"] = result.score
     adata.var["scrae_rank"] = result.rank
     remove_notes(adata, "Gene selection:")
