@@ -22,7 +22,7 @@ from scrae.core.fit import FitResult, fit
 from scrae.core.input_pca import input_components
 from scrae.core.model import SCRAE
 from scrae.errors import ScraeError, ScraeWarning
-from scrae.io.batches import batch_codes, batches_of
+from scrae.io.batches import batch_codes, batches_of, refuse_one_batch
 from scrae.io.notes import add_note
 
 __all__ = ["count_data", "counts_for", "embed", "missing_genes", "train", "train_model"]
@@ -254,11 +254,8 @@ def train_model(
 ) -> tuple[SCRAE, CountData, FitResult]:
     """Train as :func:`train` does, without writing into ``adata``."""
     data = count_data(adata, batch_key=batch_key, device=resolve_device(device))
-    if len(data.batch_names) == 1:
-        raise ScraeError(
-            f"batch_key: expected at least two batches in obs[{batch_key!r}], found only {data.batch_names[0]!r}; "
-            "leave batch_key out"
-        )
+    if batch_key is not None:
+        refuse_one_batch(data.batch_names, batch_key)
     model = SCRAE.for_data(data, model_config, seed=seed)
     result = fit(
         model, data, train_config, seed=seed, checkpoint=checkpoint, on_epoch=on_epoch, processes=processes
