@@ -17,7 +17,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 .PHONY: demo test docs lint types unit wheel install clean test-browser test-long test-matrix
 
 demo: install
-	$(BIN)/scrae demo -o demo
+	$(BIN)/scrae demo -o demo --overwrite
 
 test: lint types unit wheel
 

@@ -113,7 +113,7 @@ def _pictures(adata: AnnData) -> Iterator[Record]:
     ):
         with patch.multiple(room, **values):
             seconds, _ = _timed(lambda: tl.project(adata, graph=graph))
-        xy = np.asarray(adata.obsm["X_umap_scrae"])
+        xy = np.asarray(adata.obsm["X_umap"])
         around = (
             NearestNeighbors(n_neighbors=_AROUND + 1).fit(xy).kneighbors(xy[shown], return_distance=False)
         )

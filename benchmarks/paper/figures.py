@@ -135,7 +135,7 @@ def projections(codes: NDArray[np.float32], labels: NDArray[np.object_], seed: i
 
     adata = AnnData(obs=pd.DataFrame(index=[str(i) for i in range(len(codes))]), obsm={"X_scrae": codes})
     tl.project(adata, seed=seed)
-    names = {"PCA": "X_pca_scrae", "t-SNE": "X_tsne_scrae", "UMAP": "X_umap_scrae"}
+    names = {"PCA": "X_pca_scrae", "t-SNE": "X_tsne", "UMAP": "X_umap"}
     return latent_pictures(
         {name: adata.obsm[key] for name, key in names.items() if key in adata.obsm}, labels
     )

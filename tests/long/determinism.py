@@ -47,7 +47,7 @@ def one(path: Path, threads: int, cells: int) -> None:
         "weights": weights,
         "codes": adata.obsm["X_scrae"].tobytes(),
         "clusters": "".join(adata.obs["scrae"]).encode(),
-        "umap": adata.obsm["X_umap_scrae"].tobytes(),
+        "umap": adata.obsm["X_umap"].tobytes(),
     }
     adata.obsm["X_scrae"].tofile(path)
     print(json.dumps({name: hashlib.sha256(content).hexdigest() for name, content in found.items()}))

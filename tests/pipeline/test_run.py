@@ -15,10 +15,9 @@ from anndata import AnnData, read_h5ad
 from scipy import sparse
 
 import scrae
-import scrae.pipeline.run as pipeline
 from scrae import ScraeError, ScraeWarning, Settings
 from scrae.config import from_dict, to_dict
-from scrae.pipeline.run import Progress
+from scrae.pipeline.results import Progress, peak_memory_mb
 
 SMALL = Settings(
     preprocess=scrae.PreprocessConfig(min_cells=3, n_top_genes=20, gene_selection="deviance"),
@@ -171,7 +170,7 @@ def test_the_record_holds_all_settings_and_gives_the_same_run(tmp_path: Path) ->
     written = read_h5ad(tmp_path / "a" / "result.h5ad")
     assert json.loads(written.uns["scrae"]["settings"]) == record["config"]
     again = scrae.run(prepared(), tmp_path / "b", settings)
-    for key in ("X_scrae", "X_scrae_2d", "X_umap_scrae"):
+    for key in ("X_scrae", "X_scrae_2d", "X_umap"):
         assert np.array_equal(first.obsm[key], again.obsm[key])
     assert first.uns["scrae"]["scores"] == again.uns["scrae"]["scores"]
 
@@ -182,9 +181,9 @@ def test_an_unknown_setting_is_refused(tmp_path: Path) -> None:
 
 
 def test_peak_memory_is_unknown_without_the_resource_module(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (pipeline._peak_memory_mb() or 0) > 10
+    assert (peak_memory_mb() or 0) > 10
     monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
-    assert pipeline._peak_memory_mb() is None
+    assert peak_memory_mb() is None
 
 
 def test_an_anndata_without_counts_is_refused(tmp_path: Path) -> None:
@@ -198,7 +197,7 @@ def test_the_same_seed_gives_the_same_result_and_another_one_does_not() -> None:
         adata = cells(60, [f"g{i}" for i in range(24)])
         scrae.io.use_counts(adata)
         scrae.analyze(adata, replace(SMALL, seed=seed))
-        return np.c_[adata.obsm["X_scrae"], adata.obsm["X_umap_scrae"]], list(adata.obs["scrae"])
+        return np.c_[adata.obsm["X_scrae"], adata.obsm["X_umap"]], list(adata.obs["scrae"])
 
     first, again, other = codes(5), codes(5), codes(6)
     assert np.array_equal(first[0], again[0])

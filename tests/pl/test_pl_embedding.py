@@ -27,8 +27,8 @@ def shown(ax) -> dict[tuple[float, float], str]:
 
 
 def test_each_cell_stands_at_its_place_in_the_color_of_its_cluster(adata):
-    ax = pl.embedding(adata, "X_umap_scrae", color="scrae")
-    xy = adata.obsm["X_umap_scrae"].astype(float).tolist()
+    ax = pl.embedding(adata, "X_umap", color="scrae")
+    xy = adata.obsm["X_umap"].astype(float).tolist()
     colors = adata.uns["scrae_colors"]
     assert shown(ax) == {tuple(p): colors[int(c)] for p, c in zip(xy, adata.obs["scrae"], strict=True)}
 
@@ -52,7 +52,7 @@ def test_pyplot_is_not_touched_and_given_axes_are_used(adata):
 def test_names_are_drawn_as_they_are():
     names = ["$x^2$", "_hidden", "a_b", "<b>"]
     adata = fabricate(80, 20, 4, label_names=names)
-    ax = pl.embedding(adata, "X_umap_scrae", color="cell_type")
+    ax = pl.embedding(adata, "X_umap", color="cell_type")
     texts = ax.get_legend().get_texts()
     assert [text.get_text() for text in texts] == names
     assert not any(text.get_parse_math() for text in texts)
@@ -60,18 +60,18 @@ def test_names_are_drawn_as_they_are():
 
 
 def test_short_names_are_written_at_the_median_and_long_ones_are_not(adata):
-    ax = pl.embedding(adata, "X_umap_scrae", color="scrae")
+    ax = pl.embedding(adata, "X_umap", color="scrae")
     assert [text.get_text() for text in ax.texts] == ["0", "1", "2", "3", "4"]
     cells = (adata.obs["scrae"] == "3").to_numpy()
     np.testing.assert_allclose(
-        ax.texts[3].get_position(), np.median(adata.obsm["X_umap_scrae"][cells], axis=0), rtol=1e-6
+        ax.texts[3].get_position(), np.median(adata.obsm["X_umap"][cells], axis=0), rtol=1e-6
     )
-    assert len(pl.embedding(adata, "X_umap_scrae", color="cell_type").texts) == 0
+    assert len(pl.embedding(adata, "X_umap", color="cell_type").texts) == 0
 
 
 def test_73_types_fit_into_the_picture():
     adata = fabricate(900, 20, 73, label_names=[f"a rather long name of cell type {i}" for i in range(73)])
-    ax = pl.embedding(adata, "X_tsne_scrae", color="cell_type")
+    ax = pl.embedding(adata, "X_tsne", color="cell_type")
     ax.figure.draw_without_rendering()
     legend, page = ax.get_legend().get_window_extent(), ax.figure.bbox
     assert len(ax.get_legend().get_texts()) == 73
@@ -83,7 +83,7 @@ def test_73_types_fit_into_the_picture():
 
 def test_a_quantity_is_drawn_with_its_values_and_cells_without_one_are_gray(adata):
     adata.obs["score"] = np.where(np.arange(adata.n_obs) < 10, np.nan, np.arange(adata.n_obs))
-    gray, colored = pl.embedding(adata, "X_umap_scrae", color="score").collections
+    gray, colored = pl.embedding(adata, "X_umap", color="score").collections
     assert len(gray.get_offsets()) == 10
     assert to_hex(gray.get_facecolors()[0]) == "#a3a7ad"
     assert sorted(colored.get_array().tolist()) == list(range(10, adata.n_obs))
@@ -93,8 +93,8 @@ def test_cells_without_label_or_place(adata):
     labels = adata.obs["cell_type"].astype(object)
     labels.iloc[:7] = None
     adata.obs["partly"] = pd.Categorical(labels)
-    adata.obsm["X_umap_scrae"][3] = np.nan
-    ax = pl.embedding(adata, "X_umap_scrae", color="partly")
+    adata.obsm["X_umap"][3] = np.nan
+    ax = pl.embedding(adata, "X_umap", color="partly")
     assert len(shown(ax)) == adata.n_obs - 1
     assert list(shown(ax).values()).count("#a3a7ad") == 6
     assert ax.get_legend().get_texts()[-1].get_text() == "no value"
@@ -107,12 +107,10 @@ def test_many_points_are_rasterized(n_cells: int, rasterized: bool):
 
 
 def test_errors_name_what_is_there(adata):
-    with pytest.raises(
-        ScraeError, match="no 'X_umap'; there are: X_scrae, X_pca_scrae, X_tsne_scrae, X_umap_scrae"
-    ):
-        pl.embedding(adata, "X_umap", color="scrae")
+    with pytest.raises(ScraeError, match="no 'X_diffmap'; there are: X_scrae, X_pca_scrae, X_tsne, X_umap"):
+        pl.embedding(adata, "X_diffmap", color="scrae")
     with pytest.raises(ScraeError, match="found no 'nothing'"):
-        pl.embedding(adata, "X_umap_scrae", color="nothing")
+        pl.embedding(adata, "X_umap", color="nothing")
     adata.obsm["flat"] = np.zeros((adata.n_obs, 1))
     with pytest.raises(ScraeError, match=r"obsm\['flat'\] of shape \[cells, 2\], found \[400, 1\]"):
         pl.embedding(adata, "flat", color="scrae")

@@ -121,22 +121,6 @@ class TestGenes:
             pl.gene_selection(adata)
 
 
-class TestNumberOfClusters:
-    def test_the_criterion_and_the_choice(self, adata):
-        facts = adata.uns["scrae"]["clusters"]
-        ax = pl.number_of_clusters(adata)
-        curve, chosen = ax.lines
-        np.testing.assert_array_equal(curve.get_xdata(), facts["candidates"])
-        np.testing.assert_array_equal(curve.get_ydata(), facts["values"])
-        assert list(chosen.get_xdata()) == [5, 5]
-        assert ax.get_ylabel() == "BIC"
-
-    def test_a_given_number_has_no_curve(self, adata):
-        adata.uns["scrae"]["clusters"] = {"n_clusters": 5}
-        with pytest.raises(ScraeError, match=r'tl\.cluster with n_clusters="auto"'):
-            pl.number_of_clusters(adata)
-
-
 class TestQuality:
     def test_every_cell_is_counted_once(self, adata):
         axes = pl.quality(adata)
@@ -218,7 +202,6 @@ class TestSave:
         names += [
             "cluster_sizes",
             "label_table",
-            "number_of_clusters",
             "history",
             "gene_selection",
             "quality",
@@ -234,8 +217,8 @@ class TestSave:
                 assert ElementTree.parse(path).getroot().tag.endswith("svg")
 
     def test_the_text_of_an_svg_is_text_and_the_file_is_the_same_twice(self, adata, tmp_path):
-        for name in ("pca", "tsne", "umap"):
-            del adata.obsm[f"X_{name}_scrae"]
+        for name in ("pca_scrae", "tsne", "umap"):
+            del adata.obsm[f"X_{name}"]
         del adata.uns["scrae"]["history"], adata.uns["scrae"]["clusters"], adata.obs["scrae_n_counts"]
         first, second = (pl.save_figures(adata, tmp_path / folder) for folder in ("a", "b"))
         assert [path.name for path in first] == [

@@ -31,8 +31,8 @@ def test_a_subsample_has_50_of_each_cluster_and_is_the_same_twice():
 
 def test_a_subsample_is_of_cells_that_every_picture_shows():
     adata = fabricate(900, 4, 12)
-    adata.obsm["X_umap_scrae"][np.arange(900) % 3 == 0] = np.nan
-    adata.obsm["X_tsne_scrae"][np.arange(900) % 2 == 0] = np.nan
+    adata.obsm["X_umap"][np.arange(900) % 3 == 0] = np.nan
+    adata.obsm["X_tsne"][np.arange(900) % 2 == 0] = np.nan
     cells = subsample(adata, 200)
     assert len(cells) == 200
     assert set(cells % 6) == {1, 5}
@@ -40,7 +40,7 @@ def test_a_subsample_is_of_cells_that_every_picture_shows():
 
 
 def test_what_is_embedded_can_be_read_back(adata):
-    adata.obsm["X_umap_scrae"][7] = np.nan
+    adata.obsm["X_umap"][7] = np.nan
     adata.obs["cell_type"] = adata.obs["cell_type"].where(np.arange(adata.n_obs) > 4)
     genes = {"Gene3": "3", "Gene0": "0"}
     data = scatter_data(adata, {"scrae": "Cluster", "cell_type": "Label"}, genes)
@@ -53,7 +53,7 @@ def test_what_is_embedded_can_be_read_back(adata):
     ]  # the ten-dimensional latent is none
 
     umap = np.stack([decode(data["bases"][0][axis], "<u2") for axis in "xy"], axis=1)
-    truth = adata.obsm["X_umap_scrae"][cells]
+    truth = adata.obsm["X_umap"][cells]
     lost = np.isnan(truth[:, 0])
     assert (umap[lost] == 65535).all()
     assert umap[~lost].max() == 65534

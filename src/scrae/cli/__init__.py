@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from scrae.cli import cluster_commands, datasets_commands, run_commands, steps
+from scrae.cli import cluster_commands, datasets_commands, result_commands, run_commands, steps
 from scrae.cli.info import info
 from scrae.errors import ScraeError
 
@@ -59,6 +59,7 @@ for command in (
     steps.score,
     steps.plot,
     steps.report,
+    result_commands.recluster,
     info,
 ):
     app.command()(command)

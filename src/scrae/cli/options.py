@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import shlex
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -58,6 +59,7 @@ Prepared = Annotated[Path, typer.Argument(help="h5ad that an earlier step wrote.
 OutputFolder = Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")]
 OutputH5ad = Annotated[Path, typer.Option("-o", "--output", help="h5ad to write.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted training.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the results of an earlier run.")]
 ModelFolder = Annotated[Path, typer.Option("--model", help="Model folder, or the folder of a run.")]
 Config = Annotated[
     Path | None,
@@ -270,6 +272,25 @@ def print_notes(adata: AnnData) -> None:
     """Print what was dropped or lost."""
     for line in adata.uns.get("scrae", {}).get("notes", []):
         typer.echo(f"- {line}")
+
+
+def print_scores(adata: AnnData) -> None:
+    """Print the scores against the labels, if there were labels."""
+    facts = adata.uns["scrae"].get("scores", {})
+    shown = "  ".join(f"{name} {value:.3f}" for name, value in facts.items() if name != "label_key")
+    if shown:
+        typer.echo(f"scores    {shown}  ({facts['label_key']})")
+
+
+def warn_if_stale(output: Path) -> None:
+    """Say which files of a run no longer fit, if a step has written into the folder of one."""
+    if output.name != "result.h5ad" or not (output.parent / "run.json").exists():
+        return
+    typer.echo(
+        f"{output.parent} holds a run: its clusters.csv, figures, report.html and run.json still describe the earlier "
+        f"result. To change the clusters in all files together: scrae recluster {shlex.quote(str(output.parent))}",
+        err=True,
+    )
 
 
 def exit_on_fault(adata: AnnData, where: Path) -> None:

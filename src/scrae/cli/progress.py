@@ -11,7 +11,7 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, Time
 from rich.progress import Progress as RichProgress
 
 from scrae.core.checkpoint import Epoch
-from scrae.pipeline.run import Progress
+from scrae.pipeline.results import Progress
 
 __all__ = ["Bar"]
 

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scrae.cli.options import Config, OutputFolder, Resume, exit_on_fault, print_notes, read_config, takes
+from scrae.cli.options import (
+    Config,
+    OutputFolder,
+    Overwrite,
+    Resume,
+    exit_on_fault,
+    print_notes,
+    print_scores,
+    read_config,
+    takes,
+)
 from scrae.config import Settings
 
 if TYPE_CHECKING:
@@ -17,11 +27,11 @@ if TYPE_CHECKING:
 
 
 @takes("also_2d", "check_seeds", "seed", "device", n_top_genes=500, n_clusters=10, label_key="bulk_labels")
-def demo(*, output: OutputFolder = Path("demo"), settings: Settings) -> None:
+def demo(*, output: OutputFolder = Path("demo"), overwrite: Overwrite = False, settings: Settings) -> None:
     """Run the whole path on 700 blood cells that come with scanpy; no download."""
     from scrae.datasets import pbmc
 
-    _run(pbmc(), output, settings, title="700 blood cells (PBMC) that come with scanpy")
+    _run(pbmc(), output, settings, overwrite=overwrite, title="700 blood cells (PBMC) that come with scanpy")
 
 
 @takes("", "preprocess", "model", "train", "cluster")
@@ -34,6 +44,7 @@ def run(
     output: OutputFolder,
     config: Config = None,
     resume: Resume = False,
+    overwrite: Overwrite = False,
     settings: Settings,
 ) -> None:
     """Take raw counts to clusters, latent representation, figures and a report."""
@@ -42,7 +53,7 @@ def run(
     if not inputs:
         inputs = _inputs_of(config)
     io.try_hdf5(*inputs)
-    _run(inputs, output, settings, resume=resume)
+    _run(inputs, output, settings, resume=resume, overwrite=overwrite)
 
 
 def _inputs_of(config: Path | None) -> list[Path]:
@@ -73,10 +84,6 @@ def _summary(adata: AnnData, output: Path) -> None:
     typer.echo(f"genes     {int(adata.var['scrae_selected'].sum())} selected of {adata.n_vars}")
     typer.echo(f"training  {facts['train']['epochs']} epochs: {facts['train']['stopped_because']}")
     typer.echo(f"clusters  {facts['clusters']['n_clusters']}")
-    if "scores" in facts:
-        scores = {name: value for name, value in facts["scores"].items() if name != "label_key"}
-        typer.echo(
-            f"scores    {'  '.join(f'{n} {v:.3f}' for n, v in scores.items())}  ({facts['scores']['label_key']})"
-        )
+    print_scores(adata)
     typer.echo(f"report    {output / 'report.html'}")
     exit_on_fault(adata, output)

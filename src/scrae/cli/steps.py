@@ -19,6 +19,7 @@ from scrae.cli.options import (
     exit_on_fault,
     print_notes,
     takes,
+    warn_if_stale,
 )
 from scrae.config import Settings
 from scrae.files import atomic_path, exclusive_lock
@@ -38,6 +39,7 @@ def preprocess(file: Input, *, output: OutputH5ad, settings: Settings) -> None:
     adata = read_counts([file], settings, plan_memory([file], settings))
     preprocess(adata, settings.preprocess)
     io.write_h5ad(adata, output)
+    warn_if_stale(output)
     print_notes(adata)
 
 
@@ -148,6 +150,7 @@ def embed(file: Input, model: ModelFolder, *, output: OutputH5ad, settings: Sett
     adata = io.read(file, layer=settings.layer, transpose=settings.transpose)
     tl.embed(adata, _load(model))
     io.write_h5ad(adata, output)
+    warn_if_stale(output)
     print_notes(adata)
 
 
@@ -160,6 +163,7 @@ def cluster(file: Prepared, *, output: OutputH5ad, settings: Settings) -> None:
     adata = io.read_h5ad(file)
     tl.cluster(adata, **vars(settings.cluster), seed=settings.seed)
     io.write_h5ad(adata, output)
+    warn_if_stale(output)
     typer.echo(f"{adata.uns['scrae']['clusters']['n_clusters']} clusters.")
 
 
@@ -184,7 +188,7 @@ def plot(file: Prepared, *, output: OutputFolder, settings: Settings) -> None:
 
     io.try_hdf5(file)
     adata = io.read_h5ad(file)
-    if "X_umap_scrae" not in adata.obsm and "X_scrae" in adata.obsm:
+    if "X_umap" not in adata.obsm and "X_scrae" in adata.obsm:
         tl.project(adata, seed=settings.seed)
     for path in pl.save_figures(adata, output, label_key=settings.label_key):
         typer.echo(path)

@@ -14,18 +14,23 @@ __all__ = ["batch_codes", "batches_of", "check_keys"]
 
 
 def check_keys(adata: AnnData, label_key: str | None, batch_key: str | None) -> None:
-    """Refuse wrong names before the work, not after it; the message suggests a column that is there.
+    """Refuse wrong names and empty columns before the work, not after it; the message suggests a column that is there.
 
     Raises
     ------
     ScraeError
-        If there is no such column, or a cell has no batch.
+        If there is no such column, all labels are missing, or a cell has no batch.
     """
     if label_key is not None and label_key not in adata.obs:
         there = ", ".join(adata.obs.columns) or "no columns at all"
         raise ScraeError(
             f"--label-key: expected a column of obs, found no {label_key!r}; there is {there}"
             f"{did_you_mean(label_key, adata.obs)}"
+        )
+    if label_key is not None and adata.obs[label_key].isna().all():
+        raise ScraeError(
+            f"--label-key: expected labels in obs[{label_key!r}], found none: all of its {adata.n_obs} values are "
+            "missing; leave the option out or name another column"
         )
     if batch_key is not None:
         batches_of(adata, batch_key)

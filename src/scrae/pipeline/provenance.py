@@ -27,11 +27,18 @@ def source_of_anndata(adata: AnnData, title: str) -> dict[str, Any]:
     if (matrix := lazy_counts(adata)) is not None:
         of_blocks = CountBlocks(matrix=matrix, gene_names=adata.var_names).map(_of_counts)
         return {"path": title, "sha256": hashlib.sha256(b"".join(of_blocks)).hexdigest()}
-    if "counts" not in adata.layers:
-        raise ScraeError(
-            'run: expected raw counts in layers["counts"], found none; use scrae.io.use_counts(adata)'
+    counts = adata.layers.get("counts")
+    if not isinstance(counts, csr_matrix) or counts.dtype.kind not in "iu":
+        form = (
+            "none"
+            if counts is None
+            else f"a {type(counts).__name__} of {getattr(counts, 'dtype', 'objects')}"
         )
-    return {"path": title, "sha256": _of_counts(adata.layers["counts"]).hex()}
+        raise ScraeError(
+            f'run: expected raw counts in layers["counts"] as a csr_matrix of integers, found {form}; use '
+            "scrae.io.use_counts(adata)"
+        )
+    return {"path": title, "sha256": _of_counts(counts).hex()}
 
 
 def _of_counts(counts: csr_matrix) -> bytes:

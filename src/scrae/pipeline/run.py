@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
-import time
+import shlex
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,35 +15,25 @@ from typing import Any
 
 from anndata import AnnData
 
-from .. import io, pl, pp, report, tl
+from .. import io, pp, tl
+from ..cluster.graph import NeighborGraph
 from ..config import PreprocessConfig, Settings, to_dict
-from ..core.checkpoint import TRAINING_FILE, Checkpoint, Epoch
+from ..core.checkpoint import TRAINING_FILE, Checkpoint
 from ..core.device import resolve_device
 from ..core.model import SCRAE
 from ..core.model_io import save
-from ..errors import ScraeWarning
-from ..files import atomic_path, exclusive_lock, write_text
+from ..errors import ScraeError, ScraeWarning
+from ..files import atomic_path, exclusive_lock
 from ..io.batches import check_keys
 from ..io.lazy import lazy_counts
+from ..io.storable import make_storable
 from .memory_plan import MemoryPlan, plan_memory
 from .provenance import source_of_anndata, source_of_files
+from .results import Clock, Progress, write_results
 
-__all__ = ["Progress", "analyze", "preprocess", "read_counts", "run"]
+__all__ = ["analyze", "find_clusters", "preprocess", "read_counts", "run"]
 
 _LIBRARIES = ("scrae", "torch", "numpy", "scipy", "scikit-learn", "anndata", "scanpy")
-
-
-class Progress:
-    """Progress callbacks of a run, which do nothing; override those of interest."""
-
-    def on_message(self, text: str) -> None:
-        """Report a message before a long stage."""
-
-    def on_stage(self, name: str) -> None:
-        """Report that a stage begins."""
-
-    def on_epoch(self, epoch: Epoch, max_epochs: int) -> None:
-        """Report that an epoch of training ended."""
 
 
 def preprocess(adata: AnnData, config: PreprocessConfig, *, scratch: Path | None = None) -> None:
@@ -106,7 +95,7 @@ def analyze(
     ScraeError
         Bad input or settings.
     """
-    clock = _Clock(progress or Progress())
+    clock = Clock(progress or Progress())
     seed, batch_key, model_config = settings.seed, settings.batch_key, settings.model
     options: dict[str, Any] = {
         "batch_key": batch_key,
@@ -123,10 +112,7 @@ def analyze(
             flat = replace(model_config, n_latent=2, n_noise=None)
             beside = checkpoint and replace(checkpoint, path=checkpoint.path.with_stem("training_2d"))
             train(model_config=flat, key_added="X_scrae_2d", write_input=False, checkpoint=beside)
-    with clock.stage("cluster"):
-        graph = tl.neighbors(adata, seed=seed)
-        tl.cluster(adata, **vars(settings.cluster), graph=graph, seed=seed)
-        tl.stability(adata, graph=graph, seed=seed)
+    graph = find_clusters(adata, settings, clock)
     if settings.check_seeds:
         with clock.stage("train with other seeds"):
             codes = tl.train_again(
@@ -145,12 +131,22 @@ def analyze(
     return model, clock.seconds
 
 
+def find_clusters(adata: AnnData, settings: Settings, clock: Clock) -> NeighborGraph | None:
+    """Cluster the latent representation and assess the clusters, in place; return the neighbor graph."""
+    with clock.stage("cluster"):
+        graph = tl.neighbors(adata, seed=settings.seed)
+        tl.cluster(adata, **vars(settings.cluster), graph=graph, seed=settings.seed)
+        tl.stability(adata, graph=graph, seed=settings.seed)
+    return graph
+
+
 def run(
     inputs: str | Path | Sequence[str | Path] | AnnData,
     output: str | Path,
     settings: Settings | None = None,
     *,
     resume: bool = False,
+    overwrite: bool = True,
     command: str = "scrae.run",
     title: str = "AnnData in memory",
     progress: Progress | None = None,
@@ -169,6 +165,8 @@ def run(
         None = the defaults; see also :func:`scrae.preset`.
     resume : bool
         Continue the unfinished training in ``output/model``, if there is one; otherwise one is an error.
+    overwrite : bool
+        Replace the results of an earlier run in ``output``; if false, these are an error, unless ``resume`` is true.
     command, title : str
         How the run was started, and the name of an AnnData input, for ``run.json``.
     progress : Progress or None
@@ -199,11 +197,17 @@ def run(
     device = resolve_device(settings.device)
     checkpoint = Checkpoint(path=folder / "model" / TRAINING_FILE, resume=resume)
     checkpoint.refuse_unfinished()
+    if not (overwrite or resume) and (folder / "run.json").exists():
+        raise ScraeError(
+            f"{output}: expected a folder without results, found those of an earlier run; give another folder, or "
+            f"--overwrite to replace them (new clusters of the same cells: scrae recluster {shlex.quote(str(output))})"
+        )
     with _deferred_warnings() as caught, exclusive_lock(folder):
-        clock, scratch = _Clock(progress), None
+        clock, scratch = Clock(progress), None
         if isinstance(inputs, AnnData):
             with clock.stage("read"):
                 adata, source = inputs, source_of_anndata(inputs, title)
+                make_storable(adata)
         else:
             paths = [Path(p) for p in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
             plan = plan_memory(paths, settings)
@@ -252,53 +256,11 @@ def read_counts(paths: Sequence[Path], settings: Settings, plan: MemoryPlan) -> 
     return io.read(paths, layer=settings.layer, min_counts=least, transpose=settings.transpose)
 
 
-class _Clock:
-    """Reports each stage and measures its seconds."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        self.progress.on_stage(name)
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = time.perf_counter() - start
-
-
-def _write(adata: AnnData, model: SCRAE, record: dict[str, Any], folder: Path, clock: _Clock) -> None:
+def _write(adata: AnnData, model: SCRAE, record: dict[str, Any], folder: Path, clock: Clock) -> None:
     """Write all files of a run, each atomically; those that cannot fail for a figure come first."""
-    with clock.stage("write model"):
-        with atomic_path(folder / "model") as draft:
-            save(model, draft)
-        with atomic_path(folder / "clusters.csv") as draft:
-            adata.obs["scrae"].to_csv(draft, index_label="cell", header=["cluster"])
-    try:
-        with clock.stage("figures"), atomic_path(folder / "figures") as draft:
-            pl.save_figures(adata, draft, label_key=record["label_key"])  # and their colors into uns
-    finally:
-        with clock.stage("write"):
-            io.write_h5ad(adata, folder / "result.h5ad")
-            _write_record(record, clock, folder)
-    with clock.stage("report"):
-        report.build(folder)  # reads the record
-    _write_record(record, clock, folder)
-
-
-def _write_record(record: dict[str, Any], clock: _Clock, folder: Path) -> None:
-    record |= {"seconds": clock.seconds, "peak_memory_mb": _peak_memory_mb()}
-    write_text(folder / "run.json", json.dumps(record, indent=2) + "\n")
-
-
-def _peak_memory_mb() -> int | None:
-    """Return the peak memory of this process in MiB; None on Windows."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    scale = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale)
+    with clock.stage("write model"), atomic_path(folder / "model") as draft:
+        save(model, draft)
+    write_results(adata, record, folder, clock)
 
 
 def _record(adata: AnnData, settings: Settings, origin: dict[str, Any]) -> dict[str, Any]:

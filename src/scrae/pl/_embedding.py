@@ -23,9 +23,11 @@ RASTER_ABOVE = 5_000  # points; editors are slow with larger vector files
 MOST_POINTS = 100_000  # more take long and look the same
 LEGEND_ROWS = 25
 BASES = {
-    "X_umap_scrae": "UMAP",
-    "X_tsne_scrae": "t-SNE",
+    "X_umap": "UMAP",
+    "X_tsne": "t-SNE",
     "X_pca_scrae": "PCA",
+    "X_umap_scrae": "UMAP",  # of files that version 0.1.0 wrote
+    "X_tsne_scrae": "t-SNE",
     "X_scrae_2d": "scRAE 2-D latent",
     "X_scrae": "scRAE latent",
 }
@@ -70,7 +72,7 @@ def embedding(adata: AnnData, basis: str, *, color: str, ax: Axes | None = None)
 
     Examples
     --------
-    >>> scrae.pl.embedding(adata, "X_umap_scrae", color="scrae")  # doctest: +SKIP
+    >>> scrae.pl.embedding(adata, "X_umap", color="scrae")  # doctest: +SKIP
     """
     xy = _coordinates(adata, basis)
     if color not in adata.obs:

@@ -45,8 +45,8 @@ def normalize(adata: AnnData) -> None:
 
     Notes
     -----
-    Writes ``X`` (csr_matrix float32), ``obs["scrae_size_factor"]`` (float64, above 0) and
-    ``uns["scrae"]["notes"]``.
+    Writes ``X`` (csr_matrix float32), ``obs["scrae_size_factor"]`` (float64, above 0),
+    ``uns["log1p"]`` (scanpy's) and ``uns["scrae"]["notes"]``.
     """
     counts = counts_of(adata)
     found = size_factors([counts], adata.n_vars)
@@ -125,6 +125,7 @@ def _sums(counts: sparse.csr_matrix, genes: NDArray[np.bool_] | None = None) -> 
 def record(adata: AnnData, found: SizeFactors) -> None:
     """Write ``obs["scrae_size_factor"]`` and note the excluded genes."""
     adata.obs["scrae_size_factor"] = found.factor
+    adata.uns["log1p"] = {}  # where scanpy looks: the natural logarithm
     remove_notes(adata, "Normalization:")
     if found.high.any():
         add_note(

@@ -1,6 +1,7 @@
 """The report of a run: one HTML file, made from the files of the run."""
 
 from scrae.report._build import build
+from scrae.report._run import read_run
 from scrae.report._significance import assess_clusters
 
-__all__ = ["assess_clusters", "build"]
+__all__ = ["assess_clusters", "build", "read_run"]

@@ -15,6 +15,7 @@ from scrae.report._format import chart, duration, number
 from scrae.report._markers import Expression, choose_genes
 from scrae.report._points import scatter_data
 from scrae.report._run import Run
+from scrae.tl._codes import is_chosen
 
 __all__ = ["cluster_rows", "headline", "label_view", "marker_view", "scatter_view", "title_of"]
 
@@ -52,7 +53,7 @@ def headline(run: Run) -> list[Tile]:
         tiles.append(Tile(f"{n_selected:,}", "genes modeled", _of(n_selected, run.n_genes)))
     if run.has_clusters:
         n_clusters = len(category_column(adata, "scrae").categories)
-        how = "chosen without labels" if "candidates" in run.part("clusters") else "as asked"
+        how = "chosen without labels" if is_chosen(run.part("clusters")) else "as asked"
         tiles.append(Tile(f"{n_clusters:,}", "clusters", how if run.part("clusters") else ""))
     scores = run.part("scores")
     tiles.extend(
@@ -94,6 +95,7 @@ def cluster_rows(run: Run, markers: Mapping[str, pd.DataFrame]) -> list[dict[str
     colors = category_colors(run.adata, "scrae")
     sizes = np.bincount(column.codes[column.codes >= 0], minlength=len(column.categories))
     keys = [key for key in (run.label_key, "sample") if key is not None and key in run.adata.obs]
+    given = _main_of(run, "scrae_name") if "scrae_name" in run.adata.obs else []
     main = {key: _main_of(run, key) for key in keys}
     rows = []
     for code, name in enumerate(column.categories):
@@ -102,6 +104,7 @@ def cluster_rows(run: Run, markers: Mapping[str, pd.DataFrame]) -> list[dict[str
         rows.append(
             {
                 "name": name,
+                "title": entry[0] if given and (entry := given[code]) and entry[0] != name else "",
                 "color": colors[code],
                 "size": int(sizes[code]),
                 "share": float(sizes[code] / max(run.adata.n_obs, 1)),

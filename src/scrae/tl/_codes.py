@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from anndata import AnnData
+from scipy.sparse import csr_matrix
 
-from scrae.cluster.graph import NeighborGraph, neighbor_graph
+from scrae.cluster.graph import N_NEIGHBORS, NeighborGraph, neighbor_graph
 from scrae.errors import ScraeError
 
-__all__ = ["MAX_CELLS", "cluster_facts", "codes_of", "input_key", "neighbors", "sample_of"]
+__all__ = [
+    "MAX_CELLS",
+    "cluster_facts",
+    "codes_of",
+    "input_key",
+    "is_chosen",
+    "neighbors",
+    "sample_of",
+    "write_neighbors",
+]
 
 _MIN_CELLS = 5  # of a neighbor graph
 MAX_CELLS = 100_000  # of a neighbor graph; a sample represents more
@@ -56,13 +67,17 @@ def cluster_facts(adata: AnnData, key: str) -> dict[str, Any]:
     return dict(facts["clusters"])
 
 
+def is_chosen(facts: Mapping[str, Any]) -> bool:
+    """Whether the number of clusters was chosen without labels; 0.1.0 recorded candidates in place of runs."""
+    return "runs" in facts or "candidates" in facts
+
+
 def neighbors(
     adata: AnnData, *, use_rep: str = "X_scrae", input_rep: str | None = "auto", seed: int = 0
 ) -> NeighborGraph | None:
     """Compute the neighbor graph of the cells, to share between several steps.
 
-    Nothing is stored in ``adata``. The graph of more than 100,000 cells is that of a random sample of 100,000; its
-    ``cells`` says which.
+    The graph of more than 100,000 cells is that of a random sample of 100,000; its ``cells`` says which.
 
     Parameters
     ----------
@@ -86,11 +101,36 @@ def neighbors(
     ------
     ScraeError
         ``obsm`` has no such key.
+
+    Notes
+    -----
+    Writes the graph of at most 100,000 cells where ``scanpy.pp.neighbors`` does: ``obsp["connectivities"]``, the joined
+    weights, ``obsp["distances"]``, those of the latent representation, and ``uns["neighbors"]``.
     """
     z, second = codes_of(adata, use_rep), input_key(adata, use_rep, input_rep)
     if len(z) < _MIN_CELLS:
         return None
     sample = sample_of(len(z), MAX_CELLS, seed=seed)
-    return neighbor_graph(
+    graph = neighbor_graph(
         z[sample], None if second is None else codes_of(adata, second)[sample], cells=sample
     )
+    if len(sample) == len(z):
+        write_neighbors(adata, graph.joined, graph.distances, use_rep=use_rep)
+    return graph
+
+
+def write_neighbors(
+    adata: AnnData, connectivities: csr_matrix, distances: csr_matrix, *, use_rep: str
+) -> None:
+    """Write a graph of all cells where ``scanpy.pp.neighbors`` does."""
+    adata.obsp["connectivities"], adata.obsp["distances"] = connectivities, distances
+    adata.uns["neighbors"] = {
+        "connectivities_key": "connectivities",
+        "distances_key": "distances",
+        "params": {
+            "n_neighbors": min(N_NEIGHBORS, adata.n_obs),
+            "method": "umap",
+            "metric": "euclidean",
+            "use_rep": use_rep,
+        },
+    }

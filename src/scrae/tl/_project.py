@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from anndata import AnnData
 
-from scrae.cluster.graph import N_NEIGHBORS, NeighborGraph
+from scrae.cluster.graph import NeighborGraph
 from scrae.io.notes import add_note, remove_notes
-from scrae.tl._codes import codes_of, neighbors, sample_of
+from scrae.tl._codes import codes_of, neighbors, sample_of, write_neighbors
 
 __all__ = ["project"]
 
@@ -46,7 +46,7 @@ def project(
 
     Notes
     -----
-    Writes ``obsm["X_pca_scrae" | "X_tsne_scrae" | "X_umap_scrae"]``, float32 [cells, 2].
+    Writes ``obsm["X_pca_scrae" | "X_tsne" | "X_umap"]``, float32 [cells, 2].
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
@@ -71,9 +71,9 @@ def project(
         angle=0.8,
         random_state=seed,
     )
-    _place(adata, "X_tsne_scrae", few, tsne.fit_transform(z[few]), _SHOWS[0])
+    _place(adata, "X_tsne", few, tsne.fit_transform(z[few]), _SHOWS[0])
     start = adata.obsm["X_pca_scrae"][graph.cells] if z.shape[1] > 1 else None
-    _place(adata, "X_umap_scrae", graph.cells, _umap(graph, start, seed), _SHOWS[1])
+    _place(adata, "X_umap", graph.cells, _umap(graph, start, seed), _SHOWS[1])
 
 
 def _umap(graph: NeighborGraph, start: np.ndarray | None, seed: int) -> np.ndarray:
@@ -81,17 +81,7 @@ def _umap(graph: NeighborGraph, start: np.ndarray | None, seed: int) -> np.ndarr
     import scanpy as sc
 
     cells = AnnData(graph.codes)
-    cells.obsp["connectivities"], cells.obsp["distances"] = graph.connectivities, graph.distances
-    cells.uns["neighbors"] = {
-        "connectivities_key": "connectivities",
-        "distances_key": "distances",
-        "params": {
-            "n_neighbors": min(N_NEIGHBORS, len(graph.cells)),
-            "method": "umap",
-            "metric": "euclidean",
-            "use_rep": "X",
-        },
-    }
+    write_neighbors(cells, graph.connectivities, graph.distances, use_rep="X")
     if start is not None and len(start) > _SPECTRAL_CELLS and np.ptp(start, axis=0).min() > 0:
         sc.tl.umap(cells, random_state=seed, init_pos=start, maxiter=_EPOCHS)
     else:

@@ -15,6 +15,7 @@ from scipy import sparse
 from scrae.config import ModelConfig, TrainConfig, to_dict
 from scrae.core.checkpoint import Checkpoint, Epoch
 from scrae.core.data import CountData
+from scrae.core.density import fit_density
 from scrae.core.device import resolve_device
 from scrae.core.distributed import Processes
 from scrae.core.fit import FitResult, fit
@@ -220,6 +221,7 @@ def train(
             adata,
             f"{empty} cells have no counts in the selected genes; they are kept, but their position is arbitrary.",
         )
+    model.density = fit_density(model, data, seed=seed)
     _write_codes(adata, model, data, key_added, seed, write_input)
     if key_added == "X_scrae":
         slots = adata.uns.setdefault("scrae", {})

@@ -1,0 +1,72 @@
+"""Commands on the folder of a run. Heavy imports wait inside the commands."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scrae.cli.options import print_scores
+from scrae.errors import ScraeError
+
+if TYPE_CHECKING:
+    from scrae.config import ClusterConfig
+
+RunFolder = Annotated[Path, typer.Argument(help="Folder of a run.")]
+
+
+def recluster(
+    folder: RunFolder,
+    n_clusters: Annotated[
+        str | None,
+        typer.Option(
+            "-k", "--n-clusters", metavar="N|auto", help="Number of clusters; auto = chosen without labels."
+        ),
+    ] = None,
+    resolution: Annotated[
+        float | None, typer.Option(help="Resolution of Leiden, instead of a number of clusters.")
+    ] = None,
+    names: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="csv with the columns cluster and name.")
+    ] = None,
+) -> None:
+    """Change or name the clusters of a run and renew all its files together; the model stays."""
+    from scrae import io
+    from scrae.cli.progress import Bar
+    from scrae.pipeline.recluster import read_names
+    from scrae.pipeline.recluster import recluster as run_recluster
+
+    given = None if names is None else read_names(names)
+    io.try_hdf5(folder / "result.h5ad")
+    with Bar() as progress:
+        adata = run_recluster(
+            folder,
+            cluster=_config(folder, n_clusters, resolution),
+            names=given,
+            command=shlex.join(["scrae", *sys.argv[1:]]),
+            progress=progress,
+        )
+    typer.echo(f"clusters  {adata.uns['scrae']['clusters']['n_clusters']}")
+    print_scores(adata)
+    typer.echo(f"report    {folder / 'report.html'}")
+
+
+def _config(folder: Path, n_clusters: str | None, resolution: float | None) -> ClusterConfig | None:
+    """Return the clustering that the options ask for; None if they ask for none."""
+    from scrae.config import ClusterConfig
+    from scrae.report import read_run
+
+    if n_clusters is not None and resolution is not None:
+        raise ScraeError("--n-clusters and --resolution both set the clusters: leave one out")
+    if resolution is not None:
+        return ClusterConfig(method="leiden", resolution=resolution)
+    if n_clusters is None:
+        return None
+    if n_clusters != "auto" and not n_clusters.isdecimal():
+        raise ScraeError(f"--n-clusters: expected a whole number or auto, found {n_clusters!r}")
+    used = (read_run(folder).record.get("config") or {}).get("cluster") or {}
+    method = used.get("method", ClusterConfig.method)
+    return ClusterConfig(method=method, n_clusters=None if n_clusters == "auto" else int(n_clusters))

@@ -1,0 +1,81 @@
+"""The results of a run: their files, its progress, and the time it took."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from anndata import AnnData
+
+from .. import io, pl, report
+from ..core.checkpoint import Epoch
+from ..files import atomic_path, write_text
+
+__all__ = ["Clock", "Progress", "peak_memory_mb", "write_results"]
+
+
+class Progress:
+    """Progress callbacks of a run, which do nothing; override those of interest."""
+
+    def on_message(self, text: str) -> None:
+        """Report a message before a long stage."""
+
+    def on_stage(self, name: str) -> None:
+        """Report that a stage begins."""
+
+    def on_epoch(self, epoch: Epoch, max_epochs: int) -> None:
+        """Report that an epoch of training ended."""
+
+
+class Clock:
+    """Reports each stage and measures its seconds."""
+
+    def __init__(self, progress: Progress) -> None:
+        """Start with no stage."""
+        self.progress = progress
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Report a stage and measure its block."""
+        self.progress.on_stage(name)
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - start
+
+
+def write_results(adata: AnnData, record: dict[str, Any], folder: Path, clock: Clock) -> None:
+    """Write all that depends on the clusters: table, figures, result, record and report."""
+    with atomic_path(folder / "clusters.csv") as draft:
+        columns = {"scrae": "cluster"} | ({"scrae_name": "name"} if "scrae_name" in adata.obs else {})
+        adata.obs[list(columns)].to_csv(draft, index_label="cell", header=list(columns.values()))
+    try:
+        with clock.stage("figures"), atomic_path(folder / "figures") as draft:
+            pl.save_figures(adata, draft, label_key=record["label_key"])  # and their colors into uns
+    finally:
+        with clock.stage("write"):
+            io.write_h5ad(adata, folder / "result.h5ad")
+            _write_record(record, clock, folder)
+    with clock.stage("report"):
+        report.build(folder)  # reads the record
+    _write_record(record, clock, folder)
+
+
+def _write_record(record: dict[str, Any], clock: Clock, folder: Path) -> None:
+    record |= {"seconds": clock.seconds, "peak_memory_mb": peak_memory_mb()}
+    write_text(folder / "run.json", json.dumps(record, indent=2) + "\n")
+
+
+def peak_memory_mb() -> int | None:
+    """Return the peak memory of this process in MiB; None on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    scale = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale)
