@@ -40,7 +40,6 @@ _METRICS = ("nmi", "ari")
 
 def summary(
     files: Annotated[list[Path], typer.Argument(help="Files of records.")],
-    scvi: Annotated[bool, typer.Option(help="Compare with scVI, on the sets that it was run on.")] = False,
     sets: Annotated[str | None, typer.Option(help="Only these sets, comma separated.")] = None,
     details: Annotated[bool, typer.Option(help="Also by kind of labels, and each set.")] = False,
     markdown: Markdown = False,
@@ -53,26 +52,40 @@ def summary(
     frame = tidy([record for file in files for record in records.read(file)], "label-free")
     splits = json.loads(_SPLITS.read_text())
     wanted = names(sets) if sets else [*splits["development"], *splits["confirmation"]]
-    if scvi:
-        wanted = [
-            name for name in wanted if name in set(frame.loc[frame["method"] == f"{_SCVI}:leiden", "set"])
-        ]
-    rows, codes = _ROWS | (_SCVI_ROWS if scvi else {}), _CODES | (_SCVI_CODES if scvi else {})
-    methods = [method for pair in rows.values() for method in pair] + list(codes.values())
-    frame = frame[frame["set"].isin(wanted) & frame["method"].isin(methods)]
-    _check_complete(frame, wanted, methods)
     groups = {f"{len(wanted)} sets": wanted}
     if details:
         independent = [name for name in wanted if name in splits["independent_labels"]]
-        groups["sets of the development"] = [name for name in wanted if name in splits["development"]]
-        groups["sets of the confirmation"] = [name for name in wanted if name in splits["confirmation"]]
+        groups["development sets"] = [name for name in wanted if name in splits["development"]]
+        groups["confirmation sets"] = [name for name in wanted if name in splits["confirmation"]]
         groups["sets whose labels do not come from RNA clustering"] = independent
         groups["other sets"] = [name for name in wanted if name not in independent]
-    drawn = [_scores(frame, rows, title, group) for title, group in groups.items()]
-    drawn += [_differences(frame, rows, wanted), _codes(frame, codes, wanted)]
+    drawn = _tables(frame, _ROWS, _CODES, groups)
+    with_scvi = [
+        name for name in wanted if name in set(frame.loc[frame["method"] == f"{_SCVI}:leiden", "set"])
+    ]
+    if with_scvi:
+        title = {f"the {len(with_scvi)} sets on which scVI was run": with_scvi}
+        drawn += _tables(frame, _ROWS | _SCVI_ROWS, _CODES | _SCVI_CODES, title)
     if details:
-        drawn += [per_set(frame, metric, []) for metric in _METRICS]
+        own = _methods(_ROWS, _CODES)
+        part = frame[frame["method"].isin(own) & frame["set"].isin(wanted)]
+        drawn += [per_set(part, metric, []) for metric in _METRICS]
     print_tables(drawn, markdown, into)
+
+
+def _methods(rows: dict[str, tuple[str, str]], codes: dict[str, str]) -> list[str]:
+    return [method for pair in rows.values() for method in pair] + list(codes.values())
+
+
+def _tables(
+    frame: pd.DataFrame, rows: dict[str, tuple[str, str]], codes: dict[str, str], groups: dict[str, list[str]]
+) -> list[Table]:
+    """Return a table of scores for each group of sets, and the differences over the first group."""
+    sets, methods = next(iter(groups.values())), _methods(rows, codes)
+    frame = frame[frame["set"].isin(sets) & frame["method"].isin(methods)]
+    _check_complete(frame, sets, methods)
+    drawn = [_scores(frame, rows, title, group) for title, group in groups.items() if group]
+    return [*drawn, _differences(frame, rows, sets), _codes(frame, codes, sets)]
 
 
 def _check_complete(frame: pd.DataFrame, sets: list[str], methods: list[str]) -> None:
@@ -130,7 +143,7 @@ def _differences(frame: pd.DataFrame, rows: dict[str, tuple[str, str]], sets: li
                 ]
             cells.append(row)
     return Table(
-        title="The default minus each other method",
+        title=f"The default minus each other method, {len(sets)} sets",
         header=["against", "NMI", "wins", "worst set", "ARI", "wins", "worst set"],
         rows=cells,
         note="Paired over sets (means over seeds), with 95 % bootstrap intervals over sets.",
@@ -150,7 +163,7 @@ def _codes(frame: pd.DataFrame, codes: dict[str, str], sets: list[str]) -> Table
             row.append("" if found is None else f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]")
         cells.append(row)
     return Table(
-        title="Codes alone: K-means with the true K, as in the paper",
+        title=f"Codes alone: K-means with the true K, as in the paper, {len(sets)} sets",
         header=["codes", "NMI", "ARI", "NMI of scrae minus this", "ARI of scrae minus this"],
         rows=cells,
         note="",
