@@ -66,10 +66,11 @@ def test_errors_say_what_to_do(adata):
         ScraeError, match=r"expected a cluster of obs\['scrae'\] \(0, 1, 2, 3\), found 'T cell'"
     ):
         tl.subcluster(adata, "T cell")
-    tl.cluster(adata, n_clusters=3)
+    adata.obs["scrae"] = adata.obs["scrae"].cat.rename_categories({"0": "T cell"})
     with pytest.raises(ScraeError, match="found that of other clusters"):
         tl.cut_tree(adata, 2, key_added="x")
     tl.cluster(adata, n_clusters=4)
+    assert "tree" not in adata.uns["scrae"]  # new clusters
     adata.obs["scrae"] = adata.obs["scrae"].cat.set_categories(["0"]).fillna("0")
     with pytest.raises(ScraeError, match="expected at least two clusters"):
         tl.cluster_tree(adata)

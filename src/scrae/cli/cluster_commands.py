@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from scrae.cli.options import OutputH5ad, Prepared, complete_column, takes
+from scrae.cli.options import OutputH5ad, Prepared, complete_column, takes, warn_if_stale
 from scrae.config import Settings
 
 __all__ = ["significance", "subcluster"]
@@ -39,6 +39,7 @@ def significance(
     adata = io.read_h5ad(file)
     tl.significance(adata, cluster_key=cluster_key, sample_key=sample_key, alpha=alpha, seed=settings.seed)
     io.write_h5ad(adata, output)
+    warn_if_stale(output)
     sizes = adata.obs[cluster_key].value_counts()
     for name, words in assess_clusters(adata.uns[cluster_key]["significance"]).items():
         typer.echo(f"{name:>6} {sizes[name]:>9,} cells  {words}")
@@ -68,6 +69,7 @@ def subcluster(
         seed=settings.seed,
     )
     io.write_h5ad(adata, output)
+    warn_if_stale(output)
     parts = adata.obs[cluster_key].value_counts()
     for part in adata.obs[cluster_key].cat.categories:
         if part.startswith(f"{name}."):
