@@ -25,9 +25,9 @@ LEGEND_ROWS = 25
 BASES = {
     "X_umap": "UMAP",
     "X_tsne": "t-SNE",
-    "X_pca_scrae": "PCA",
     "X_umap_scrae": "UMAP",  # of files that version 0.1.0 wrote
     "X_tsne_scrae": "t-SNE",
+    "X_pca_scrae": "PCA",
     "X_scrae_2d": "scRAE 2-D latent",
     "X_scrae": "scRAE latent",
 }

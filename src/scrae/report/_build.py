@@ -18,6 +18,8 @@ from scrae.report._stability import stability_view
 
 __all__ = ["build", "render"]
 
+SCRIPTS = ("report.js", "picture.js", "explore.js")  # in this order
+
 
 def build(folder: str | Path) -> Path:
     """Write ``report.html`` into the folder of a finished run.
@@ -72,5 +74,5 @@ def render(run: Run) -> str:
         quality=quality_view(run),
         settings=record_view(run),
         style=Markup((files / "report.css").read_text(encoding="utf-8")),  # noqa: S704  our own file
-        script=Markup((files / "report.js").read_text(encoding="utf-8")),  # noqa: S704  our own file
+        script=Markup("".join((files / name).read_text(encoding="utf-8") for name in SCRIPTS)),  # noqa: S704  our own
     )
