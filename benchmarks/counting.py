@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import eigsh
+from scipy.special import logsumexp
+from scipy.stats import multivariate_normal
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score, silhouette_score
@@ -24,7 +27,7 @@ __all__ = ["CRITERIA", "RULES", "Case", "Curves", "prepare"]
 Curves = dict[str, list[float]]
 
 _SAMPLE = 2000
-_PARTS = 5
+_PARTS, _PART = 5, 0.8
 _REFERENCES = 5
 
 
@@ -153,17 +156,47 @@ def _parts(case: Case) -> Curves:
 
 def _leiden(case: Case) -> Curves:
     """1 at the number of clusters that Leiden gives at resolution 1, 0 elsewhere."""
-    number = int(leiden(case.graph.joined, 1.0, seed=case.seed).max()) + 1
-    nearest = min(case.labels, key=lambda k: abs(k - number))
-    return {"leiden_at_1": [float(k == nearest) for k in case.labels]}
+    return {"leiden_at_1": _only(case, int(leiden(case.graph.joined, 1.0, seed=case.seed).max()) + 1)}
 
 
 def _default(case: Case) -> Curves:
-    """The package's choice: BIC of the default clusters as Gaussians, mean over parts of the cells."""
-    candidates = list(case.labels)
-    found = choose_n_clusters(case.z, seed=case.seed, smoothed=case.points, candidates=candidates)
-    assert found.candidates.tolist() == candidates  # no set is so small
-    return {"bic_clusters": found.values.tolist()}
+    """1 at the package's choice, 0 elsewhere."""
+    return {"default": _only(case, choose_n_clusters(case.graph, seed=case.seed).n_clusters)}
+
+
+def _only(case: Case, number: int) -> list[float]:
+    nearest = min(case.labels, key=lambda k: abs(k - number))
+    return [float(k == nearest) for k in case.labels]
+
+
+def _bic_parts(case: Case) -> Curves:
+    """BIC of the default clusters as Gaussians, mean over parts of the cells: the default of version 0.1.0."""
+    rng = np.random.default_rng(case.seed)
+    size = min(_SAMPLE, math.ceil(_PART * len(case.z)))
+    values = []
+    for _ in range(_PARTS):
+        part = np.sort(rng.choice(len(case.z), size, replace=False))
+        seed = int(rng.integers(2**31))
+        values.append(
+            [_bic(case.z[part], kmeans(case.points[part], k, seed=seed, n_init=1)) for k in case.labels]
+        )
+    return {"bic_clusters": np.mean(values, axis=0).tolist()}
+
+
+def _bic(z: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    """BIC per cell, of one Gaussian per cluster with a covariance shrunk toward the pooled one."""
+    (n_cells, n_latent), sizes = z.shape, np.bincount(labels)
+    means = np.stack([z[labels == k].mean(axis=0) for k in range(len(sizes))])
+    residual = z - means[labels]
+    ridge = 1e-4 * max(float(z.var(axis=0).mean()), np.finfo(float).tiny) * np.eye(n_latent)
+    pooled = residual.T @ residual / n_cells + ridge
+    density = np.empty((n_cells, len(sizes)))
+    for k, size in enumerate(sizes):
+        within = residual[labels == k].T @ residual[labels == k]
+        covariance = (within + n_latent * pooled) / (size + n_latent)
+        density[:, k] = np.log(size / n_cells) + multivariate_normal(means[k], covariance).logpdf(z)
+    n_parameters = len(sizes) * (1 + n_latent + n_latent * (n_latent + 1) / 2) - 1
+    return float(logsumexp(density, axis=1).mean() - 0.5 * n_parameters * math.log(n_cells) / n_cells)
 
 
 CRITERIA: dict[str, Callable[[Case], Curves]] = {
@@ -176,6 +209,7 @@ CRITERIA: dict[str, Callable[[Case], Curves]] = {
     "parts": _parts,
     "leiden": _leiden,
     "default": _default,
+    "bic": _bic_parts,
 }
 """Name → curves, one value a candidate; larger is better."""
 
@@ -203,7 +237,8 @@ def _published_gap(found: Curves) -> int:
 
 
 RULES: dict[str, Callable[[Curves], int]] = {
-    "BIC of the default clusters on parts of the cells (the default)": _best("bic_clusters"),
+    "Leiden at resolution 0.35, median of three runs (the default)": _best("default"),
+    "BIC of the default clusters on parts of the cells (the default of 0.1.0)": _best("bic_clusters"),
     "silhouette on the codes": _best("silhouette"),
     "silhouette on the averaged codes": _best("silhouette_averaged"),
     "silhouette of plain K-means": _best("silhouette_plain"),

@@ -130,6 +130,7 @@ def _peer(
 
 
 _GRAPH = {"n_neighbors": 15}
+_CLUSTER = {"cluster_method": ClusterConfig().method, "input_neighbours": True}
 
 EMBEDDINGS: dict[str, EmbeddingMethod] = {
     "pca15": EmbeddingMethod(
@@ -183,7 +184,8 @@ CLUSTERERS: dict[str, tuple[clusterers.Cluster | None, dict[str, Any]]] = {  # N
     "gmm": (clusterers.gmm, {"n_init": 5}),
     "leiden": (clusterers.leiden, {**_GRAPH, "resolution": 1.0}),
     "leiden-k": (clusterers.leiden_k, _GRAPH),
-    "scrae": (own.cluster, {"cluster_method": ClusterConfig().method, "input_neighbours": True}),
+    "scrae": (own.cluster, _CLUSTER | {"choose": False}),
+    "scrae-auto": (own.cluster, _CLUSTER | {"choose": True}),  # K chosen without labels
     "self": (None, {}),
 }
 
@@ -191,6 +193,7 @@ SHORT_NAMES = {
     "leiden": ("pca50", "leiden"),
     "leiden-k": ("pca50", "leiden-k"),
     "scrae-cluster": ("scrae", "scrae"),
+    "scrae-auto": ("scrae", "scrae-auto"),
 }
 
 

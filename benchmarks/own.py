@@ -122,7 +122,7 @@ def cluster(
     config: dict[str, Any],
     beside: NDArray[np.float32] | None = None,
 ) -> Clustering:
-    """The package's default clustering at the true K, by `tl.cluster`; `config` says which that is.
+    """The package's default clustering by `tl.cluster`, at the true K or at a K of its own choice; `config` says which.
 
     Cells are neighbours in the codes, and in `beside` where it is given: `default_input` of the same cells.
     """
@@ -130,7 +130,7 @@ def cluster(
     if config["cluster_method"] != default:
         raise ScraeError(f"expected cluster_method={default}, the default, found {config['cluster_method']}")
     adata = AnnData(codes, obsm={"X_scrae": codes} | ({} if beside is None else {"X_scrae_input": beside}))
-    tl.cluster(adata, n_clusters=n_clusters, seed=seed)
+    tl.cluster(adata, n_clusters=None if config["choose"] else n_clusters, seed=seed)
     return Clustering(adata.obs["scrae"].astype(np.int64).to_numpy(), {})
 
 

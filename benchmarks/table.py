@@ -79,7 +79,7 @@ def tidy(records: list[Record], protocol: str) -> pd.DataFrame:
             "busy": record["machine"]["busy"],
             "agreement": record["seed_agreement"],
             "own": record["config"]["embedding"]["method"].partition("-")[0] in _OWN
-            or record["config"]["clusterer"]["method"] == "scrae",
+            or record["config"]["clusterer"]["method"].startswith("scrae"),
             "embedding": record["config"]["embedding"]["method"],
             "clusterer": record["config"]["clusterer"]["method"],
             "n_latent": record["n_latent"],

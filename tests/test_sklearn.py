@@ -72,14 +72,14 @@ def test_the_transformer_is_the_model_and_nothing_else(counts: np.ndarray) -> No
 def test_the_score_is_the_likelihood_of_a_cell(counts: np.ndarray) -> None:
     import torch
 
-    from scrae.core.distributions import zinb_log_prob
+    from scrae.core.distributions import nb_log_prob
 
     fitted = SCRAETransformer(**SMALL).fit(counts[:60])
     held_out, model = counts[60:], fitted.model_
     with torch.inference_mode():
-        share, zero = model.decoder(torch.from_numpy(fitted.transform(held_out)))
+        share, _ = model.decoder(torch.from_numpy(fitted.transform(held_out)))
         mu = share.softmax(1) * torch.from_numpy(held_out).sum(dim=1, keepdim=True)
-        each = zinb_log_prob(torch.from_numpy(held_out), mu, model.decoder.log_theta.exp(), zero)
+        each = nb_log_prob(torch.from_numpy(held_out), mu, model.decoder.log_theta.exp())
     assert fitted.score(held_out) == pytest.approx(float(each.sum(dim=1).mean()), rel=1e-5)
 
 

@@ -102,11 +102,9 @@ class ModelConfig:
     likelihood : str
         zinb (zero-inflated negative binomial) or nb (negative binomial).
     library : str
-        inferred: the log library size is drawn from two outputs of the encoder, with a KL term (paper, eq. 8 and 11);
-        observed: the log of the cell's total over the selected genes.
+        inferred: drawn from two outputs of the encoder, with a KL term (paper, eq. 8 and 11); observed: the cell's own.
     prior : str
-        learned: the latent generator is trained; normal: N(0, I), an adversarial autoencoder; none: a plain
-        autoencoder.
+        learned: by the latent generator; normal: N(0, I), an adversarial autoencoder; none: a plain autoencoder.
     divergence : str
         Divergence between codes and prior that the critic estimates.
     """
@@ -119,7 +117,7 @@ class ModelConfig:
     n_noise: _Size | None = None
     leak: _Share = 0.2
     dropout: Annotated[float, 0, 0.95] = 0.0
-    likelihood: Likelihood = "zinb"
+    likelihood: Likelihood = "nb"
     library: Library = "observed"
     prior: Prior = "learned"
     divergence: Divergence = "wasserstein"
@@ -167,7 +165,9 @@ class TrainConfig:
     library_kl_weight : float
         Weight of the library term of eq. 11.
     thinning : bool
-        In training, encode a random half of each cell's molecules and decode all of them.
+        In training, encode a random half of each cell's molecules.
+    neighbor_targets : bool
+        In training, the decoder explains the counts of a random neighbor of the encoded cell instead of its own.
     validation_fraction : float
         Fraction of cells held out for early stopping; 0 = none.
     patience : int or None
@@ -188,6 +188,7 @@ class TrainConfig:
     gradient_penalty_weight: _Weight = 10.0
     library_kl_weight: _Weight = 0.05
     thinning: bool = True
+    neighbor_targets: bool = True
     validation_fraction: Annotated[float, 0, 0.9] = 0.1
     patience: _Positive | None = 10
 
@@ -283,13 +284,16 @@ class Settings:
 
 _PAPER = Settings(
     preprocess=PreprocessConfig(gene_selection="seurat", n_top_genes=720),
-    model=ModelConfig(encoder_layers=(512, 512), decoder_layers=(512, 512), library="inferred"),
+    model=ModelConfig(
+        encoder_layers=(512, 512), decoder_layers=(512, 512), library="inferred", likelihood="zinb"
+    ),
     train=TrainConfig(
         batch_size=16,
         max_epochs=200,
         learning_rate=1e-3,
         schedule="constant",
         thinning=False,
+        neighbor_targets=False,
         adversarial_learning_rate=9e-5,
         prior_update="separate",
         prior_weight=1e-3,

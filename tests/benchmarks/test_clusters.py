@@ -54,7 +54,7 @@ def test_every_criterion_is_computed_once_and_the_table_reads_it(study: list[str
     assert first["candidates"] == [2, 3, 4, 5]
     assert first["scores"]["nmi"][1] == 1
     assert len(first["curves"]["modularity"]) == 4
-    for name in ("silhouette", "davies_bouldin", "bic_clusters", "eigengap"):
+    for name in ("silhouette", "davies_bouldin", "bic_clusters", "eigengap", "default"):
         assert np.argmax(second["curves"][name]) == 1, name
     page = tmp_path / "page.md"
     page.write_text("<!-- tables -->\n<!-- end of tables -->\n")
@@ -65,7 +65,7 @@ def test_every_criterion_is_computed_once_and_the_table_reads_it(study: list[str
     rows = [line for line in page.read_text().splitlines() if line.startswith("| ")][1:]
     assert len(rows) == len(counting.RULES)
     assert (
-        "| BIC of the default clusters on parts of the cells (the default) | 3 | 0.00 | +0.000 | +0.000 | +0.000 |"
+        "| Leiden at resolution 0.35, median of three runs (the default) | 3 | 0.00 | +0.000 | +0.000 | +0.000 |"
         in rows
     )
 

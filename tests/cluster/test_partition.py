@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import stats
 from sklearn.metrics import adjusted_rand_score
 
-from scrae.cluster.partition import _bic, choose_n_clusters, gmm, kmeans
+from scrae.cluster.graph import neighbor_graph
+from scrae.cluster.leiden import leiden
+from scrae.cluster.partition import choose_n_clusters, cluster_codes, gmm, kmeans
+from scrae.config import ClusterConfig
 from scrae.errors import ScraeError
 
 SIZES = [15, 60, 30, 45]
@@ -80,71 +82,43 @@ def test_more_clusters_than_cells_or_codes():
 
 
 @pytest.mark.usefixtures("global_randomness_untouched")
-def test_the_number_of_clusters_is_where_bic_peaks():
-    z = codes()
-    found = choose_n_clusters(z, seed=0, candidates=[2, 3, 4, 5, 8])
+def test_the_number_of_clusters_is_the_median_of_three_leiden_runs():
+    graph = neighbor_graph(np.random.default_rng(0).standard_normal((400, 5)).astype(np.float32))
+    counts = [int(leiden(graph.joined, 0.35, seed=seed).max()) + 1 for seed in (7, 8, 9)]
+    found = choose_n_clusters(graph, seed=7)
+    assert found.runs.tolist() == counts
+    assert found.n_clusters == sorted(counts)[1]
+    assert len(set(choose_n_clusters(graph, seed=2**32 - 1).runs)) >= 1  # seeds wrap around
+
+
+SMALL = np.concatenate([np.flatnonzero(kind == TYPES)[:35] for kind in range(4)])
+"""At most 35 cells of each group: in two dimensions a larger one falls into several communities."""
+
+
+def test_separate_groups_are_counted():
+    found = choose_n_clusters(neighbor_graph(codes()[SMALL]), seed=0)
     assert found.n_clusters == 4
-    assert found.criterion == "BIC"
-    assert found.candidates.tolist() == [2, 3, 4, 5, 8]
-    assert found.values.argmax() == 2
-    assert found.parts.tolist() == [4] * 5
-    again = choose_n_clusters(z, seed=0, candidates=[2, 3, 4, 5, 8])
-    np.testing.assert_array_equal(again.values, found.values)
+    assert found.runs.tolist() == [4, 4, 4]
 
 
-def test_groups_of_other_shapes_are_found_on_smoothed_codes():
-    """What is clustered and what is judged can differ: here the clustered points are the groups' middles."""
-    rng, kind = np.random.default_rng(1), np.repeat([0, 1, 2, 3], 200)
-    corners = np.array([[0, 0], [5, 0], [0, 5], [5, 5]])
-    z = corners[kind] + 1.5 * rng.standard_normal((800, 2))
-    middles = corners[kind] + 1e-3 * rng.standard_normal((800, 2))
-    assert choose_n_clusters(z, seed=0, smoothed=middles).n_clusters == 4
-    elsewhere = corners[rng.permutation(kind)] + 1e-3 * rng.standard_normal((800, 2))
-    assert (
-        choose_n_clusters(z, seed=0, smoothed=elsewhere).n_clusters == 2
-    )  # clusters that say nothing of the codes
+def test_at_least_two_clusters_are_chosen():
+    few = neighbor_graph(np.random.default_rng(0).standard_normal((6, 2)))
+    found = choose_n_clusters(few, seed=0)
+    assert found.runs.tolist() == [1, 1, 1]
+    assert found.n_clusters == 2
 
 
-def test_bic_against_scipy_s_densities():
-    rng = np.random.default_rng(4)
-    z, labels = rng.normal(size=(90, 3)) @ rng.normal(size=(3, 3)), np.repeat([0, 1, 2], [50, 35, 5])
-    z[labels == 1] += 4
-    pooled = sum(np.cov(z[labels == k].T, bias=True) * (labels == k).sum() for k in range(3)) / 90
-    density = np.zeros(90)
-    for k in range(3):
-        members = z[labels == k]
-        n = len(members)
-        covariance = (n * np.cov(members.T, bias=True) + 3 * pooled) / (n + 3)
-        density += n / 90 * stats.multivariate_normal(members.mean(axis=0), covariance).pdf(z)
-    n_parameters = 2 + 3 * 3 + 3 * 6  # weights, means, covariances
-    expected = (np.log(density).sum() - n_parameters / 2 * np.log(90)) / 90
-    assert _bic(z, labels) == pytest.approx(expected, rel=1e-3)  # a ridge of a ten-thousandth is in it
-
-
-def test_codes_without_groups_leave_the_parts_apart_or_at_the_edge():
-    z = np.random.default_rng(0).standard_normal((400, 5)).astype(np.float32)
-    found = choose_n_clusters(z, seed=1)
-    assert found.n_clusters == 2  # one Gaussian is best, and two are the fewest
-    assert set(found.parts.tolist()) == {2}
-
-
-def test_a_dimension_that_carries_nothing_does_no_harm():
-    z = np.c_[codes(), np.full(len(TYPES), 7.0)]
-    assert choose_n_clusters(z, seed=0).n_clusters == 4
-    tiny = choose_n_clusters(1e-20 * codes(), seed=0)
-    assert np.isfinite(tiny.values).all()
-
-
-def test_candidates_that_cannot_be_are_left_out():
-    found = choose_n_clusters(codes()[[0, 20, 21, 80, 110]], seed=0, candidates=range(1, 26))
-    assert found.candidates.tolist() == [2, 3]  # a part has four cells
-    assert found.n_clusters == found.candidates[found.values.argmax()]
-
-
-def test_no_candidate():
+def test_equal_codes_have_no_number_of_clusters():
     with pytest.raises(ScraeError) as error:
-        choose_n_clusters(np.repeat(codes()[:2], 50, axis=0), seed=0, candidates=range(2, 5))
+        choose_n_clusters(neighbor_graph(np.ones((50, 2))), seed=0)
     assert str(error.value) == (
-        "choose_n_clusters: expected a candidate of at least 2 and below the 2 distinct codes, found none; "
-        "give the number of clusters"
+        "choose_n_clusters: expected at least 2 distinct codes, found 1; give the number of clusters"
     )
+
+
+def test_the_choice_needs_a_graph():
+    with pytest.raises(ScraeError, match="found 3; give the number of clusters"):
+        cluster_codes(codes()[:3], ClusterConfig(), seed=0)
+    z = codes()[SMALL]
+    chosen = cluster_codes(z, ClusterConfig(method="kmeans"), seed=0, graph=neighbor_graph(z))
+    np.testing.assert_array_equal(chosen.labels, kmeans(z, 4, seed=0))

@@ -89,9 +89,9 @@ def test_the_schedule_reaches_the_recorded_steps(monkeypatch: pytest.MonkeyPatch
     seen: list[float] = []
     inner = CapturedSteps.__call__
 
-    def spy(steps: CapturedSteps, rows: Tensor, *, update_prior: bool) -> StepLosses:
+    def spy(steps: CapturedSteps, rows: Tensor, targets: Tensor | None, *, update_prior: bool) -> StepLosses:
         seen.append(float(steps.state.optimizers.autoencoder.param_groups[0]["lr"]))
-        return inner(steps, rows, update_prior=update_prior)
+        return inner(steps, rows, targets, update_prior=update_prior)
 
     monkeypatch.setattr(CapturedSteps, "__call__", spy)
     _, result = fitted(monkeypatch, schedule="cosine")
@@ -125,13 +125,13 @@ def test_warm_up_leaves_no_trace_and_each_kind_is_recorded_once(monkeypatch: pyt
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     noise = state.noise.get_state()
     steps = [CapturedSteps(state, DATA, config, record=counting)]
-    steps[0](torch.arange(16), update_prior=False)
+    steps[0](torch.arange(16), None, update_prior=False)
     assert recorded[0][:3] == (True, True, 0.0)
     assert torch.equal(recorded[0][3], noise)
-    steps[0](torch.arange(16), update_prior=False)
-    steps[0](torch.arange(7), update_prior=False)  # of another size
+    steps[0](torch.arange(16), None, update_prior=False)
+    steps[0](torch.arange(7), None, update_prior=False)  # of another size
     assert len(recorded) == 1
-    steps[0](torch.arange(16), update_prior=True)
+    steps[0](torch.arange(16), None, update_prior=True)
     assert len(recorded) == 2
     assert not recorded[1][1]
 
@@ -140,9 +140,9 @@ def test_losses_of_a_step_stay_when_the_next_is_taken():
     model = SCRAE.for_data(DATA, model_config())
     state = TrainingState(model, train_config(), 0)
     steps = CapturedSteps(state, DATA, train_config(), record=as_it_stands)
-    first = steps(torch.arange(16), update_prior=False)
+    first = steps(torch.arange(16), None, update_prior=False)
     kept = float(first.reconstruction)
-    second = steps(torch.arange(16, 32), update_prior=False)
+    second = steps(torch.arange(16, 32), None, update_prior=False)
     assert float(first.reconstruction) == kept != float(second.reconstruction)
 
 

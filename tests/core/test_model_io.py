@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from scrae.config import ModelConfig
 from scrae.core import model_io as checkpoint
 from scrae.core.data import CountData
+from scrae.core.density import fit_density
 from scrae.core.model import SCRAE
 from scrae.core.model_io import _FORMAT, load, save
 from scrae.errors import ScraeError
@@ -332,3 +333,45 @@ def test_a_folder_of_before_there_were_batches_is_read(folder: Path):
     rewrite(folder, lambda c: c.update(format=2))
     assert load(folder).batch_names == ()
     np.testing.assert_array_equal(load(folder).encode(data()), codes)
+
+
+def with_density(model: SCRAE) -> SCRAE:
+    model.density = fit_density(model, data(), seed=0)
+    return model
+
+
+def test_the_density_comes_back_and_an_old_one_is_removed(tmp_path: Path):
+    model = with_density(SCRAE.for_data(data(), config()))
+    save(model, tmp_path)
+    again = load(tmp_path).density
+    assert again is not None
+    np.testing.assert_array_equal(again.theta, model.density.theta)
+    for found, expected in zip(again.mixtures, model.density.mixtures, strict=True):
+        for name in ("weights", "means", "roots"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    model.density = None
+    save(model, tmp_path)
+    assert not (tmp_path / "density.safetensors").exists()
+    assert load(tmp_path).density is None
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda arrays: arrays | {"theta": arrays["theta"][1:]}, "positive dispersions"),
+        (lambda arrays: arrays | {"theta": -arrays["theta"]}, "positive dispersions"),
+        (lambda arrays: arrays | {"weights.0": 2 * arrays["weights.0"]}, "weights that sum to 1"),
+        (lambda arrays: arrays | {"means.0": arrays["means.0"][:, 1:].contiguous()}, "shapes"),
+        (lambda arrays: arrays | {"means.0": arrays["means.0"] * float("nan")}, "finite float64"),
+        (lambda arrays: {name: value for name, value in arrays.items() if name != "roots.0"}, "roots.0"),
+    ],
+)
+def test_a_damaged_density(tmp_path: Path, damage: Callable[..., Any], words: str):
+    save(with_density(SCRAE.for_data(data(), config())), tmp_path)
+    file = tmp_path / "density.safetensors"
+    save_file(damage(load_file(file)), file)
+    message = refused(tmp_path)
+    assert message.startswith("density.safetensors: expected the density of this model, found a damaged")
+    assert words in message
+    file.write_bytes(b"something else")
+    assert refused(tmp_path).startswith("density.safetensors: expected the density")

@@ -74,7 +74,6 @@ def fabricate(
 def facts(n_genes: int, n_clusters: int, counts: csr_matrix) -> dict[str, Any]:
     epoch = np.arange(N_EPOCHS)
     fall = 210 + 160 * np.exp(-epoch / 4.0)
-    candidates = np.arange(2, n_clusters + 8)
     mean = np.asarray(counts.mean(axis=0)).ravel()
     return {
         "notes": ["12 genes seen in fewer than 10 cells were dropped.", "3 antibody features were left out."],
@@ -97,8 +96,7 @@ def facts(n_genes: int, n_clusters: int, counts: csr_matrix) -> dict[str, Any]:
         },
         "train": {"best_epoch": BEST_EPOCH, "epochs": N_EPOCHS, "stopped_because": STOPPED},
         "clusters": {
-            "n_clusters": n_clusters, "method": "kmeans", "criterion": "BIC", "candidates": candidates,
-            "values": 0.6 - 0.03 * np.abs(candidates - n_clusters), "parts": np.full(5, n_clusters),
+            "n_clusters": n_clusters, "method": "kmeans", "runs": np.full(3, n_clusters),
         },
         "stability": {
             "repeats": 3, "share": 0.8, "n_cells": counts.shape[0], "ari": np.array([0.9, 0.95, 1.0]),

@@ -53,6 +53,7 @@ def train_config(**changes: Any) -> TrainConfig:
         "gradient_penalty_weight": 10.0,
         "library_kl_weight": 0.1,
         "thinning": False,
+        "neighbor_targets": False,
         "validation_fraction": 0.0,
         "patience": None,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import h5py
 import numpy as np
 import pytest
 import scanpy as sc
@@ -52,6 +53,59 @@ def test_h5_of_version_2_with_two_genomes(tmp_path):
         ScraeError, match=r"holds 2 genomes \('hg19', 'mm10'\); choose one with scanpy.read_10x_h5"
     ):
         read(path)
+
+
+def with_genomes(path, *, names=None, ids=None, genome=None):
+    """A file of version 3 whose genes are of two genomes in one of the ways in which this is stored."""
+    write_10x_v3(path, counts(), features=[(name, GEX) for name in names or GENES], cells=CELLS)
+    with h5py.File(path, "r+") as file:
+        for key, values in (("id", ids), ("genome", genome)):
+            if values:
+                del file["matrix/features"][key]
+                file["matrix/features"][key] = [value.encode() for value in values]
+    return path
+
+
+HUMAN, MOUSE = [f"ENSG{n:011d}" for n in range(4)], [f"ENSMUSG{n:011d}" for n in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("parts", "found"),
+    [
+        ({"genome": ["GRCh38"] * 4 + ["mm10"] * 3}, "'GRCh38', 'mm10'"),
+        ({"names": [f"hg19_{g}" for g in GENES[:4]] + [f"mm10_{g}" for g in GENES[4:]]}, "'hg19', 'mm10'"),
+        ({"ids": [f"GRCh38_{i}" for i in HUMAN] + [f"mm10___{i}" for i in MOUSE]}, "'GRCh38', 'mm10'"),
+        ({"ids": HUMAN + MOUSE}, "'ENS', 'ENSMUS'"),
+        (
+            {"names": [f"dm6_{g}" for g in GENES[:4]] + [f"danRer11_{g}" for g in GENES[4:]]},
+            "'danRer11', 'dm6'",
+        ),
+    ],
+)
+def test_two_genomes_in_one_matrix(tmp_path, parts, found):
+    path = with_genomes(tmp_path / "a.h5", **parts)
+    with pytest.raises(
+        ScraeError, match=rf"holds 2 genomes \({found}\), and clusters might only be the species"
+    ):
+        read(path)
+
+
+def test_two_genomes_in_a_folder(tmp_path):
+    write_mtx(tmp_path, version=3, gz=False)
+    text = (tmp_path / "features.tsv").read_text().splitlines()
+    lines = [f"{'hg19' if n < 4 else 'mm10'}_{line}" for n, line in enumerate(text)]
+    (tmp_path / "features.tsv").write_text("\n".join(lines))
+    with pytest.raises(ScraeError, match=r"holds 2 genomes \('hg19', 'mm10'\)"):
+        read(tmp_path)
+
+
+def test_one_genome_in_every_form(tmp_path):
+    for parts in (
+        {"genome": ["GRCh38"] * 6 + [""]},
+        {"ids": [f"GRCh38_{i}" for i in (HUMAN * 2)[:7]]},
+        {"names": ["HLA-A", "mm10x", "a_b", "hg_1", "x", "y", "z"]},
+    ):
+        assert read(with_genomes(tmp_path / "a.h5", **parts)).n_vars == 7
 
 
 def test_antibodies_and_guides_are_dropped(tmp_path):

@@ -220,13 +220,13 @@ class TestPlan:
         assert plan.streamed == streamed
         assert plan.fits
         assert sum(size for _, size in plan.parts) == plan.peak
-        assert (2 * GIB < plan.peak < 6 * GIB) if streamed else (40 * GIB < plan.peak < 45 * GIB)
+        assert (2 * GIB < plan.peak < 6.2 * GIB) if streamed else (40 * GIB < plan.peak < 45 * GIB)
 
     def test_says_what_is_held(self, large, free):
         free(8)
         assert str(self.plan()) == (
-            "Memory: the counts stay in their file and are read in blocks; estimated peak 5.9 GiB of 8.0 GiB available "
-            "(the program 0.8 GiB, a block 0.3 GiB, counts of 2000 genes 3.7 GiB, 1000000 cells 1.1 GiB)."
+            "Memory: the counts stay in their file and are read in blocks; estimated peak 6.1 GiB of 8.0 GiB available "
+            "(the program 0.8 GiB, a block 0.3 GiB, counts of 2000 genes 3.7 GiB, 1000000 cells 1.3 GiB)."
         )
 
     def test_what_is_not_stated_is_not_planned(self, monkeypatch, free):
@@ -243,7 +243,7 @@ class TestPlan:
         assert plan.on_disk == 16 * 2 * 10**8
         assert 2.5 * GIB < plan.peak < 3 * GIB
         assert (
-            "in blocks, those of the selected genes in 3.0 GiB of scratch files; estimated peak 2.8 GiB"
+            "in blocks, those of the selected genes in 3.0 GiB of scratch files; estimated peak 2.9 GiB"
             in str(plan)
         )
         free(8)
@@ -252,7 +252,7 @@ class TestPlan:
     def test_too_little_is_an_error_with_what_to_do(self, large, free, monkeypatch):
         free(2)
         with pytest.raises(
-            ScraeError, match=r"expected about 2\.8 GiB of memory, found 2\.0 GiB available; select fewer"
+            ScraeError, match=r"expected about 2\.9 GiB of memory, found 2\.0 GiB available; select fewer"
         ):
             self.plan()
         with pytest.raises(ScraeError, match=r"keep the counts in their file \(--backed\), or free some"):

@@ -121,22 +121,6 @@ class TestGenes:
             pl.gene_selection(adata)
 
 
-class TestNumberOfClusters:
-    def test_the_criterion_and_the_choice(self, adata):
-        facts = adata.uns["scrae"]["clusters"]
-        ax = pl.number_of_clusters(adata)
-        curve, chosen = ax.lines
-        np.testing.assert_array_equal(curve.get_xdata(), facts["candidates"])
-        np.testing.assert_array_equal(curve.get_ydata(), facts["values"])
-        assert list(chosen.get_xdata()) == [5, 5]
-        assert ax.get_ylabel() == "BIC"
-
-    def test_a_given_number_has_no_curve(self, adata):
-        adata.uns["scrae"]["clusters"] = {"n_clusters": 5}
-        with pytest.raises(ScraeError, match=r'tl\.cluster with n_clusters="auto"'):
-            pl.number_of_clusters(adata)
-
-
 class TestQuality:
     def test_every_cell_is_counted_once(self, adata):
         axes = pl.quality(adata)
@@ -224,7 +208,6 @@ class TestSave:
         names += [
             "cluster_sizes",
             "label_table",
-            "number_of_clusters",
             "history",
             "gene_selection",
             "quality",

@@ -37,7 +37,7 @@ def test_colors_and_font_are_those_of_the_page(adata):
     assert "metadata" not in svg
 
 
-@pytest.mark.parametrize("draw", [pl.gene_selection, pl.number_of_clusters, pl.cluster_sizes])
+@pytest.mark.parametrize("draw", [pl.gene_selection, pl.cluster_sizes])
 def test_the_same_data_give_the_same_text(adata, draw):
     first, second = (pl.inline_svg(draw(adata).figure, title="t") for _ in "12")
     assert first == second

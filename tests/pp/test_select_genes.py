@@ -114,6 +114,16 @@ def test_seurat_v3_over_batches_is_scanpys(adata):
     assert chosen(adata) == set(table.index[table["highly_variable"]])
 
 
+@pytest.mark.parametrize("method", ["cell_ranger", "m3drop", "nbumi"])
+def test_a_batch_that_is_too_small_is_named(adata, method):
+    adata.obs["batch"] = ["tiny"] + ["other"] * (adata.n_obs - 1)
+    with pytest.raises(
+        ScraeError,
+        match=rf"{method}: the batch obs\['batch'\] == 'tiny', number of cells 1, is too small or too sparse; leave",
+    ):
+        pp.select_genes(adata, method=method, n_top_genes=50, batch_key="batch")
+
+
 def test_the_mean_over_batches_is_that_of_all_cells(adata):
     pp.select_genes(adata, method="deviance", n_top_genes=50, batch_key="batch")
     np.testing.assert_allclose(facts(adata)["mean"], adata.layers["counts"].toarray().mean(axis=0))

@@ -70,15 +70,6 @@ def test_collapsed_clusters(run):
     assert advice(run) == []  # it was asked for
 
 
-def test_the_number_of_clusters_at_the_edge(run):
-    clusters(run, [200, 200])
-    run.adata.uns["scrae"]["clusters"] |= {"n_clusters": 2, "parts": [2, 2]}
-    assert advice(run) == [
-        "The chosen number of clusters, 2, is at the edge of the range tried (2 to 12). "
-        "If you expect a different number: `scrae recluster OUT -k N`."
-    ]
-
-
 def test_small_clusters(run):
     clusters(run, [200, 183, 9, 8])
     assert advice(run) == ["Clusters 2 and 3 have fewer than 10 cells: interpret with caution."]

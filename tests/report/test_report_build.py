@@ -175,7 +175,7 @@ def test_each_part_may_be_missing(tmp_path, part):
     assert ids == [name for name in SECTIONS if name != gone]
 
 
-def test_a_given_number_of_clusters_has_no_curve(tmp_path):
+def test_a_given_number_of_clusters(tmp_path):
     adata = fabricate(80, 20, 3)
     adata.uns["scrae"]["clusters"] = {"n_clusters": 3, "method": "kmeans"}
     html = build(tmp_path, adata)

@@ -78,18 +78,18 @@ def test_nan_counts_as_zero(run):
 
 
 @pytest.mark.parametrize(
-    ("parts", "words"),
+    ("runs", "words"),
     [
-        ([5, 5, 6], "The choice is robust: 3 random subsamples of the cells give 5, 5 and 6."),
-        ([4, 5, 5], "The choice is approximate: 3 random subsamples of the cells give 4, 5 and 5."),
-        ([5, 9, 5], "The choice is uncertain: 3 random subsamples of the cells give 5, 9 and 5."),
+        ([5, 5, 6], "3 runs of Leiden give 5, 5 and 6."),
+        ([4, 5, 5], "The choice is approximate: 3 runs of Leiden give 4, 5 and 5."),
+        ([5, 9, 5], "The choice is uncertain: 3 runs of Leiden give 5, 9 and 5."),
     ],
 )
-def test_confidence_in_the_number_of_clusters(run, parts, words):
-    run.adata.uns["scrae"]["clusters"]["parts"] = np.array(parts)
+def test_confidence_in_the_number_of_clusters(run, runs, words):
+    run.adata.uns["scrae"]["clusters"]["runs"] = np.array(runs)
     assert words in render(run)
     warning = (
-        "The number of clusters is uncertain: random subsamples of the cells give 5 to 9. "
-        "See “Number of clusters”."
+        "The number of clusters is uncertain: runs of Leiden give 5 to 9. See “Number of clusters”, or set it: "
+        "`scrae recluster OUT -k N`."
     )
-    assert (warning in advice(run)) == (max(parts) == 9)
+    assert (warning in advice(run)) == (max(runs) == 9)

@@ -147,11 +147,13 @@ class TestDecode:
         model.library_var.fill_(1e-4)
         model.decoder.log_theta.data.fill_(9.0)
         for name, log_total in zip(model.batch_names, (2.0, 5.0, 8.0), strict=True):
-            made = tl.generate(model, 200, batch=name, seed=1)
+            made = tl.generate(model, 200, source="prior", batch=name, seed=1)
             assert np.log(made.X.sum(axis=1).mean()) == pytest.approx(log_total, abs=0.1)
         shares = [
             (made.X.sum(axis=0).A1 / made.X.sum())
-            for made in (tl.generate(model, 2000, batch=name, seed=1) for name in ("d10", "d9"))
+            for made in (
+                tl.generate(model, 2000, source="prior", batch=name, seed=1) for name in ("d10", "d9")
+            )
         ]
         assert np.abs(shares[0] - shares[1]).max() > 0.02
 
@@ -177,11 +179,13 @@ def test_codes_forget_a_batch_that_shifts_every_gene() -> None:
         patience=None,
         validation_fraction=0.0,
     )
-    mixed = {}  # share of the nearest ten cells that are of the other batch; half would be all forgotten
+    mixed = {}  # share of the nearest ten cells that are of the other batch, for each seed; half would be all forgotten
     for key in (None, "batch"):
-        tl.train(adata, model, config, batch_key=key)
-        near = NearestNeighbors(n_neighbors=10).fit(adata.obsm["X_scrae"]).kneighbors()[1]
-        mixed[key] = (batch[near] != batch[:, None]).mean()
-        assert (kind[near] == kind[:, None]).mean() > 0.95
-    assert mixed[None] < 0.05
-    assert mixed["batch"] > 0.1
+        mixed[key] = []
+        for seed in range(3):
+            tl.train(adata, model, config, batch_key=key, seed=seed)
+            near = NearestNeighbors(n_neighbors=10).fit(adata.obsm["X_scrae"]).kneighbors()[1]
+            mixed[key].append((batch[near] != batch[:, None]).mean())
+            assert (kind[near] == kind[:, None]).mean() > 0.95
+    assert np.mean(mixed[None]) < 0.05
+    assert np.mean(mixed["batch"]) > 0.1

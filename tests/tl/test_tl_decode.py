@@ -11,6 +11,7 @@ from helpers.inputs import dense_input
 from scipy import sparse, stats
 
 from scrae import SCRAE, ModelConfig, ScraeError, ScraeWarning, TrainConfig, tl
+from scrae.core.mixture import Density, Mixture
 
 GENES = [f"g{i}" for i in range(8)]
 SMALL = {"n_latent": 2, "encoder_layers": (6,), "decoder_layers": (6,)}
@@ -114,7 +115,7 @@ class TestDenoise:
         model = model_of(adata).train()
         for name, act in (
             ("one_hot", lambda: tl.denoise(adata, model)),
-            ("sample_prior", lambda: tl.generate(model, 3)),
+            ("sample_prior", lambda: tl.generate(model, 3, source="prior")),
         ):
             with monkeypatch.context() as patch:
                 patch.setattr(SCRAE, name, lambda *_: 1 / 0)
@@ -146,7 +147,7 @@ class TestGenerate:
         self, adata: AnnData, likelihood: str
     ) -> None:
         model = plain(model_of(adata, likelihood=likelihood), library=60.0, theta=self.THETA)
-        made = tl.generate(model, self.N, seed=1)
+        made = tl.generate(model, self.N, source="prior", seed=1)
         np.testing.assert_allclose(made.obsm["X_scrae"], 0.3, rtol=1e-6)
         share, logits = by_hand(model, np.full((1, 2), 0.3))
         mu, keep = 60 * share[0], 1 / (1 + np.exp(np.broadcast_to(logits, (1, 8))[0]))
@@ -163,13 +164,30 @@ class TestGenerate:
         model = plain(model_of(adata, likelihood="nb"), library=1.0, theta=np.full(8, 1e6))
         model.library_mean.fill_(9.0)
         model.library_var.fill_(0.25)
-        log_total = np.log(tl.generate(model, 3000, seed=5).X.sum(axis=1).A1)
+        log_total = np.log(tl.generate(model, 3000, source="prior", seed=5).X.sum(axis=1).A1)
         assert abs(log_total.mean() - 9) < 4 * 0.5 / np.sqrt(3000)
         assert abs(log_total.std() - 0.5) < 4 * 0.5 / np.sqrt(6000)
 
     def test_the_normal_prior_gives_standard_normal_codes(self, adata: AnnData) -> None:
-        z = tl.generate(model_of(adata, prior="normal"), 3000, seed=2).obsm["X_scrae"]
+        z = tl.generate(model_of(adata, prior="normal"), 3000, source="prior", seed=2).obsm["X_scrae"]
         assert stats.kstest(z.ravel(), "norm").pvalue > 0.001
+
+    @pytest.mark.parametrize("likelihood", ["zinb", "nb"])
+    def test_cells_of_the_density_have_the_moments_of_its_parts(
+        self, adata: AnnData, likelihood: str
+    ) -> None:
+        model = model_of(adata, likelihood=likelihood)
+        single = Mixture(
+            weights=np.ones(1), means=np.array([[0.2, -0.4, np.log(50.0)]]), roots=np.zeros((1, 3, 3))
+        )
+        model.density = Density(mixtures=(single,), theta=self.THETA)
+        made = tl.generate(model, self.N, seed=1)
+        np.testing.assert_allclose(made.obsm["X_scrae"], [[0.2, -0.4]] * self.N, rtol=1e-6)
+        share, logits = by_hand(model, np.array([[0.2, -0.4]]))
+        mu, keep = 50 * share[0], 1 / (1 + np.exp(np.broadcast_to(logits, (1, 8))[0]))
+        x = made.X.toarray().astype(float)
+        mean, second = keep * mu, keep * (mu + mu**2 * (1 + 1 / self.THETA))
+        assert (np.abs(x.mean(axis=0) - mean) < 4 * np.sqrt((second - mean**2) / self.N)).all()
 
     def test_what_it_returns(self, adata: AnnData, global_randomness_untouched: None) -> None:
         model = model_of(adata)
@@ -191,9 +209,12 @@ class TestGenerate:
         assert len(np.unique(made.obsm["X_scrae"], axis=0)) == 20
 
     def test_what_cannot_be_is_said(self, adata: AnnData) -> None:
-        with pytest.raises(
-            ScraeError, match="found prior='none', a plain autoencoder; train one with prior='learned'"
-        ):
-            tl.generate(model_of(adata, prior="none"), 5)
+        plain = model_of(adata, prior="none")
+        with pytest.raises(ScraeError, match="found prior='none', a plain autoencoder; use source='density'"):
+            tl.generate(plain, 5, source="prior")
+        assert tl.generate(plain, 5).n_obs == 5
+        plain.density = None
+        with pytest.raises(ScraeError, match="expected a model with a density of its codes, found none"):
+            tl.generate(plain, 5)
         with pytest.raises(ScraeError, match="expected at least 1 cell, found 0"):
             tl.generate(model_of(adata), 0)

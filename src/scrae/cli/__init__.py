@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from scrae.cli import datasets_commands, result_commands, run_commands, steps
+from scrae.cli import cluster_commands, datasets_commands, result_commands, run_commands, steps
 from scrae.cli.info import info
 from scrae.errors import ScraeError
 
@@ -54,6 +54,8 @@ for command in (
     steps.train,
     steps.embed,
     steps.cluster,
+    cluster_commands.significance,
+    cluster_commands.subcluster,
     steps.score,
     steps.plot,
     steps.report,

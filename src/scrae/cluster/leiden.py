@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import igraph
 import numpy as np
 from scipy import sparse
 
-__all__ = ["bisect_resolution", "leiden", "leiden_n_clusters"]
+__all__ = ["bisect_resolution", "leiden", "leiden_counts", "leiden_n_clusters"]
 
 _MAX_RESOLUTION = 64.0
 _BISECTIONS = 60
@@ -35,6 +35,12 @@ def leiden(weights: sparse.csr_matrix, resolution: float, *, seed: int) -> np.nd
         Labels from 0, without gaps.
     """
     return _communities(_to_igraph(weights), resolution, seed)
+
+
+def leiden_counts(weights: sparse.csr_matrix, resolution: float, *, seeds: Sequence[int]) -> np.ndarray:
+    """Return the number of communities that :func:`leiden` finds with each seed, int64 [seeds]."""
+    graph = _to_igraph(weights)
+    return np.array([_count(_communities(graph, resolution, seed)) for seed in seeds], dtype=np.int64)
 
 
 def leiden_n_clusters(weights: sparse.csr_matrix, n_clusters: int, *, seed: int) -> tuple[np.ndarray, float]:

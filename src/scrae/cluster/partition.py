@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import solve_triangular
-from scipy.special import logsumexp
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
@@ -17,7 +13,7 @@ from sklearn.mixture import GaussianMixture
 from ..config import ClusterConfig
 from ..errors import ScraeError
 from .graph import NeighborGraph, smooth
-from .leiden import leiden, leiden_n_clusters
+from .leiden import leiden, leiden_counts, leiden_n_clusters
 
 __all__ = [
     "ClusterCount",
@@ -30,9 +26,9 @@ __all__ = [
     "rank_by_size",
 ]
 
-_CANDIDATES = range(2, 26)
-_SUBSAMPLES, _FRACTION, _MAX_CELLS = 5, 0.8, 2000
-"""K is chosen on this many random subsamples, each of this fraction of the cells and at most so large."""
+_RESOLUTION, _RUNS = 0.35, 3
+"""K is the median number of communities of this many runs of Leiden at this resolution."""
+_N_SEEDS = 2**32
 _RIDGE = 1e-4
 """Added to the variances of a Gaussian, as a fraction of the codes' mean variance: no component shrinks to one cell."""
 _MAX_ITERATIONS = 300
@@ -43,27 +39,18 @@ _N_INIT, _N_INIT_SMOOTHED = 10, 20
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterCount:
-    """A number of clusters chosen without labels, and the curve behind it.
+    """A number of clusters chosen without labels.
 
     Attributes
     ----------
     n_clusters : int
         The chosen number.
-    criterion : str
-        Name of the criterion; larger values are better.
-    candidates : ndarray of int64, shape (n_candidates,)
-        The numbers tried.
-    values : ndarray of float64, shape (n_candidates,)
-        The criterion, averaged over the subsamples.
-    parts : ndarray of int64, shape (n_subsamples,)
-        The choice of each subsample alone; their spread shows how certain the choice is.
+    runs : ndarray of int64, shape (3,)
+        The number of communities of each run of Leiden; their spread shows how certain the choice is.
     """
 
     n_clusters: int
-    criterion: str
-    candidates: np.ndarray
-    values: np.ndarray
-    parts: np.ndarray
+    runs: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +94,8 @@ def cluster_codes(
     seed : int
         Seed of the clustering and of the choice of the number.
     graph : NeighborGraph, optional
-        Graph of these codes, for the methods smoothed and leiden. Without it (too few cells for one) they are K-means
-        on the codes.
+        Graph of these codes, for the choice of the number and for the methods smoothed and leiden. Without it (too
+        few cells for one) these are K-means on the codes, and the number must be given.
 
     Returns
     -------
@@ -117,16 +104,21 @@ def cluster_codes(
     Raises
     ------
     ScraeError
-        More clusters than cells or than distinct codes.
+        More clusters than cells or than distinct codes; no number of clusters and no graph.
     """
     if graph is not None and config.resolution is not None:
         labels = rank_by_size(leiden(graph.joined, config.resolution, seed=seed))
         return Partition(labels=labels, n_requested=int(labels.max()) + 1, resolution=config.resolution)
-    points = z if graph is None else smooth(graph)
     n_clusters, choice, resolution = config.n_clusters, None, None
     if n_clusters is None:
-        choice = choose_n_clusters(z, seed=seed, smoothed=points)
+        if graph is None:
+            raise ScraeError(
+                f"cluster: expected enough cells to choose the number of clusters, found {len(z)}; "
+                "give the number of clusters"
+            )
+        choice = choose_n_clusters(graph, seed=seed)
         n_clusters = choice.n_clusters
+    points = z if graph is None or config.method in ("kmeans", "gmm") else smooth(graph)
     if config.method == "leiden" and graph is not None:
         _check_n_clusters("leiden", z, n_clusters)
         labels, resolution = leiden_n_clusters(graph.joined, n_clusters, seed=seed)
@@ -225,30 +217,19 @@ def rank_by_size(labels: np.ndarray) -> np.ndarray:
     return np.asarray(np.argsort(order)[labels])
 
 
-def choose_n_clusters(
-    z: np.ndarray,
-    *,
-    seed: int,
-    smoothed: np.ndarray | None = None,
-    candidates: Sequence[int] = _CANDIDATES,
-) -> ClusterCount:
-    """Choose the number of clusters K without labels, by BIC.
+def choose_n_clusters(graph: NeighborGraph, *, seed: int) -> ClusterCount:
+    """Choose the number of clusters K without labels: the number of Leiden communities at a fixed resolution.
 
-    Each of five random subsamples (80 % of the cells, at most 2,000) is clustered by K-means at every candidate K.
-    One Gaussian per cluster, weighted by its size, then models the codes of the subsample. BIC is their log-likelihood
-    minus half the log of the number of cells per parameter (Schwarz, Annals of Statistics 6:461, 1978), in nats per
-    cell. The K with the largest mean over the subsamples is chosen. ``docs/clusters.md`` compares other criteria.
+    Leiden divides the joined graph at resolution 0.35 in three runs with consecutive seeds; K is the median of their
+    numbers of communities, and at least 2. The resolution was chosen on labeled data sets; ``docs/recipe.md`` compares
+    other rules.
 
     Parameters
     ----------
-    z : ndarray of shape (n_cells, n_latent)
-        Latent codes, which the Gaussians model.
+    graph : NeighborGraph
+        Neighbor graph of the cells.
     seed : int
-        Seed of the subsamples and of K-means.
-    smoothed : ndarray of shape (n_cells, n_latent), optional
-        What K-means clusters; None = ``z``.
-    candidates : sequence of int
-        Numbers to try. Those of at least the number of distinct codes in a subsample are skipped.
+        Seed of the first run.
 
     Returns
     -------
@@ -257,49 +238,11 @@ def choose_n_clusters(
     Raises
     ------
     ScraeError
-        No candidate is smaller than the number of distinct codes.
+        Fewer than two distinct codes.
     """
-    rng = np.random.default_rng(seed)
-    points, size = z if smoothed is None else smoothed, min(_MAX_CELLS, math.ceil(_FRACTION * len(z)))
-    parts = [np.sort(rng.choice(len(z), size, replace=False)) for _ in range(_SUBSAMPLES)]
-    seeds = rng.integers(2**31, size=_SUBSAMPLES).tolist()
-    distinct = min(n_distinct(points[part]) for part in parts)
-    tried = np.asarray([k for k in candidates if 2 <= k < distinct])
-    if not len(tried):
+    if (distinct := n_distinct(graph.codes)) < 2:
         raise ScraeError(
-            f"choose_n_clusters: expected a candidate of at least 2 and below the {distinct} distinct codes, "
-            "found none; give the number of clusters"
+            f"choose_n_clusters: expected at least 2 distinct codes, found {distinct}; give the number of clusters"
         )
-    values = np.array(
-        [
-            [_bic(z[part], kmeans(points[part], int(k), seed=one, n_init=1)) for k in tried]
-            for part, one in zip(parts, seeds, strict=True)
-        ]
-    )
-    mean = values.mean(axis=0)
-    return ClusterCount(
-        n_clusters=int(tried[np.argmax(mean)]),
-        criterion="BIC",
-        candidates=tried,
-        values=mean,
-        parts=tried[values.argmax(axis=1)],
-    )
-
-
-def _bic(z: np.ndarray, labels: np.ndarray) -> float:
-    """Return BIC per cell, of one Gaussian per cluster with a covariance shrunk toward the pooled one."""
-    z = np.asarray(z, dtype=np.float64)
-    (n_cells, n_latent), sizes = z.shape, np.bincount(labels)
-    means = np.stack([z[labels == k].mean(axis=0) for k in range(len(sizes))])
-    residual = z - means[labels]
-    ridge = _RIDGE * max(float(z.var(axis=0).mean()), np.finfo(float).tiny) * np.eye(n_latent)
-    pooled = residual.T @ residual / n_cells + ridge
-    density = np.empty((n_cells, len(sizes)))
-    for k, size in enumerate(sizes):
-        within = residual[labels == k].T @ residual[labels == k]
-        root = np.linalg.cholesky((within + n_latent * pooled) / (size + n_latent))
-        scaled = solve_triangular(root, (z - means[k]).T, lower=True)
-        density[:, k] = np.log(size / n_cells) - 0.5 * (scaled**2).sum(axis=0) - np.log(np.diag(root)).sum()
-    log_likelihood = logsumexp(density, axis=1).mean() - 0.5 * n_latent * math.log(2 * math.pi)
-    n_parameters = len(sizes) * (1 + n_latent + n_latent * (n_latent + 1) / 2) - 1
-    return float(log_likelihood - 0.5 * n_parameters * math.log(n_cells) / n_cells)
+    counts = leiden_counts(graph.joined, _RESOLUTION, seeds=[(seed + run) % _N_SEEDS for run in range(_RUNS)])
+    return ClusterCount(n_clusters=min(max(int(np.median(counts)), 2), distinct), runs=counts)

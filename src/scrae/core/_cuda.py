@@ -164,17 +164,19 @@ class CapturedSteps:
         self.state, self.data, self.config = state, data, config
         self.record = record or _capture
         self.width = int(data.indptr.diff().max())
-        self.rows = torch.zeros(config.batch_size, dtype=torch.int64, device=data.device)
+        # those that are encoded, and those whose counts are explained
+        self.rows = torch.zeros(2, config.batch_size, dtype=torch.int64, device=data.device)
         self.replays: dict[bool, Body] = {}
         for optimizer in state.optimizers:
             for group in [] if optimizer is None else optimizer.param_groups:
                 group["lr"] = torch.tensor(group["lr"], device=data.device)
 
-    def __call__(self, rows: Tensor, *, update_prior: bool) -> StepLosses:
+    def __call__(self, rows: Tensor, targets: Tensor | None, *, update_prior: bool) -> StepLosses:
         """Step on the given cells, int64 [cells] on the device; minibatches of another size run eagerly."""
-        if len(rows) != len(self.rows):
-            return self._step(rows, update_prior)
-        self.rows.copy_(rows)
+        pair = torch.stack([rows, rows if targets is None else targets])
+        if pair.shape != self.rows.shape:
+            return self._step(pair, update_prior)
+        self.rows.copy_(pair)
         if update_prior not in self.replays:
             self.replays[update_prior] = self._replay(update_prior)
         losses = self.replays[update_prior]().clone()  # the next replay overwrites them
@@ -182,9 +184,15 @@ class CapturedSteps:
 
     def _step(self, rows: Tensor, update_prior: bool) -> StepLosses:
         state = self.state
-        cells = dense_minibatch(self.data, rows, self.width)
+        cells, targets = (dense_minibatch(self.data, part, self.width) for part in rows)
         return training_step(
-            state.model, cells, state.optimizers, self.config, state.noise, update_prior=update_prior
+            state.model,
+            cells,
+            state.optimizers,
+            self.config,
+            state.noise,
+            update_prior=update_prior,
+            targets=targets if self.config.neighbor_targets else None,
         )
 
     def _replay(self, update_prior: bool) -> Body:

@@ -12,18 +12,22 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from ..config import Schedule, TrainConfig
+from ..config import TrainConfig
 from ..errors import ScraeError, ScraeWarning, show
 from .checkpoint import Checkpoint, CheckpointFile, Epoch, Snapshot, TrainingState
 from .data import CountData
 from .distributed import Processes
 from .model import SCRAE
-from .step import StepLosses, training_step
+from .refit import refit_decoder
+from .step import StepLosses, rate_factor, training_step
+from .targets import NeighborTargets
 
 __all__ = ["FitResult", "fit"]
 
 _SEEDS_APART = 1_000_003
 """Between the seeds of two processes, so that they draw different noise."""
+_HELD_OUT_TARGETS = 2
+"""Added to the seed of the targets of held-out cells, which stay the same in all epochs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +66,8 @@ def fit(
     processes: Processes | None = None,
 ) -> FitResult:
     """Train ``model`` on ``data``, in place; with early stopping it ends with the best weights.
+
+    After a training with neighbor targets the decoder is refitted to the cells' own counts.
 
     A non-finite loss or weight ends training with the last good weights, and ``fault`` names it.
 
@@ -116,6 +122,10 @@ def fit(
     model.eval()
     if state.best_weights:
         model.load_state_dict(state.best_weights)
+    if config.neighbor_targets:
+        refit_decoder(
+            model, data, training.train, training.held_out, training.config, seed=state.order.initial_seed()
+        )
     best = state.best_epoch or state.epoch
     kept = f"weights of epoch {best} were kept"
     if fault is not None:
@@ -148,6 +158,11 @@ class _Training:
         processes.join(model, self.state.optimizers, (config, seed))
         self.n_steps = processes.least(math.ceil(len(self.train) / config.batch_size))  # per epoch
         self.epochs = processes.least(config.epochs_for(len(self.train)))
+        self.targets = NeighborTargets(model, data, seed=seed) if config.neighbor_targets else None
+        self.held_out_targets = None
+        if self.targets is not None:
+            fixed = Generator().manual_seed(self.state.order.initial_seed() + _HELD_OUT_TARGETS)
+            self.held_out_targets = self.targets.draw(self.held_out, fixed)
         groups = [group for o in self.state.optimizers if o is not None for group in o.param_groups]
         self.rates = [(group, group["lr"]) for group in groups]
         self.step = self._step
@@ -205,7 +220,7 @@ class _Training:
         """Visit all training cells once; add a row to the history, or return the fault."""
         state, config = self.state, self.config
         order = state.order.get_state()
-        factor = _rate_factor(state.epoch + 1, self.epochs, config.schedule)
+        factor = rate_factor(state.epoch + 1, self.epochs, config.schedule)
         for group, rate in self.rates:
             if isinstance(group["lr"], Tensor):
                 group["lr"].fill_(rate * factor)
@@ -216,13 +231,14 @@ class _Training:
         for rows in islice(minibatches, self.n_steps):
             state.iteration += 1
             updates.append(state.iteration % config.n_critic == 0)
-            steps.append(self.step(rows, update_prior=updates[-1]))
+            targets = None if self.targets is None else self.targets.draw(rows, state.order)
+            steps.append(self.step(rows, targets, update_prior=updates[-1]))
         state.epoch += 1
         losses = torch.stack([torch.stack(column) for column in zip(*steps, strict=True)])  # [terms, steps]
         losses = self.processes.mean(losses).cpu()
         validation = math.nan
         if len(self.held_out):
-            validation = state.model.held_out_loss(self.data, self.held_out)
+            validation = state.model.held_out_loss(self.data, self.held_out, targets=self.held_out_targets)
         validation = float(self.processes.mean(torch.tensor(validation, dtype=torch.float64)))
         if fault := self.fault(losses, torch.tensor(updates), validation, order):
             return fault
@@ -232,10 +248,16 @@ class _Training:
             state.keep_if_best(validation)
         return None
 
-    def _step(self, rows: Tensor, *, update_prior: bool) -> StepLosses:
-        state, cells = self.state, self.data.minibatch(rows)
+    def _step(self, rows: Tensor, targets: Tensor | None, *, update_prior: bool) -> StepLosses:
+        state = self.state
         return training_step(
-            state.model, cells, state.optimizers, self.config, state.noise, update_prior=update_prior
+            state.model,
+            self.data.minibatch(rows),
+            state.optimizers,
+            self.config,
+            state.noise,
+            update_prior=update_prior,
+            targets=None if targets is None else self.data.minibatch(targets),
         )
 
     def fault(self, losses: Tensor, updates: Tensor, validation: float, order: Tensor) -> str | None:
@@ -279,12 +301,6 @@ def _split(n_cells: int, fraction: float, generator: Generator) -> tuple[Tensor,
     n_held_out = min(math.ceil(n_cells * fraction), n_cells - 1)
     order = torch.randperm(n_cells, generator=generator)
     return order[n_held_out:], order[:n_held_out]
-
-
-def _rate_factor(epoch: int, epochs: int, schedule: Schedule) -> float:
-    if schedule == "constant":
-        return 1.0
-    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (epoch - 1) / epochs))
 
 
 def _means(losses: Tensor) -> dict[str, float]:

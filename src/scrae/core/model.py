@@ -16,6 +16,7 @@ from ..errors import ScraeError
 from ._kernels import SparseRows
 from .data import Cells, CountData
 from .losses import library_kl
+from .mixture import Density
 from .networks import Critic, Decoder, Encoded, Encoder, LatentGenerator
 
 __all__ = ["SCRAE", "AutoencoderLosses", "evaluating"]
@@ -65,12 +66,15 @@ class SCRAE(nn.Module):
         Total that cells are normalized to: the median total of the training cells, scalar.
     library_mean, library_var : Tensor
         µG and σ²G, moments of the log library size of the training cells: scalars, or [batches].
+    density : Density or None
+        What generated cells are drawn from, fitted after training; None = not fitted.
     """
 
     gene_scale: Tensor
     target_total: Tensor
     library_mean: Tensor
     library_var: Tensor
+    density: Density | None = None
 
     def __init__(
         self, genes: Sequence[str], config: ModelConfig, *, batch_names: Sequence[str] = (), seed: int = 0
@@ -223,12 +227,28 @@ class SCRAE(nn.Module):
             ]
         return np.asarray(torch.cat(codes).numpy())
 
-    def held_out_loss(self, data: CountData, rows: Tensor, *, batch_size: int = 1024) -> float:
-        """Return minus the mean log-likelihood of the given cells, with s = µs."""
+    def held_out_loss(
+        self, data: CountData, rows: Tensor, *, targets: Tensor | None = None, batch_size: int = 1024
+    ) -> float:
+        """Return minus the mean log-likelihood of the given cells, with s = µs.
+
+        Parameters
+        ----------
+        data : CountData
+            Counts of the model's genes.
+        rows : Tensor
+            The cells that are encoded, int64.
+        targets : Tensor or None
+            The cells whose counts are explained, int64, one for each of ``rows``; None: the same cells.
+        batch_size : int
+            Cells at a time.
+        """
         total = torch.zeros((), dtype=torch.float64, device=data.device)
+        encoded = data.minibatches(batch_size, rows=rows)
+        explained = data.minibatches(batch_size, rows=rows if targets is None else targets)
         with evaluating(self):
-            for cells in data.minibatches(batch_size, rows=rows):
-                total += self.autoencoder_losses(cells).reconstruction.sum(dtype=torch.float64)
+            for seen, cells in zip(encoded, explained, strict=True):
+                total += self.autoencoder_losses(cells, seen=seen).reconstruction.sum(dtype=torch.float64)
         return float(total) / len(rows)
 
 

@@ -1,4 +1,7 @@
-"""Model folders: ``config.json``, ``weights.safetensors``, ``genes.txt``. They are data and cannot run code."""
+"""Model folders: ``config.json``, ``weights.safetensors``, ``genes.txt``, and ``density.safetensors`` if it was fitted.
+
+They are data and cannot run code.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
 from ..config import ModelConfig, from_dict, to_dict
 from ..errors import ScraeError, show
+from .mixture import Density, Mixture
 from .model import SCRAE
 
 __all__ = ["load", "save"]
@@ -27,6 +32,7 @@ A new field of ``ModelConfig`` raises ``_FORMAT`` by one and gets a line here.
 _UNFIT = re.compile("[\r\n\ud800-\udfff]")
 _LARGEST_CONFIG = 1 << 16  # bytes
 _LARGEST_GENES = 1 << 24  # bytes
+_DENSITY = "density.safetensors"
 
 
 def save(model: SCRAE, folder: str | Path) -> None:
@@ -37,7 +43,7 @@ def save(model: SCRAE, folder: str | Path) -> None:
     model : SCRAE
         The model.
     folder : str or pathlib.Path
-        Gets ``config.json``, ``genes.txt`` and ``weights.safetensors``.
+        Gets ``config.json``, ``genes.txt``, ``weights.safetensors`` and, if it was fitted, ``density.safetensors``.
 
     Raises
     ------
@@ -60,6 +66,9 @@ def save(model: SCRAE, folder: str | Path) -> None:
         (path / "genes.txt").write_text("".join(f"{gene}\n" for gene in model.genes), encoding="utf-8")
         weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
         (path / "weights.safetensors").write_bytes(to_bytes(weights))
+        (path / _DENSITY).unlink(missing_ok=True)
+        if model.density is not None:
+            (path / _DENSITY).write_bytes(to_bytes(_density_tensors(model.density)))
     except OSError as error:
         raise ScraeError(f"save: cannot write the model to {path}: {error}") from error
 
@@ -95,6 +104,8 @@ def load(folder: str | Path, *, device: torch.device | str = "cpu") -> SCRAE:
         model = SCRAE(genes, config, batch_names=batch_names)
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     model.load_state_dict(_read_weights(path / "weights.safetensors", shapes), assign=True)
+    if (path / _DENSITY).exists():
+        model.density = _read_density(path / _DENSITY, model)
     return model.to(device).eval()
 
 
@@ -174,3 +185,43 @@ def _read_weights(path: Path, expected: dict[str, tuple[int, ...]]) -> dict[str,
     if bad is not None:
         raise ScraeError(f"{path}: expected finite weights, found NaN or infinity in {bad!r}")
     return weights
+
+
+def _density_tensors(density: Density) -> dict[str, torch.Tensor]:
+    arrays = {"theta": density.theta}
+    for i, mixture in enumerate(density.mixtures):
+        arrays |= {f"{field}.{i}": getattr(mixture, field) for field in ("weights", "means", "roots")}
+    return {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
+
+
+def _read_density(path: Path, model: SCRAE) -> Density:
+    n_dimensions, n_mixtures = model.config.n_latent + 1, max(len(model.batch_names), 1)
+    try:
+        with safe_open(path, framework="np") as file:
+            arrays = {name: np.asarray(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        mixtures = []
+        for i in range(n_mixtures):
+            weights, means, roots = (arrays[f"{field}.{i}"] for field in ("weights", "means", "roots"))
+            n, d = len(weights), n_dimensions
+            _require((weights.shape, means.shape, roots.shape) == ((n,), (n, d), (n, d, d)), "shapes")
+            _require(
+                bool((weights >= 0).all()) and abs(float(weights.sum()) - 1) < 1e-6, "weights that sum to 1"
+            )
+            mixtures.append(Mixture(weights=weights, means=means, roots=roots))
+        theta = arrays["theta"]
+        _require(theta.shape == (len(model.genes),) and bool((theta > 0).all()), "positive dispersions")
+        _require(
+            all(a.dtype == np.float64 and np.isfinite(a).all() for a in arrays.values()), "finite float64"
+        )
+    except (SafetensorError, OSError, ValueError, LookupError, TypeError) as error:
+        reason = " ".join(str(error).split())[:150]
+        raise ScraeError(
+            f"{path}: expected the density of this model, found a damaged or foreign file ({reason}); delete it to "
+            "load the model without it"
+        ) from error
+    return Density(mixtures=tuple(mixtures), theta=theta)
+
+
+def _require(condition: bool, what: str) -> None:
+    if not condition:
+        raise ValueError(f"expected {what}")

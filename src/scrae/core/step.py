@@ -9,12 +9,12 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.optim import Adam, AdamW, Optimizer
 
-from ..config import TrainConfig
+from ..config import Schedule, TrainConfig
 from .data import Cells
 from .losses import critic_loss, encoder_loss, generator_loss, gradient_penalty
 from .model import SCRAE
 
-__all__ = ["Optimizers", "StepLosses", "training_step"]
+__all__ = ["Optimizers", "StepLosses", "descend", "rate_factor", "training_step"]
 
 _WGAN_BETAS = (0.0, 0.9)
 
@@ -67,6 +67,7 @@ def training_step(
     generator: Generator,
     *,
     update_prior: bool,
+    targets: Cells | None = None,
 ) -> StepLosses:
     """Take one iteration: L_AE, L_Gen, L_Enc, L_Critic, in the paper's order; changes ``model`` and ``optimizers``.
 
@@ -84,32 +85,34 @@ def training_step(
         Draws thinned counts, library sizes, noise, mixing weights and dropout, on the model's device.
     update_prior : bool
         Whether generator and encoder learn from the critic in this iteration (every ``n_critic``-th).
+    targets : Cells or None
+        As many cells, of the same batches, whose counts the decoder explains; None: ``cells``.
     """
     seen = cells.thinned(generator) if config.thinning else cells
     divergence, one_hot = model.config.divergence, model.one_hot(cells)
-    losses = model.autoencoder_losses(cells, generator, seen=seen)
+    losses = model.autoencoder_losses(cells if targets is None else targets, generator, seen=seen)
     reconstruction, library = losses.reconstruction.mean(), losses.library.mean()
     total = reconstruction + config.library_kl_weight * library
     unused = torch.full_like(reconstruction, math.nan).detach()
     if model.critic is None:
-        _descend(optimizers.autoencoder, total)
+        descend(optimizers.autoencoder, total)
         return StepLosses(reconstruction.detach(), library.detach(), unused, unused, unused, unused)
 
     adversarial = generated = unused
     if update_prior and config.prior_update == "joint":  # one encoder pass: λ·L_Enc joins L_AE
         adversarial = encoder_loss(divergence, model.critic(losses.z, one_hot))
         total = total + _prior_weight(model, config) * adversarial
-    _descend(optimizers.autoencoder, total)
+    descend(optimizers.autoencoder, total)
     z = losses.z.detach()
     if update_prior and optimizers.generator is not None:
         drawn = model.sample_prior(len(z), generator)
         generated = generator_loss(divergence, model.critic(drawn, one_hot))
-        _descend(optimizers.generator, generated)
+        descend(optimizers.generator, generated)
     if config.prior_update == "separate":  # new passes, after the autoencoder's step
         if update_prior and optimizers.encoder is not None:
             z = model.encoder(model.encoder_input(seen), generator).z
             adversarial = encoder_loss(divergence, model.critic(z, one_hot))
-            _descend(optimizers.encoder, adversarial)
+            descend(optimizers.encoder, adversarial)
         with torch.no_grad():
             z = model.encoder(model.encoder_input(seen), generator).z
     critic, penalty = _critic_step(model, z, one_hot, optimizers, config, generator)
@@ -139,14 +142,21 @@ def _critic_step(
     real, fake = model.critic(torch.cat([z, z_prior]), twice).chunk(2)
     loss = critic_loss(model.config.divergence, real, fake)
     penalty = gradient_penalty(model.critic, z, z_prior, mix, one_hot)
-    _descend(optimizers.critic, loss + config.gradient_penalty_weight * penalty)
+    descend(optimizers.critic, loss + config.gradient_penalty_weight * penalty)
     return loss, penalty
 
 
-def _descend(optimizer: Optimizer, loss: Tensor) -> None:
+def descend(optimizer: Optimizer, loss: Tensor) -> None:
     """Step down the gradient of ``loss`` in the optimizer's own parameters; no others receive a gradient."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
     optimizer.step()
+
+
+def rate_factor(epoch: int, epochs: int, schedule: Schedule) -> float:
+    """Return the factor of the learning rates in an epoch, counted from 1."""
+    if schedule == "constant":
+        return 1.0
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (epoch - 1) / epochs))

@@ -6,7 +6,7 @@ from scrae.io.backed import open_backed
 from scrae.io.blocks import CountBlocks
 from scrae.io.check import check_counts
 from scrae.io.find_counts import use_counts
-from scrae.io.hdf5 import read_h5ad, write_h5ad
+from scrae.io.h5ad import read_h5ad, write_h5ad
 from scrae.io.probe import try_hdf5
 from scrae.io.reading import read
 

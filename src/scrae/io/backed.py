@@ -20,7 +20,10 @@ from scrae.io.blocks import CountBlocks
 from scrae.io.find_counts import IN_ORDER, refuse_other_features
 from scrae.io.names import clean_names, some
 from scrae.io.notes import add_note
+from scrae.io.orientation import refuse_genes_as_cells
+from scrae.io.parts import read_parts, read_table_parts
 from scrae.io.read_errors import reading
+from scrae.io.storable import make_storable
 
 __all__ = ["open_backed", "read_zarr"]
 
@@ -75,6 +78,7 @@ def _first_of_counts(file: Any, path: Path, layer: str | None) -> AnnData:
             continue
         add_note(adata, f"Counts were found in {words}: {adata.n_obs} cells x {adata.n_vars} genes.")
         clean_names(adata)
+        make_storable(adata)
         return adata
     raise problems[0] if problems else ScraeError(f"{path} has no X, layers['counts'] or raw.")
 
@@ -100,14 +104,22 @@ def _open(path: Path) -> Any:
 
 def _with_matrix(file: Any, path: Path, matrix_key: str, var_key: str) -> AnnData:
     """An AnnData over one matrix of the file, whose first block holds nothing but counts."""
+    lost: list[str] = []
     with reading(path, "h5ad or zarr"):
         stored = file[matrix_key]
         is_array = isinstance(stored, h5py.Dataset | zarr.Array)
         matrix = stored if is_array else anndata.io.sparse_dataset(stored)
         adata = AnnData(
-            matrix, obs=anndata.io.read_elem(file["obs"]), var=anndata.io.read_elem(file[var_key])
+            matrix,
+            obs=read_table_parts(file["obs"], "obs", lost),
+            var=read_table_parts(file[var_key], "var", lost),
         )
+    if lost:
+        said = f"Elements that could not be read were left out: {some(lost, 8, show=str)}."
+        add_note(adata, said)
+        warnings.warn(f"{path}: {said}", ScraeWarning, stacklevel=4)
     refuse_other_features(adata)
+    refuse_genes_as_cells(adata)
     next(iter(CountBlocks(matrix=adata.X, cell_names=adata.obs_names, gene_names=adata.var_names)), None)
     return adata
 
@@ -123,7 +135,12 @@ def read_zarr(path: Path) -> AnnData:
         group = zarr.open_group(str(path), mode="r")
         _refuse_missing_chunks(group, path)
         zeros = list(_chunks_of_zeros(group))
-        adata = anndata.io.read_zarr(path)
+        try:
+            adata = anndata.io.read_zarr(path)
+        except MemoryError:
+            raise
+        except Exception:
+            adata = read_parts(group, path)
     for sentence in zeros:
         add_note(adata, sentence)
         warnings.warn(f"{path}: {sentence}", ScraeWarning, stacklevel=4)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from anndata import AnnData
@@ -10,16 +12,16 @@ from numpy.typing import NDArray
 from scrae.errors import ScraeError, did_you_mean
 from scrae.io.names import some
 
-__all__ = ["batch_codes", "batches_of", "check_keys"]
+__all__ = ["batch_codes", "batches_of", "check_keys", "refuse_one_batch"]
 
 
 def check_keys(adata: AnnData, label_key: str | None, batch_key: str | None) -> None:
-    """Refuse wrong names before the work, not after it; the message suggests a column that is there.
+    """Refuse wrong names and empty columns before the work, not after it; the message suggests a column that is there.
 
     Raises
     ------
     ScraeError
-        If there is no such column, or a cell has no batch.
+        If there is no such column, all labels are missing, a cell has no batch, or there is only one batch.
     """
     if label_key is not None and label_key not in adata.obs:
         there = ", ".join(adata.obs.columns) or "no columns at all"
@@ -27,8 +29,21 @@ def check_keys(adata: AnnData, label_key: str | None, batch_key: str | None) -> 
             f"--label-key: expected a column of obs, found no {label_key!r}; there is {there}"
             f"{did_you_mean(label_key, adata.obs)}"
         )
+    if label_key is not None and adata.obs[label_key].isna().all():
+        raise ScraeError(
+            f"--label-key: expected labels in obs[{label_key!r}], found none: all of its {adata.n_obs} values are "
+            "missing; leave the option out or name another column"
+        )
     if batch_key is not None:
-        batches_of(adata, batch_key)
+        refuse_one_batch(batches_of(adata, batch_key).categories, batch_key)
+
+
+def refuse_one_batch(names: Sequence[str] | pd.Index, key: str) -> None:
+    """Raise ScraeError if all cells are of one batch."""
+    if len(names) == 1:
+        raise ScraeError(
+            f"batch_key: expected at least two batches in obs[{key!r}], found only {names[0]!r}; leave batch_key out"
+        )
 
 
 def batches_of(adata: AnnData, key: str) -> pd.Categorical:

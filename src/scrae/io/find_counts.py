@@ -15,6 +15,7 @@ from scrae.errors import ScraeError, ScraeWarning, did_you_mean
 from scrae.io.check import ROUNDED, checked
 from scrae.io.names import clean_names, some
 from scrae.io.notes import add_note
+from scrae.io.orientation import refuse_genes_as_cells
 
 __all__ = [
     "GENE_EXPRESSION", "IN_ORDER", "Found", "find_counts", "put_counts", "refuse_other_features", "use_counts",
@@ -51,7 +52,7 @@ def use_counts(adata: AnnData, layer: str | None = None) -> None:
     ------
     ScraeError
         No place holds counts; the message is about the first place, and names another layer that does, if one
-        does. Or `adata` holds features other than gene expression.
+        does. Or `adata` holds features other than gene expression, or genes in its rows.
 
     Warns
     -----
@@ -64,6 +65,7 @@ def use_counts(adata: AnnData, layer: str | None = None) -> None:
     ``obs_names`` and ``var_names`` (no name empty or twice) and ``uns["scrae"]["notes"]``.
     """
     refuse_other_features(adata)
+    refuse_genes_as_cells(adata)
     found = find_counts(adata, layer)
     if found.place == "raw":
         found = _genes_of_x(found, adata.raw.var_names, adata.var_names)

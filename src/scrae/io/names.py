@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pandas as pd
@@ -11,14 +11,28 @@ from anndata import AnnData
 
 from scrae.io.notes import add_note
 
-__all__ = ["clean_names", "make_unique", "some"]
+__all__ = ["UNFIT", "clean_names", "make_unique", "some", "unwrap"]
 
-_UNFIT = re.compile("[\0\r\n\ud800-\udfff]")  # what a list of lines, UTF-8 or HDF5 cannot hold
+UNFIT = re.compile("[\0\r\n\ud800-\udfff]")  # what a list of lines, UTF-8 or HDF5 cannot hold
+
+_AROUND = "\ufeff\u200b\ufffe\x1a"  # byte order marks and other characters without width
+_WRAPPED = re.compile(r"""b?(["'`])(.*)\1|[“‘«](.*)[”’»]""", re.DOTALL)
 
 
-def some(names: Iterable[object], limit: int = 3) -> str:
+def unwrap(name: str) -> str:
+    """Return a name without quotes, blanks and byte order marks around it, as a user would type it."""
+    while True:
+        bare = name.strip().strip(_AROUND)
+        if match := _WRAPPED.fullmatch(bare):
+            bare = match[2] if match[3] is None else match[3]
+        if bare == name:
+            return name
+        name = bare
+
+
+def some(names: Iterable[object], limit: int = 3, *, show: Callable[[str], str] = repr) -> str:
     """Return the first names, for a message: ``'A', 'B', 'C' and 4 more``."""
-    listed = [repr(str(name)) for name in names]
+    listed = [show(str(name)) for name in names]
     head = ", ".join(listed[:limit])
     return head if len(listed) <= limit else f"{head} and {len(listed) - limit} more"
 
@@ -44,7 +58,7 @@ def make_unique(names: Iterable[str]) -> list[str]:
 
 
 def clean_names(adata: AnnData) -> None:
-    """Give every cell and gene a text name that is neither empty nor used twice; what changed is noted."""
+    """Give every cell and gene a bare text name that is neither empty nor used twice; what changed is noted."""
     adata.obs_names = _clean(adata, adata.obs_names, "cell")
     adata.var_names = _clean(adata, adata.var_names, "gene")
 
@@ -52,9 +66,18 @@ def clean_names(adata: AnnData) -> None:
 def _clean(adata: AnnData, index: pd.Index, kind: str) -> pd.Index:
     missing = index.isna()
     texts = np.where(missing, "", index.astype(str)).astype(object)
-    odd = np.array([_UNFIT.search(text) is not None for text in texts], dtype=bool)
+    bare = np.array([unwrap(text) for text in texts], dtype=object)
+    wrapped = bare != texts
+    if wrapped.any():
+        add_note(
+            adata,
+            f"{int(wrapped.sum())} {kind} names had quotes, blanks or a byte order mark around them, now removed: "
+            f"{some(texts[wrapped])}.",
+        )
+        texts = bare
+    odd = np.array([UNFIT.search(text) is not None for text in texts], dtype=bool)
     if odd.any():
-        texts[odd] = [_UNFIT.sub("\ufffd", text) for text in texts[odd]]
+        texts[odd] = [UNFIT.sub("\ufffd", text) for text in texts[odd]]
         add_note(
             adata,
             f"{int(odd.sum())} {kind} names held line breaks or broken characters, now \ufffd: {some(texts[odd])}.",
@@ -72,4 +95,5 @@ def _clean(adata: AnnData, index: pd.Index, kind: str) -> pd.Index:
             f"{len(repeated)} {kind} names occurred more than once and were made unique with -1, -2, ...: "
             f"{some(repeated)}.",
         )
+    names.name = None if index.name is None else str(index.name)
     return names

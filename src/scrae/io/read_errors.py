@@ -15,8 +15,9 @@ __all__ = ["is_gzip", "open_text", "reading"]
 
 
 def is_gzip(path: Path) -> bool:
-    """Whether a text file is gzipped, by its ending."""
-    return path.suffix.lower() == ".gz"
+    """Whether a file is gzipped, by its content."""
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
 
 
 def open_text(path: Path) -> TextIOWrapper:

@@ -15,11 +15,15 @@ from scrae.errors import ScraeError
 from scrae.io.backed import read_zarr
 from scrae.io.empty_droplets import left_out, with_cell
 from scrae.io.find_counts import GENE_EXPRESSION, find_counts, layer_names, put_counts
+from scrae.io.foreign import foreign_file, foreign_folder, is_text
 from scrae.io.hdf5 import read_hdf5
-from scrae.io.mtx import holds_mtx, read_mtx
+from scrae.io.mtx import begins_as_mtx, holds_mtx, read_mtx
 from scrae.io.names import some
 from scrae.io.notes import add_note
+from scrae.io.orientation import refuse_genes_as_cells
+from scrae.io.read_errors import reading
 from scrae.io.samples import join_samples
+from scrae.io.storable import make_storable
 from scrae.io.table import read_table
 
 __all__ = ["read"]
@@ -47,7 +51,7 @@ def read(
 ) -> AnnData:
     """Read raw counts from one file, or from several files as several samples.
 
-    The format is recognized by the content (HDF5, zarr, a folder with a matrix) or the suffix (csv, tsv, txt).
+    The format is recognized by the content, whatever the name.
 
     Parameters
     ----------
@@ -61,7 +65,8 @@ def read(
         Leave out cells with fewer counts than this. None: keep all, and refuse a file that has mostly
         nearly empty barcodes, as unfiltered 10x matrices do. 0 keeps all and refuses none.
     transpose
-        For csv and tsv: the rows are genes and the columns are cells.
+        For csv and tsv: the rows are genes and the columns are cells. For mtx: the rows are cells; needed only where
+        there are as many cells as genes, since otherwise the lists beside the matrix say it.
 
     Returns
     -------
@@ -84,13 +89,18 @@ def read(
         return _read_one(files[0], layer, min_counts, transpose)
     if len({file.resolve() for file in files}) < len(files):
         raise ScraeError("The same file was given twice; each file is one sample.")
-    return join_samples([_read_one(file, layer, min_counts, transpose) for file in files], files)
+    joined = join_samples([_read_one(file, layer, min_counts, transpose) for file in files], files)
+    make_storable(joined)
+    return joined
 
 
 def _read_one(path: Path, layer: str | None, min_counts: int | None, transpose: bool) -> AnnData:
     adata = _open(path, transpose)
     try:
-        return _without_empty(_genes_only(_with_counts(adata, layer)), min_counts)
+        adata = _with_counts(adata, layer)
+        refuse_genes_as_cells(adata)
+        make_storable(adata)
+        return _without_empty(_genes_only(adata), min_counts)
     except ScraeError as error:
         raise ScraeError(f"{path}: {error}") from error
 
@@ -99,26 +109,29 @@ def _open(path: Path, transpose: bool) -> AnnData:
     """Read `path` by the reader of its format."""
     try:
         is_folder, is_file = path.is_dir(), path.is_file()
-        if is_folder:
-            names = {entry.name for entry in path.iterdir()}
-            is_mtx = holds_mtx(path)
+        names = {entry.name for entry in path.iterdir()} if is_folder else set()
+        is_mtx = holds_mtx(path) if is_folder else path.name.lower().endswith((".mtx", ".mtx.gz"))
         is_hdf5 = is_file and h5py.is_hdf5(path)
     except OSError as error:
         raise ScraeError(f"{path} cannot be opened: {error.strerror}.") from error
     if not is_folder and not is_file:
         raise ScraeError(f"{path} does not exist; expected {_FORMATS}.")
-    if is_file and path.name.lower().endswith(_TABLES):
+    with reading(path, "a file"):
+        is_mtx = is_mtx or (is_file and not is_hdf5 and begins_as_mtx(path))
+        is_table = is_file and not is_hdf5 and not is_mtx and is_text(path)
+        foreign = foreign_folder(path, names) if is_folder else foreign_file(path)
+    if is_mtx:
+        return read_mtx(path, transpose=transpose)
+    if is_table or (not foreign and not is_hdf5 and path.name.lower().endswith(_TABLES)):
         return read_table(path, transpose=transpose)
+    if foreign and not is_hdf5:
+        raise ScraeError(f"{path} is {foreign}.")
     if transpose:
-        raise ScraeError(f"{path} is no csv or tsv: transpose is for these only. Leave it out.")
+        raise ScraeError(f"{path} is no csv, tsv or mtx: transpose is for these only. Leave it out.")
     if is_hdf5:
         return read_hdf5(path)
-    if is_file and path.name.endswith((".mtx", ".mtx.gz")):
-        return read_mtx(path)
     if is_folder and names & {".zgroup", ".zattrs", "zarr.json"}:
         return read_zarr(path)
-    if is_folder and is_mtx:
-        return read_mtx(path)
     if is_folder:
         raise ScraeError(
             f"{path} is a folder without a matrix.mtx or zarr store; it holds {some(sorted(names))}."

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -13,46 +14,45 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from scrae.errors import ScraeError
+from scrae.errors import ScraeError, ScraeWarning
 from scrae.io.names import some
 from scrae.io.notes import add_note
+from scrae.io.orientation import mostly_cells, mostly_genes
 from scrae.io.read_errors import is_gzip, open_text, reading
 
 __all__ = ["read_table"]
 
 _VALUES_AT_A_TIME = 1 << 23
-_GENE = re.compile(
-    r"ENS[A-Z]*G\d{6,}(\.\d+)?|(MT|mt)-(A[Tt][Pp]|C[Oo]|C[Yy][Tt]?[Bb]|N[Dd]|R[Nn][Rr]|T)\w*|R[Pp][LlSs]\d+[AaXxYyLl]?"
-    r"|ACTB|Actb|GAPDH|Gapdh|MALAT1|Malat1"
-)
 # What stands over a column of names that are numbers; anything else may be a gene whose counts stand below.
 _OVER_NAMES = re.compile(
     r"(cell|barcode|gene|sample|feature)s?([ _.-]?(ids?|names?))?|ids?|names?|index|unnamed: 0", re.I
 )
-_BARCODE = re.compile(r"(.*[_#:.-])?[ACGT]{10,}([_.-]\w+)?")
+_OVER_GENES = re.compile(r"(gene|feature|symbol|ensembl)s?([ _.-]?(ids?|names?|symbols?))?", re.I)
 
 
 class _Head(NamedTuple):
     columns: list[str]  # names over the value columns
     delimiter: str
+    corner: str  # what stands over the row names
 
 
 def read_table(path: Path, *, transpose: bool) -> AnnData:
     """Read a text table of counts; X is unchecked, NaN where a field is empty.
 
     `transpose` says that the rows are genes. A table that lies the other way round than stated is refused
-    where its names show it: gene names that everybody knows, or barcodes.
+    where its names show it: genes that are well known, identifiers or barcodes. Where they do not,
+    there is a ScraeWarning.
     """
     with reading(path, "a text table"):
         head = _read_head(path)
         names, blocks = _read_rows(path, head)
         values = sparse.vstack(blocks, format="csr")
         of_rows, of_columns = pd.DataFrame(index=pd.Index(names)), pd.DataFrame(index=pd.Index(head.columns))
-        _check_direction(path, names, head.columns, transpose)
         if transpose:
             adata = AnnData(sparse.csr_matrix(values.T), obs=of_columns, var=of_rows)
         else:
             adata = AnnData(sparse.csr_matrix(values), obs=of_rows, var=of_columns)
+    _check_direction(path, names, head, transpose)
     rows, columns = ("genes", "cells") if transpose else ("cells", "genes")
     add_note(
         adata, f"Rows were taken as {rows} ({some(names)}), columns as {columns} ({some(head.columns)})."
@@ -71,7 +71,7 @@ def _read_head(path: Path) -> _Head:
     if not first:
         raise ScraeError(f"{path} is empty: expected a header of gene names and one row per cell.")
     if len(first) == len(header) + 1:
-        return _Head(header, delimiter)
+        return _Head(header, delimiter, "")
     if len(first) != len(header) or len(header) < 2:
         raise ScraeError(
             f"{path} has {len(header)} fields in its header and {len(first)} in the row below; expected as "
@@ -86,7 +86,7 @@ def _read_head(path: Path) -> _Head:
             f"{path} seems to have no column of cell names: below {header[0]!r} stands {first[0]}. Put the "
             "names first, under an empty header field."
         )
-    return _Head(header[1:], delimiter)
+    return _Head(header[1:], delimiter, header[0])
 
 
 def _is_number(text: str) -> bool:
@@ -135,11 +135,13 @@ def _text_found(path: Path, names: Sequence[str], column: str, values: pd.Series
     )
 
 
-def _check_direction(path: Path, rows: Sequence[str], columns: Sequence[str], transpose: bool) -> None:
-    genes_in_rows = _mostly_genes(rows) and not _mostly_genes(columns)
-    cells_in_columns = _mostly_barcodes(columns) and not _mostly_barcodes(rows)
-    genes_in_columns = _mostly_genes(columns) and not _mostly_genes(rows)
-    cells_in_rows = _mostly_barcodes(rows) and not _mostly_barcodes(columns)
+def _check_direction(path: Path, rows: Sequence[str], head: _Head, transpose: bool) -> None:
+    """Refuse a table that lies the other way round than stated, and warn where the names do not show it."""
+    columns = head.columns
+    genes_in_rows = mostly_genes(rows) and not mostly_genes(columns)
+    cells_in_columns = mostly_cells(columns, sure=True) and not mostly_cells(rows)
+    genes_in_columns = mostly_genes(columns) and not mostly_genes(rows)
+    cells_in_rows = mostly_cells(rows, sure=True) and not mostly_cells(columns)
     if not transpose and (genes_in_rows or cells_in_columns):
         raise ScraeError(
             f"{path} has genes in its rows ({some(rows)}) and cells in its columns ({some(columns)}); "
@@ -150,15 +152,16 @@ def _check_direction(path: Path, rows: Sequence[str], columns: Sequence[str], tr
             f"{path} has cells in its rows ({some(rows)}) and genes in its columns ({some(columns)}) "
             "already. Leave transpose out."
         )
-
-
-def _mostly_genes(names: Sequence[str]) -> bool:
-    return _hits(_GENE, names) >= max(2, 0.002 * len(names))
-
-
-def _mostly_barcodes(names: Sequence[str]) -> bool:
-    return _hits(_BARCODE, names) > 0.5 * len(names)
-
-
-def _hits(pattern: re.Pattern[str], names: Iterable[str]) -> int:
-    return sum(pattern.fullmatch(name) is not None for name in names)
+    if genes_in_rows or genes_in_columns or cells_in_rows or cells_in_columns:
+        return
+    as_rows, as_columns = ("genes", "cells") if transpose else ("cells", "genes")
+    of_cells, of_genes = (columns, rows) if transpose else (rows, columns)
+    corner_fits = _OVER_GENES.fullmatch(head.corner.strip()) is None or transpose
+    if mostly_cells(of_genes) or not (mostly_cells(of_cells) and corner_fits):
+        other = "leave transpose out" if transpose else "say transpose=True (--transpose)"
+        warnings.warn(
+            f"{path}: the names do not show whether rows are cells or genes. Rows were taken as {as_rows} "
+            f"({some(rows)}), columns as {as_columns} ({some(columns)}); if it is the other way round, {other}.",
+            ScraeWarning,
+            stacklevel=5,
+        )

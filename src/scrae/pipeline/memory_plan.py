@@ -24,8 +24,8 @@ _ENTRY_SELECTED = 20
 """Bytes per nonzero of the selected genes: counts, normalized values, the integers for training, temporaries."""
 _ENTRY_ON_DISK, _ENTRY_BESIDE = 16, 3
 """Bytes per nonzero: counts and normalized values in scratch files, and what then remains in memory."""
-_CELL = 1200
-"""Bytes per cell: names, quality measures, latent representation, projections, the tables of the report."""
+_CELL = 1350
+"""Bytes per cell: names, quality measures, neighbors, latent representation, projections, the report's tables."""
 _DENSER = 2.0
 """Selected genes have about this many times more nonzeros than the average gene."""
 _BLOCKS = int(0.3 * _GIB)

@@ -7,13 +7,15 @@ from scrae.pl._genes import gene_selection
 from scrae.pl._save import save_figures
 from scrae.pl._svg import inline_svg
 from scrae.pl._tables import cluster_sizes, cross_table, dot_plot, label_table
-from scrae.pl._training import history, number_of_clusters
+from scrae.pl._training import history
+from scrae.pl._tree import cluster_tree
 
 __all__ = [
     "BASES",
     "category_colors",
     "category_column",
     "cluster_sizes",
+    "cluster_tree",
     "cross_table",
     "dot_plot",
     "embedding",
@@ -22,7 +24,6 @@ __all__ = [
     "inline_svg",
     "is_category",
     "label_table",
-    "number_of_clusters",
     "quality",
     "save_figures",
 ]

@@ -18,7 +18,7 @@ from scrae.pl._draw import run_facts
 from scrae.pl._embedding import embedding
 from scrae.pl._genes import gene_selection
 from scrae.pl._tables import cluster_sizes, label_table
-from scrae.pl._training import history, number_of_clusters
+from scrae.pl._training import history
 
 __all__ = ["save_figures"]
 
@@ -30,7 +30,7 @@ def save_figures(adata: AnnData, folder: str | Path, *, label_key: str | None = 
     """Write every figure that the data allow into ``folder``, each as PNG and SVG.
 
     The files are ``{pca,tsne,umap,latent}_clusters``, the same with ``_labels``, ``cluster_sizes``, ``label_table``,
-    ``number_of_clusters``, ``history``, ``gene_selection`` and ``quality``. Text in an SVG stays editable text.
+    ``history``, ``gene_selection`` and ``quality``. Text in an SVG stays editable text.
 
     Parameters
     ----------
@@ -82,8 +82,6 @@ def _figures(adata: AnnData, label_key: str | None) -> dict[str, Callable[[], An
         figures["cluster_sizes"] = partial(cluster_sizes, adata)
         if label_key is not None:
             figures["label_table"] = partial(label_table, adata, label_key)
-    if len(np.atleast_1d(run_facts(adata, "clusters").get("candidates", ()))) > 1:
-        figures["number_of_clusters"] = partial(number_of_clusters, adata)
     if run_facts(adata, "history"):
         figures["history"] = partial(history, adata)
     if "scrae_selected" in adata.var:

@@ -14,9 +14,9 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from scrae.errors import ScraeError
-from scrae.pl._draw import ACCENT, INK, MUTED, label_axes, new_axes, run_facts
+from scrae.pl._draw import ACCENT, INK, MUTED, label_axes, run_facts
 
-__all__ = ["history", "number_of_clusters"]
+__all__ = ["history"]
 
 PANELS: dict[str, tuple[str, ...]] = {
     "Reconstruction": ("reconstruction", "validation"),
@@ -106,41 +106,3 @@ def _panel(
     if "learning_rate" in terms:
         ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
         ax.yaxis.get_offset_text().set(fontsize=7, color=INK)
-
-
-def number_of_clusters(adata: AnnData, *, ax: Axes | None = None) -> Axes:
-    """Draw the criterion for each number of clusters tried, and the number chosen.
-
-    Parameters
-    ----------
-    adata : AnnData
-        Annotated cells after ``tl.cluster`` with ``n_clusters="auto"``.
-    ax : matplotlib.axes.Axes or None
-        Where to draw; None makes a figure.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        The axes.
-
-    Raises
-    ------
-    ScraeError
-        If the number of clusters was given rather than chosen.
-    """
-    facts = run_facts(adata, "clusters")
-    tried = np.atleast_1d(np.asarray(facts.get("candidates", ()), dtype=np.float64))
-    values = np.atleast_1d(np.asarray(facts.get("values", ()), dtype=np.float64))
-    if len(tried) < 2 or len(tried) != len(values):
-        raise ScraeError(
-            'expected several numbers of clusters in uns["scrae"]["clusters"], found none; '
-            'run scrae.tl.cluster with n_clusters="auto"'
-        )
-    ax = new_axes(5.2, 2.6) if ax is None else ax
-    ax.plot(tried, values, color=INK, linewidth=1.2, marker="o", markersize=3.5)
-    chosen = int(facts["n_clusters"])
-    ax.axvline(chosen, color=ACCENT, linewidth=1.2, linestyle=(0, (3, 3)), label=f"chosen: {chosen}")
-    ax.legend(frameon=False, fontsize=8, labelcolor=INK)
-    ax.xaxis.set_major_locator(MaxNLocator(12, integer=True))
-    label_axes(ax, "number of clusters", str(facts.get("criterion", "criterion")), "Number of clusters")
-    return ax

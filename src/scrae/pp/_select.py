@@ -147,7 +147,10 @@ def select(
         remarks, picture = list(result.notes), _for_plot(result)
     else:
         codes, batches = pd.factorize(adata.obs[batch_key], sort=True)
-        parts = [_score(method, cells.only(codes == code), n, fdr) for code in range(len(batches))]
+        parts = [
+            _score_batch(method, cells, codes == code, n, f"obs[{batch_key!r}] == {batch!r}")
+            for code, batch in enumerate(batches)
+        ]
         result = combine_batches(parts, n_top_genes=n)
         picture = {"mean": np.average([_mean(part) for part in parts], axis=0, weights=np.bincount(codes))}
         remarks = [
@@ -188,6 +191,17 @@ def _score(method: str, cells: Cells, n: int | None, fdr: float | None) -> GeneS
         case "pearson_residuals":
             return pearson_residuals(counts, n_top_genes=n)
     return seurat_v3(counts, n_top_genes=n)
+
+
+def _score_batch(method: str, cells: Cells, rows: NDArray[np.bool_], n: int, name: str) -> GeneScores:
+    """Rank the genes within one batch, which an error names."""
+    try:
+        return _score(method, cells.only(rows), n, None)
+    except ScraeError as error:
+        raise ScraeError(
+            f"{method}: the batch {name}, number of cells {int(rows.sum())}, is too small or too sparse; leave these "
+            f"cells out, merge the batch with another, or select genes without batch_key ({error})"
+        ) from error
 
 
 def _mean(result: GeneScores) -> NDArray[np.float64]:

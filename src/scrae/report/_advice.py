@@ -126,22 +126,15 @@ def _collapsed_clusters(run: Run) -> list[str]:
 
 
 def _number_of_clusters(run: Run) -> list[str]:
-    clusters, sentences = run.part("clusters"), []
-    candidates = np.atleast_1d(np.asarray(clusters.get("candidates", ()), dtype=np.float64))
+    clusters = run.part("clusters")
     chosen = clusters.get("n_clusters")
-    if len(candidates) > 1 and chosen is not None and float(chosen) in (candidates.min(), candidates.max()):
-        sentences.append(
-            f"The chosen number of clusters, {int(chosen)}, is at the edge of the range tried "
-            f"({candidates.min():.0f} to {candidates.max():.0f}). If you expect a "
-            "different number: `scrae recluster OUT -k N`."
-        )
-    parts = np.atleast_1d(np.asarray(clusters.get("parts", ()), dtype=np.int64))
-    if chosen is not None and len(parts) and disagreement(int(chosen), parts.tolist()) > ROUGH:
-        sentences.append(
-            f"The number of clusters is uncertain: random subsamples of the cells give {parts.min()} to {parts.max()}. "
-            "See “Number of clusters”."
-        )
-    return sentences
+    runs = np.atleast_1d(np.asarray(clusters.get("runs", ()), dtype=np.int64))
+    if chosen is None or not len(runs) or disagreement(int(chosen), runs.tolist()) <= ROUGH:
+        return []
+    return [
+        f"The number of clusters is uncertain: runs of Leiden give {runs.min()} to {runs.max()}. "
+        "See “Number of clusters”, or set it: `scrae recluster OUT -k N`."
+    ]
 
 
 def _small_clusters(run: Run) -> list[str]:

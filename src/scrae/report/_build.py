@@ -15,6 +15,7 @@ from scrae.report._markers import marker_tables, summarize
 from scrae.report._method import gene_view, k_view, quality_view, record_view, training_view
 from scrae.report._points import embed_json
 from scrae.report._run import Run, read_run
+from scrae.report._significance import significance_view
 from scrae.report._stability import stability_view
 
 __all__ = ["build", "render"]
@@ -73,6 +74,7 @@ def render(run: Run) -> str:
         markers=marker_view(expression, markers) if expression else None,
         labels=label_view(run),
         k=k_view(run),
+        significance=significance_view(run),
         stability=stability_view(run),
         training=training_view(run),
         genes=gene_view(run),

@@ -15,6 +15,7 @@ from scrae.report._format import chart, duration, number
 from scrae.report._markers import Expression, choose_genes
 from scrae.report._points import scatter_data
 from scrae.report._run import Run
+from scrae.tl._codes import is_chosen
 
 __all__ = ["cluster_rows", "headline", "label_view", "marker_view", "scatter_view", "title_of"]
 
@@ -52,7 +53,7 @@ def headline(run: Run) -> list[Tile]:
             tiles.append(Tile(number(round(float(np.nanmedian(values)))), name, "median"))
     if run.has_clusters:
         n_clusters = len(category_column(adata, "scrae").categories)
-        how = "chosen without labels" if "candidates" in run.part("clusters") else "as asked"
+        how = "chosen without labels" if is_chosen(run.part("clusters")) else "as asked"
         tiles.append(Tile(f"{n_clusters:,}", "clusters", how if run.part("clusters") else ""))
     scores = run.part("scores")
     tiles.extend(

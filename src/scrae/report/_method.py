@@ -11,15 +11,12 @@ from scrae import pl
 from scrae.errors import ScraeError
 from scrae.report._format import chart, duration, number, setting, spaced
 from scrae.report._run import Run
+from scrae.tl._codes import is_chosen
 
 __all__ = ["ROUGH", "disagreement", "gene_view", "k_view", "quality_view", "record_view", "training_view"]
 
-CRITERIA = {
-    "BIC": "BIC: the likelihood of the latent representation under one Gaussian per cluster, penalized by the number "
-    "of parameters (nats per cell, higher is better)"
-}
 ROBUST, ROUGH = 1.2, 1.5
-"""Largest ratio between the number of clusters chosen and that of a subsample."""
+"""Largest ratio between the number of clusters chosen and that of a run of Leiden."""
 METHODS = {
     "gmm": "a Gaussian mixture on the latent representation",
     "kmeans": "K-means on the latent representation",
@@ -35,41 +32,29 @@ def k_view(run: Run) -> dict[str, Any] | None:
     if "n_clusters" not in clusters:
         return None
     k, method = int(clusters["n_clusters"]), str(clusters.get("method", "clustering"))
-    view: dict[str, Any] = {"k": k, "method": METHODS.get(method, method), "plot": None}
-    try:
-        ax = pl.number_of_clusters(run.adata)
-    except ScraeError:
-        return view
-    tried, values = (np.asarray(clusters[name], dtype=np.float64) for name in ("candidates", "values"))
-    criterion = str(clusters.get("criterion", "criterion"))
-    words = f"{criterion} for {tried.min():.0f} to {tried.max():.0f} clusters; {k} was chosen."
-    parts = np.atleast_1d(np.asarray(clusters.get("parts", ()), dtype=np.int64)).tolist()
-    return view | {
-        "plot": chart(ax, "Criterion by number of clusters", words),
-        "criterion": CRITERIA.get(criterion, criterion),
-        "pairs": [(f"{c:.0f}", number(v), int(c) == k) for c, v in zip(tried, values, strict=True)],
-        "confidence": _confidence(k, parts) if parts else None,
+    runs = np.atleast_1d(np.asarray(clusters.get("runs", ()), dtype=np.int64)).tolist()
+    return {
+        "k": k,
+        "method": METHODS.get(method, method),
+        "chosen": is_chosen(clusters),
+        "confidence": _confidence(k, runs) if runs else None,
     }
 
 
-def disagreement(k: int, parts: list[int]) -> float:
-    """Return the largest ratio between ``k`` and the number of clusters of a subsample, at least 1."""
-    return max(max(parts) / k, k / min(parts))
+def disagreement(k: int, runs: list[int]) -> float:
+    """Return the largest ratio between ``k`` and the number of clusters of a run, at least 1."""
+    return max(max(runs) / k, k / min(runs))
 
 
-def _confidence(k: int, parts: list[int]) -> str:
-    """Describe how far random subsamples of the cells agree on the number."""
-    subsamples = (
-        f"{len(parts)} random subsamples of the cells give {', '.join(map(str, parts[:-1]))} and {parts[-1]}."
-    )
-    if disagreement(k, parts) <= ROBUST:
-        return f"The choice is robust: {subsamples}"
-    if disagreement(k, parts) <= ROUGH:
-        return (
-            f"The choice is approximate: {subsamples} Check the markers before you split or merge clusters."
-        )
+def _confidence(k: int, runs: list[int]) -> str:
+    """Describe how far the runs of Leiden agree on the number."""
+    found = f"{len(runs)} runs of Leiden give {', '.join(map(str, runs[:-1]))} and {runs[-1]}."
+    if disagreement(k, runs) <= ROBUST:
+        return found
+    if disagreement(k, runs) <= ROUGH:
+        return f"The choice is approximate: {found} Check the markers before you split or merge clusters."
     return (
-        f"The choice is uncertain: {subsamples} "
+        f"The choice is uncertain: {found} "
         "The data do not determine the number of clusters; choose it by the question you ask."
     )
 

@@ -13,7 +13,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from scrae.errors import ScraeError
-from scrae.io.hdf5 import open_h5ad
+from scrae.io.h5ad import open_h5ad
 
 __all__ = ["Run", "read_run"]
 

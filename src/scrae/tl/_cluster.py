@@ -74,11 +74,11 @@ def cluster(
     Notes
     -----
     Writes ``obs[key_added]``, categorical, named "0", "1", ... by decreasing size, and ``uns[key_added]["clusters"]``:
-    the settings, the number of clusters and, if it was chosen, the curve of the criterion.
+    the settings, the number of clusters and, if it was chosen, the number of communities in each run of Leiden.
     """
     config = ClusterConfig(n_clusters=n_clusters, method=method, resolution=resolution)
     z, second = codes_of(adata, use_rep), input_key(adata, use_rep, input_rep)
-    if config.method in ("kmeans", "gmm"):
+    if config.method in ("kmeans", "gmm") and n_clusters is not None:
         graph = None
     elif graph is None:
         graph = neighbors(adata, use_rep=use_rep, input_rep=second, seed=seed)
@@ -105,7 +105,10 @@ def cluster(
         )
     names = [str(k) for k in range(found.n_clusters)]
     adata.obs[key_added] = pd.Categorical(labels.astype(str), names)
-    adata.uns.setdefault(key_added, {})["clusters"] = facts | {"n_clusters": found.n_clusters}
+    about = adata.uns.setdefault(key_added, {})
+    about["clusters"] = facts | {"n_clusters": found.n_clusters}
+    for earlier in ("tree", "significance"):
+        about.pop(earlier, None)
 
 
 def _note_number(adata: AnnData, found: Partition, method: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,16 @@ from scipy.sparse import csr_matrix
 from scrae.cluster.graph import N_NEIGHBORS, NeighborGraph, neighbor_graph
 from scrae.errors import ScraeError
 
-__all__ = ["MAX_CELLS", "cluster_facts", "codes_of", "input_key", "neighbors", "sample_of", "write_neighbors"]
+__all__ = [
+    "MAX_CELLS",
+    "cluster_facts",
+    "codes_of",
+    "input_key",
+    "is_chosen",
+    "neighbors",
+    "sample_of",
+    "write_neighbors",
+]
 
 _MIN_CELLS = 5  # of a neighbor graph
 MAX_CELLS = 100_000  # of a neighbor graph; a sample represents more
@@ -55,6 +65,11 @@ def cluster_facts(adata: AnnData, key: str) -> dict[str, Any]:
             f"use scrae.tl.cluster(adata{'' if key == 'scrae' else f', key_added={key!r}'})"
         )
     return dict(facts["clusters"])
+
+
+def is_chosen(facts: Mapping[str, Any]) -> bool:
+    """Whether the number of clusters was chosen without labels; 0.1.0 recorded candidates in place of runs."""
+    return "runs" in facts or "candidates" in facts
 
 
 def neighbors(

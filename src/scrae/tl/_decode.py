@@ -99,14 +99,18 @@ def denoise(
     )
 
 
-def generate(model: SCRAE, n_cells: int, *, batch: str | None = None, seed: int = 0) -> AnnData:
+def generate(
+    model: SCRAE,
+    n_cells: int,
+    *,
+    source: Literal["density", "prior"] = "density",
+    batch: str | None = None,
+    seed: int = 0,
+) -> AnnData:
     """Simulate cells with the model.
 
-    Codes come from the prior, ẑ = G(n) with n ~ N(0, I) (G is the identity for ``prior="normal"``); log library sizes
-    from N(µG, σ²G), the mean and variance of the training cells; counts from the ZINB of the decoder (paper, eq. 4-10;
-    NB without zero inflation), the negative binomial as a gamma-Poisson mixture. Codes and library sizes are drawn
-    independently, although in real cells they can depend on the type. The prior fits the codes better if the model was
-    trained with a ``prior_weight`` above 1 (docs/tools.md).
+    Codes are decoded, and counts drawn from the decoder's distribution (paper, eq. 4-10): negative binomial as a
+    gamma-Poisson mixture, with zero inflation if the model has it.
 
     Parameters
     ----------
@@ -114,6 +118,13 @@ def generate(model: SCRAE, n_cells: int, *, batch: str | None = None, seed: int 
         The trained model.
     n_cells : int
         Number of cells.
+    source : {"density", "prior"}
+        Where codes and library sizes come from. ``"density"``: a mixture of Gaussians over both that :func:`train`
+        fitted to the training cells, with dispersions estimated from their counts
+        (:func:`scrae.core.density.fit_density`). ``"prior"``: codes from the prior of the paper, ẑ = G(n) with
+        n ~ N(0, I) (G is the identity for ``prior="normal"``), and independent log library sizes from N(µG, σ²G), the
+        moments of the training cells, with the decoder's dispersions. The density describes cells far better
+        (docs/tools.md).
     batch : str, optional
         For a model with batches: the batch to simulate, with its library sizes.
     seed : int
@@ -129,14 +140,19 @@ def generate(model: SCRAE, n_cells: int, *, batch: str | None = None, seed: int 
     Raises
     ------
     ScraeError
-        A model without a prior, fewer than one cell, or an unknown batch.
+        No density or no prior in the model, fewer than one cell, or an unknown batch.
     """
     if n_cells < 1:
         raise ScraeError(f"generate: expected at least 1 cell, found {n_cells}")
-    if model.config.prior == "none":
+    if source == "density" and model.density is None:
+        raise ScraeError(
+            "generate: expected a model with a density of its codes, found none: scrae.fit and version 0.1.0 did not "
+            "fit one; train with scrae.tl.train, or use source='prior'"
+        )
+    if source == "prior" and model.config.prior == "none":
         raise ScraeError(
             "generate: expected a model with a prior to draw codes from, found prior='none', a plain autoencoder; "
-            "train one with prior='learned'"
+            "use source='density', or train one with prior='learned'"
         )
     code = _batch_code(model, batch, None, "generate")
     noise = torch.Generator(model.library_mean.device).manual_seed(seed)
@@ -144,9 +160,16 @@ def generate(model: SCRAE, n_cells: int, *, batch: str | None = None, seed: int 
     codes, counts = [], []
     with evaluating(model):
         for start in range(0, n_cells, _BLOCK):
-            z = model.sample_prior(min(_BLOCK, n_cells - start), noise)
+            n = min(_BLOCK, n_cells - start)
+            if source == "density" and model.density is not None:
+                drawn, log_library = model.density.mixtures[code or 0].sample(n, rng)
+                z, theta = torch.from_numpy(drawn).to(model.library_mean.device), model.density.theta
+            else:
+                z, theta = model.sample_prior(n, noise), model.decoder.log_theta.double().exp().cpu().numpy()
+                mean, var = (float(v.view(-1)[code or 0]) for v in (model.library_mean, model.library_var))
+                log_library = rng.normal(mean, var**0.5, size=n)
             codes.append(z.cpu().numpy())
-            counts.append(_draw_counts(model, z, code, rng))
+            counts.append(_draw_counts(model, z, np.exp(log_library), theta, code, rng))
     x = sparse.csr_matrix(sparse.vstack(counts, format="csr"))
     note = f"Simulated cells, not measurements: drawn from a model with seed {seed}."
     return AnnData(
@@ -205,15 +228,19 @@ def _mean_counts(model: SCRAE, cells: Minibatch, total: float | None, code: int 
     return share * library[:, None]
 
 
-def _draw_counts(model: SCRAE, z: Tensor, code: int | None, rng: np.random.Generator) -> Any:
-    """Draw counts of cells with the given codes, of one batch, csr_matrix int32 [cells, genes]."""
+def _draw_counts(
+    model: SCRAE,
+    z: Tensor,
+    library: np.ndarray,
+    theta: np.ndarray,
+    code: int | None,
+    rng: np.random.Generator,
+) -> Any:
+    """Draw counts of cells with the given codes and library sizes, of one batch, csr_matrix int32 [cells, genes]."""
     one_hot = None if code is None else torch.eye(len(model.batch_names), device=z.device)[[code] * len(z)]
     share_logits, zi_logits = model.decoder(z, one_hot=one_hot)
     share = torch.softmax(share_logits.double(), dim=1).cpu().numpy()
-    theta = model.decoder.log_theta.double().exp().cpu().numpy()
-    mean, var = (float(value.view(-1)[code or 0]) for value in (model.library_mean, model.library_var))
-    library = np.exp(rng.normal(mean, var**0.5, size=(len(z), 1)))
-    rate = rng.gamma(theta, share * library / theta)
+    rate = rng.gamma(theta, share * library[:, None] / theta)
     counts = rng.poisson(rate).astype(np.int32)
     if zi_logits is not None:
         counts[rng.random(counts.shape) < torch.sigmoid(zi_logits).cpu().numpy()] = 0

@@ -18,7 +18,7 @@ from scrae.cluster.stability import stability as stability_of
 from scrae.config import ModelConfig, TrainConfig
 from scrae.core.checkpoint import Epoch
 from scrae.tl._cluster import cluster
-from scrae.tl._codes import cluster_facts, codes_of, input_key, neighbors
+from scrae.tl._codes import cluster_facts, codes_of, input_key, is_chosen, neighbors
 from scrae.tl._train import train_model
 
 __all__ = ["agreement", "stability", "train_again"]
@@ -193,7 +193,7 @@ def agreement(adata: AnnData, codes: Mapping[int, np.ndarray], *, cluster_key: s
     """
     facts = cluster_facts(adata, cluster_key)
     every, n_clusters = [_labels(adata, cluster_key)], [int(facts["n_clusters"])]
-    chosen, second = "candidates" in facts, _second(adata, facts)
+    chosen, second = is_chosen(facts), _second(adata, facts)
     joined = {} if second is None else {"X_scrae_input": codes_of(adata, second)}
     for seed, z in codes.items():
         other = AnnData(z, obsm={"X_scrae": z} | joined)

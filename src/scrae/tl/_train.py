@@ -16,13 +16,14 @@ from scipy import sparse
 from scrae.config import ModelConfig, TrainConfig, to_dict
 from scrae.core.checkpoint import Checkpoint, Epoch
 from scrae.core.data import CountData
+from scrae.core.density import fit_density
 from scrae.core.device import resolve_device
 from scrae.core.distributed import Processes
 from scrae.core.fit import FitResult, fit
 from scrae.core.input_pca import input_components
 from scrae.core.model import SCRAE
 from scrae.errors import ScraeError, ScraeWarning
-from scrae.io.batches import batch_codes, batches_of
+from scrae.io.batches import batch_codes, batches_of, refuse_one_batch
 from scrae.io.notes import add_note
 from scrae.tl._progress import training_bar
 
@@ -227,6 +228,7 @@ def train(
             adata,
             f"{empty} cells have no counts in the selected genes; they are kept, but their position is arbitrary.",
         )
+    model.density = fit_density(model, data, seed=seed)
     _write_codes(adata, model, data, key_added, seed, write_input)
     if key_added == "X_scrae":
         slots = adata.uns.setdefault("scrae", {})
@@ -273,11 +275,8 @@ def train_model(
 ) -> tuple[SCRAE, CountData, FitResult]:
     """Train as :func:`train` does, without writing into ``adata``."""
     data = count_data(adata, batch_key=batch_key, device=resolve_device(device))
-    if len(data.batch_names) == 1:
-        raise ScraeError(
-            f"batch_key: expected at least two batches in obs[{batch_key!r}], found only {data.batch_names[0]!r}; "
-            "leave batch_key out"
-        )
+    if batch_key is not None:
+        refuse_one_batch(data.batch_names, batch_key)
     model = SCRAE.for_data(data, model_config, seed=seed)
     result = fit(
         model, data, train_config, seed=seed, checkpoint=checkpoint, on_epoch=on_epoch, processes=processes

@@ -1,0 +1,81 @@
+"""Neighbor targets: in training, the decoder explains the counts of a cell similar to the one that was encoded."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Generator, Tensor
+
+from ..cluster.neighbors import find_neighbors
+from .data import CountData
+from .input_pca import input_components, log_components
+from .model import SCRAE
+
+__all__ = ["NeighborTargets"]
+
+_NEIGHBORS = 15
+"""In each of two representations of the counts."""
+_SEARCHED = 100_000
+"""Most cells with neighbors: a random sample of more."""
+_OWN = 6
+"""Of 36 draws, this many are the cell itself."""
+
+
+class NeighborTargets:
+    """The cells whose counts the decoder explains, drawn at random for each encoded cell.
+
+    A cell's target is the cell itself in a sixth of the draws, otherwise one of its 15 nearest neighbors in the
+    principal components of the encoder's input or of its 15 nearest in those of the unscaled log expression. What a
+    cell does not share with its neighbors is mostly noise, and the code has no reason to keep it. Neighbors are
+    searched within an experimental batch, so that the target does not depend on another batch. Of more than 100,000
+    cells a random sample of 100,000 has neighbors, within the sample; each other cell is its own target.
+
+    Parameters
+    ----------
+    model : SCRAE
+        Normalizes and scales the counts.
+    data : CountData
+        The training cells.
+    seed : int
+        Seed of the principal components and of the sample.
+
+    Attributes
+    ----------
+    neighbors : Tensor
+        Candidates of each cell, int32 [cells, 30], on the CPU; fewer columns for fewer than 16 cells. A cell with
+        fewer neighbors is its own candidate in the remaining columns.
+    """
+
+    def __init__(self, model: SCRAE, data: CountData, *, seed: int) -> None:
+        representations = input_components(model, data, seed=seed), log_components(model, data, seed=seed)
+        codes = np.zeros(len(data), dtype=np.int64)
+        if data.batch_codes is not None:
+            codes = data.batch_codes.cpu().numpy()
+        sample = np.arange(len(data))
+        if len(sample) > _SEARCHED:
+            sample = np.sort(np.random.default_rng(seed).permutation(len(sample))[:_SEARCHED])
+        found = [_within(points, codes, sample) for points in representations]
+        self.neighbors = torch.from_numpy(np.hstack(found))
+
+    def draw(self, cells: Int[Tensor, " cells"], generator: Generator) -> Int[Tensor, " cells"]:
+        """Draw a target for each of the given cells; ``generator`` is on the CPU."""
+        place = torch.randint(self.neighbors.shape[1] + _OWN, (len(cells),), generator=generator) - _OWN
+        rows = cells.cpu()
+        drawn = self.neighbors[rows, place.clamp(min=0)].long() if self.neighbors.shape[1] else rows
+        return torch.where(place < 0, rows, drawn).to(cells.device)
+
+
+def _within(points: np.ndarray, codes: np.ndarray, sample: np.ndarray) -> np.ndarray:
+    """Return the nearest sampled cells of each sampled cell's batch, int32 [cells, at most 15].
+
+    Cells without neighbors, and columns without one, hold the cell itself.
+    """
+    n_cells = len(points)
+    found = np.repeat(np.arange(n_cells, dtype=np.int32)[:, None], min(_NEIGHBORS, n_cells - 1), axis=1)
+    for code in np.unique(codes[sample]):
+        rows = sample[codes[sample] == code]
+        n_neighbors = min(_NEIGHBORS, len(rows) - 1)
+        if n_neighbors:
+            found[rows, :n_neighbors] = rows[find_neighbors(points[rows], n_neighbors)[1]]
+    return found
