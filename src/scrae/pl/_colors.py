@@ -94,8 +94,8 @@ def category_column(adata: AnnData, key: str) -> pd.Categorical:
 def category_colors(adata: AnnData, key: str) -> list[str]:
     """Return one color per category of ``obs[key]``, and store them where scanpy expects them.
 
-    Stored colors are kept if there are enough of them. Clusters (``"scrae"``) and other columns have different palettes,
-    at least for the first nine categories. Beyond 80 categories colors repeat.
+    Stored colors are kept if there are enough of them. Clusters (``"scrae"``) and other columns have different
+    palettes, at least for the first nine categories. Beyond 80 categories colors repeat.
 
     Parameters
     ----------
