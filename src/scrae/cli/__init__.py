@@ -60,6 +60,7 @@ for command in (
     steps.plot,
     steps.report,
     result_commands.recluster,
+    result_commands.export,
     info,
 ):
     app.command()(command)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from scrae.errors import ScraeError, did_you_mean
 from scrae.pl._colors import MISSING, category_colors, category_column, is_category
-from scrae.pl._draw import INK, literal, new_axes, shorten
+from scrae.pl._draw import INK, literal, new_axes, shorten, spaced
 
 __all__ = ["BASES", "embedding"]
 
@@ -39,6 +39,7 @@ BASES = {
 
 TITLES = {
     "scrae": "clusters",
+    "scrae_name": "names of the clusters",
     "scrae_n_counts": "counts per cell",
     "scrae_n_genes": "detected genes",
     "scrae_mito": "mitochondrial share",
@@ -119,7 +120,8 @@ def _draw(adata: AnnData, basis: str, xy: NDArray[np.float64], color: str, ax: A
     for axis, number in ((ax.xaxis, 1), (ax.yaxis, 2)):
         literal(axis.label, f"{name} {number}")
         axis.label.set(fontsize=9, color=INK)
-    literal(ax.title, f"{name}, {TITLES.get(color, shorten(color, 60))}")
+    title = TITLES.get(color, spaced(color) if color in adata.obs else color)
+    literal(ax.title, f"{name}, {shorten(title, 60)}")
     ax.title.set(fontsize=11, color=INK)
     ax.set_xticks([])
     ax.set_yticks([])
