@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-_LEVEL = 0.05
+_LEVEL, _DRAWS = 0.05, 39
 _SHARES = (0.5, 0.1, 0.02)
 
 app = typer.Typer(
@@ -54,6 +54,7 @@ def study(
             "populations": true,
             "seeds": count,
             "level": _LEVEL,
+            "draws": _DRAWS,
             "tests": tests,
             "seconds": round(time.perf_counter() - start, 1),
         }
@@ -73,7 +74,7 @@ def _plan(
     plan |= {name: (file, 1, partial(sorted_cells, data, name)) for name, (file, _) in SORTED.items()}
     for name, (file, *_) in MIXTURES.items():
         for share in _SHARES:
-            plan[f"{name}, {share:.0%}"] = (file, 2, partial(mixture, data, name, share))
+            plan[f"{name} {share:.0%}"] = (file, 2, partial(mixture, data, name, share))
     return plan
 
 
@@ -84,7 +85,7 @@ def _test(make: Callable[[np.random.Generator], sparse.csr_matrix], seed: int) -
 
     counts = make(np.random.default_rng(seed))
     depth = np.asarray(counts.sum(axis=1)).ravel()
-    found = split_test(counts[:, choose_genes(counts)].toarray(), depth, seed=seed)
+    found = split_test(counts[:, choose_genes(counts)].toarray(), depth, seed=seed, n_null=_DRAWS)
     return {"p": round(found.p, 4), "auc": round(found.auc, 3), "bridge": found.bridge, "n": found.n_cells}
 
 

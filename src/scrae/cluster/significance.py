@@ -15,7 +15,7 @@ from scrae.cluster.valley import Valley, find_valleys, unimodal_p
 
 __all__ = ["MAX_CELLS", "SplitTest", "choose_genes", "split_test"]
 
-MAX_CELLS = 2000
+MAX_CELLS = 1000
 MIN_CELLS = 30
 """Fewer cells are never split."""
 _N_GENES, _MIN_DETECTED = 300, 5
@@ -89,7 +89,7 @@ def choose_genes(counts: sparse.csr_matrix) -> np.ndarray:
 
 
 def split_test(
-    counts: np.ndarray, depth: np.ndarray, *, seed: int, n_null: int = 99, alpha: float = 0.05
+    counts: np.ndarray, depth: np.ndarray, *, seed: int, n_null: int = 39, alpha: float = 0.05
 ) -> SplitTest:
     """Test whether cells are one population.
 

@@ -53,7 +53,7 @@ def make_storable(adata: AnnData) -> None:
         warnings.simplefilter("ignore")  # of other libraries, on odd content
         for slot in ("obs", "var"):
             frame = getattr(adata, slot)
-            if (table := _table(frame, slot, changes)) is not frame:
+            if isinstance(frame, pd.DataFrame) and (table := _table(frame, slot, changes)) is not frame:
                 setattr(adata, slot, table)
         for slot in _ARRAYS:
             old = _named(getattr(adata, slot), adata.X)

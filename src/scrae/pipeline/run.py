@@ -106,6 +106,10 @@ def analyze(
     with clock.stage("preprocess"):
         preprocess(adata, settings.preprocess, scratch=scratch)
     check_keys(adata, settings.label_key, batch_key)  # the cells with labels may all be gone
+    if (n_clusters := settings.cluster.n_clusters or 0) > adata.n_obs:
+        raise ScraeError(
+            f"n_clusters: expected at most as many clusters as cells ({adata.n_obs}), found {n_clusters}"
+        )
     with clock.stage("train"):
         model = train(model_config=model_config, checkpoint=checkpoint, on_epoch=clock.progress.on_epoch)
     if settings.also_2d:

@@ -65,4 +65,5 @@ def _summary(verdicts: list[str]) -> str:
     if not real:
         return "The test finds one population: no cluster is supported."
     rest = [f"{count} {name}" for name in ("continuous", "not supported") if (count := verdicts.count(name))]
-    return f"{real} of {n} clusters are separated by a gap" + (f"; {' and '.join(rest)}." if rest else ".")
+    verb = "is" if real == 1 else "are"
+    return f"{real} of {n} clusters {verb} separated by a gap" + (f"; {' and '.join(rest)}." if rest else ".")

@@ -15,7 +15,7 @@ from scrae.tl._tree import cluster_tree, stored_tree
 
 __all__ = ["significance"]
 
-_LEAST_DRAWS = 99
+_LEAST_DRAWS = 39
 _CONTINUOUS_AUC, _CONTINUOUS_GENES = 0.8, 10
 """From here on, two sides without a gap count as different ends of a continuum."""
 
@@ -31,7 +31,7 @@ def significance(
 ) -> None:
     """Test at each join of the tree of the clusters whether the joined cells are one population.
 
-    A join is tested with the counts of at most 2,000 random cells and the 300 genes that vary most among them, by
+    A join is tested with the counts of at most 1,000 random cells and the 300 genes that vary most among them, by
     :func:`scrae.cluster.significance.split_test`: half of the molecules divide the cells into two sides, the other
     half shows whether there is a gap in the density between these. A p-value at most ``alpha`` says that the cells
     are more than one population. It does not say how many, nor that the border between two clusters is exact. From
