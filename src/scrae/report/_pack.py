@@ -14,7 +14,7 @@ __all__ = ["STEPS", "pack_genes"]
 
 STEPS = 31
 """Steps from 0 to a gene's largest value; a value is off by at most 1/62 of it."""
-MOST_BYTES = 5_000_000
+MOST_BYTES = 6_500_000
 """Of the packed genes in the page."""
 _LONG = 255  # this byte stands for a gap of 255 that goes on in the next byte
 

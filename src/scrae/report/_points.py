@@ -21,7 +21,7 @@ __all__ = ["MAX_POINTS", "embed_json", "scatter_data", "subsample"]
 
 MAX_POINTS = 20_000
 AT_LEAST = 50  # cells of each cluster are shown, where it has them
-MOST_COLUMNS = 30  # of each kind
+MOST_COLUMNS = 20  # of each kind
 MOST_GROUPS = 100
 NOT_SHOWN = ("scrae_size_factor",)  # close to the library size
 QUANTITIES = {
