@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from scrae.cli import datasets_commands, result_commands, run_commands, steps
+from scrae.cli import answers, datasets_commands, result_commands, run_commands, steps
 from scrae.cli.info import info
 from scrae.errors import ScraeError
 
@@ -54,6 +54,7 @@ for command in (
     steps.train,
     steps.embed,
     steps.cluster,
+    answers.markers,
     steps.score,
     steps.plot,
     steps.report,

@@ -105,7 +105,10 @@ def cluster(
         )
     names = [str(k) for k in range(found.n_clusters)]
     adata.obs[key_added] = pd.Categorical(labels.astype(str), names)
-    adata.uns.setdefault(key_added, {})["clusters"] = facts | {"n_clusters": found.n_clusters}
+    ours = adata.uns.setdefault(key_added, {})
+    ours["clusters"] = facts | {"n_clusters": found.n_clusters}
+    for key in ("markers", "marker_test"):  # of earlier clusters
+        ours.pop(key, None)
 
 
 def _note_number(adata: AnnData, found: Partition, method: str) -> None:
