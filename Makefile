@@ -62,7 +62,9 @@ test-browser: install
 # An hour on a free core: processes killed, files damaged, random cases, threads. What it prints is what docs/reliability.md records.
 test-long: install
 	$(BIN)/python tests/long/kill_training.py build/long/kills --kills 60
+	$(BIN)/python tests/long/kill_writing.py build/long/writes --kills 200
 	$(BIN)/python tests/long/fuzz_readers.py build/long/fuzz --cases 10000
+	$(BIN)/python tests/long/fuzz_anndata.py build/long/anndata --cases 5000
 	SCRAE_FUZZ=400 $(BIN)/python -m pytest tests/test_fuzz.py
 	$(BIN)/python tests/long/determinism.py
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks import batches, clusters, paper, prior, scale, searching, speed, summary
+from benchmarks import batches, clusters, paper, prior, scale, searching, significance, speed, summary
 from benchmarks.options import (
     CACHE,
     Busy,
@@ -39,6 +39,7 @@ app.add_typer(prior.app, name="prior")
 app.add_typer(paper.app, name="paper")
 app.add_typer(clusters.app, name="clusters")
 app.add_typer(batches.app, name="batches")
+app.add_typer(significance.app, name="significance")
 app.command()(summary.summary)
 app.command()(scale.scale)
 app.command()(scale.scale_agreement)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from benchmarks import generation
 from benchmarks.records import Record, append, head, read
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ _PANELS = {
 app = typer.Typer(
     help="Sweep the weight of the prior, and draw the sweep.", no_args_is_help=True, add_completion=False
 )
+
+app.command()(generation.generate)
 
 
 @app.command()

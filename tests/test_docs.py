@@ -94,7 +94,6 @@ def place(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(TrainConfig, "epochs_for", lambda self, n_cells: min(2, whole(self, n_cells)))
     monkeypatch.setattr("scrae.pl.save_figures", lambda adata, folder, *, label_key: folder.mkdir())
     monkeypatch.setattr("scrae.io.try_hdf5", lambda *files: None)
-    monkeypatch.setattr("scrae.cluster.partition._SUBSAMPLES", 1)  # K by one part of the cells
     return tmp_path
 
 

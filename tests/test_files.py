@@ -18,7 +18,7 @@ from scipy import sparse
 
 import scrae
 from scrae import ScraeError, files, io
-from scrae.files import atomic_path, exclusive_lock
+from scrae.files import atomic_path, exclusive_lock, write_text
 
 
 def python(program: str, folder: Path, **options: object) -> subprocess.CompletedProcess[str]:
@@ -228,3 +228,9 @@ def test_an_input_that_vanished_leaves_the_old_model(prepared: Path):
     assert done.stderr == "scrae: gone.h5ad does not exist; expected an h5ad.\n"
     assert done.returncode == 1
     assert {path.name: path.read_bytes() for path in (prepared / "model").iterdir()} == before
+
+
+def test_text_that_python_decoded_in_the_locale_c(tmp_path):
+    in_c = "Zählung.csv".encode().decode("ascii", "surrogateescape")
+    write_text(tmp_path / "a.txt", f"{in_c} \ud800 \udcff")
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "Zählung.csv \ufffd \ufffd"

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from .errors import ScraeError
 
-__all__ = ["atomic_path", "exclusive_lock", "write_text"]
+__all__ = ["atomic_path", "exclusive_lock", "printable", "write_text"]
 
 _REASONS = {
     errno.ENOSPC: "the disk is full; free some space",
@@ -34,6 +34,7 @@ _DRAFT, _OLD = "draft", "old"
 _MARKED = re.compile(
     rf"\.(?P<stem>.+)\.scrae-(?P<kind>{_DRAFT}|{_OLD})-(?P<host>\w+)-(?P<pid>\d+)-[0-9a-f]{{8}}(?P<suffix>\.\w+)?"
 )
+_LONE_SURROGATES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 _LOCK_FILE = ".scrae.lock"
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)
 
@@ -89,7 +90,13 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         Its content; line ends are written as they are.
     """
     with atomic_path(path) as draft:
-        draft.write_text(text, encoding="utf-8", newline="")
+        draft.write_text(printable(text), encoding="utf-8", newline="")
+
+
+def printable(text: str) -> str:
+    """Return a text as UTF-8 can hold it, also with a path in it that Python decoded in the locale C."""
+    known = _LONE_SURROGATES.sub("\ufffd", text)
+    return known.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from . import tl
 from .cluster.transfer import transfer_labels
 from .config import ModelConfig, TrainConfig
 from .core.data import CountData
+from .core.device import resolve_device
 from .core.fit import fit
 from .core.input_pca import input_components
 from .core.model import SCRAE
@@ -44,7 +45,7 @@ class SCRAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     random_state : int, numpy.random.Generator, numpy.random.RandomState or None
         A seed, or a generator to draw one from; None = another seed in each call of ``fit``.
     device : str or torch.device
-        Device of the model.
+        Device of the model; ``"auto"`` = CUDA if available, otherwise the CPU.
 
     Attributes
     ----------
@@ -63,7 +64,7 @@ class SCRAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         prior_weight: float = TrainConfig.prior_weight,
         max_epochs: int | None = TrainConfig.max_epochs,
         random_state: Any = 0,
-        device: Any = "cpu",
+        device: Any = "auto",
     ) -> None:
         self.n_latent = n_latent
         self.prior_weight = prior_weight
@@ -155,7 +156,7 @@ class SCRAEClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # base
         prior_weight: float = TrainConfig.prior_weight,
         max_epochs: int | None = TrainConfig.max_epochs,
         random_state: Any = 0,
-        device: Any = "cpu",
+        device: Any = "auto",
     ) -> None:
         self.n_clusters = n_clusters
         self.n_latent = n_latent
@@ -211,7 +212,7 @@ def _counts(estimator: Any, x: Any, *, first: bool = False) -> CountData:
     checked: Any = validate_data(
         estimator, x, accept_sparse="csr", ensure_non_negative=True, ensure_min_samples=least, reset=first
     )
-    return CountData(checked, device=estimator.device)
+    return CountData(checked, device=resolve_device(estimator.device))
 
 
 def _seed(random_state: Any) -> Any:

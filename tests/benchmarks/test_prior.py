@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import prior
+from benchmarks import generation, prior
 from benchmarks.records import read
 
 
@@ -29,3 +29,23 @@ def test_the_sweep_is_resumed_and_drawn(sets: Path, tmp_path: Path, monkeypatch:
     )
     assert drawn.exit_code == 0
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_simulated_cells_are_compared_with_held_out_ones(sets: Path, tmp_path: Path):
+    command = ["generate", "--data", str(sets), "--sets", "large", "--seeds", "1", "--threads", "1"]
+    command += ["--priors", "learned,none", "-o", str(tmp_path / "found.jsonl")]
+    for _ in range(2):  # the second finds its records
+        done = CliRunner().invoke(prior.app, command, catch_exceptions=False)
+        assert done.exit_code == 0
+    found = {record["prior"]: record["auc"] for record in read(tmp_path / "found.jsonl")}
+    assert set(found["learned"]) == {"real", "density", "prior"}
+    assert set(found["none"]) == {"real", "density"}
+    assert all(0 <= value <= 1 for auc in found.values() for value in auc.values())
+
+
+def test_the_area_is_half_for_equal_cells_and_one_for_others():
+    rng = np.random.default_rng(0)
+    one, same, other = rng.poisson(3, (200, 60)), rng.poisson(3, (200, 60)), rng.poisson(3, (200, 60))
+    other[:, :30] *= 3
+    assert abs(generation._auc(one, same) - 0.5) < 0.1
+    assert generation._auc(one, other) > 0.99

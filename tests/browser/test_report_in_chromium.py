@@ -8,11 +8,13 @@ import re
 import subprocess
 from html import unescape
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from helpers.fabricated import fabricate, run_record, write_run
 from matplotlib.image import imread
+from scipy import stats
 
 from scrae import report
 
@@ -43,7 +45,7 @@ const sweep = (done) => {
     if (done()) return;
   }
 };
-addEventListener('load', () => setTimeout(() => {
+addEventListener('load', () => setTimeout(async () => {
   const found = {};
   PROBE;
   found.wrong = wrong;
@@ -183,23 +185,134 @@ def test_a_saved_image_has_title_and_legend(tmp_path, page):
     probe = """
         const saved = [];
         HTMLAnchorElement.prototype.click = function () { saved.push(this); };
-        const save = document.getElementById('save');
-        save.click(); colorBy(7); save.click();
+        const parts = (name) => document.querySelector(`[data-part="${name}"]`);
+        const text = async (link) => (await fetch(link.href)).text();
+        parts('svg').click(); colorBy(7); parts('svg').click(); parts('png').click();
+        await new Promise((done) => setTimeout(done, 400));
         found.names = saved.map((link) => link.download);
-        found.images = saved.map((link) => link.href);
-        found.plot = scatter.width;
+        found.svg = [await text(saved[0]), await text(saved[1])];
+        found.png = await new Promise(async (done) => {
+          const reader = new FileReader();
+          reader.onload = () => done(reader.result);
+          reader.readAsDataURL(await (await fetch(saved[2].href)).blob());
+        });
     """
     found = ask(tmp_path, page, probe)
     assert found["wrong"] == []
-    assert found["names"][0] == "UMAP_Cluster.png"
-    plots = []
-    for image in found["images"]:
-        pixels = imread(io.BytesIO(base64.b64decode(image.split(",")[1])))[:, :, :3]
-        assert pixels.shape[1] > found["plot"] + 100
-        plots.append(pixels[60:, : found["plot"]])
-        legend = pixels[:, found["plot"] :].reshape(-1, 3)
-        assert len(np.unique(legend, axis=0)) > 20
-    assert not np.array_equal(*plots)
+    assert found["names"][0] == "UMAP_Cluster.svg"
+    gene = found["names"][1].removesuffix(".svg")
+    assert found["names"][2] == f"{gene}.png"
+    groups, expression = map(ElementTree.fromstring, found["svg"])
+    space = "{http://www.w3.org/2000/svg}"
+    assert next(t.text for t in groups.iter(f"{space}text")) == "UMAP, Cluster"
+    assert len(list(groups.iter(f"{space}circle"))) == 6
+    drawn = [path.get("d").count("h0") for path in groups.iter(f"{space}path")]
+    assert sorted(drawn) == sorted(fabricate(1500, 200, 6).obs["scrae"].value_counts())
+    assert "log-normalized" in [t.text for t in expression.iter(f"{space}text")]
+    assert len(list(expression.iter(f"{space}rect"))) > 90  # the color bar
+    pixels = imread(io.BytesIO(base64.b64decode(found["png"].split(",")[1])))[:, :, :3]
+    assert pixels.shape[1] == 2 * round(float(expression.get("width")))
+    legend = pixels[:, -2 * 180 :].reshape(-1, 3)
+    assert len(np.unique(legend, axis=0)) > 20
+
+
+def test_a_gene_is_typed(tmp_path, page):
+    probe = """
+        const box = document.querySelector('[data-part="gene"]'), said = document.getElementById('said');
+        const type = (name) => { box.value = name; box.dispatchEvent(new Event('change')); };
+        const before = frame();
+        const last = [...document.querySelectorAll('#gene-names option')].at(-1).value;
+        type(last.toLowerCase());
+        found.last = last;
+        found.title = document.querySelector('#legend .title').textContent;
+        found.different = frame() !== before;
+        type('gene1xyz');
+        found.said = said.textContent;
+        found.offered = document.querySelectorAll('#gene-names option').length;
+    """
+    found = ask(tmp_path, page, probe)
+    assert found["wrong"] == []
+    assert found["title"] == found["last"]
+    assert found["different"]
+    assert found["said"].startswith("gene1xyz is not among the ")
+    assert found["offered"] >= 100
+
+
+LASSO = """
+    document.getElementById('select').click();
+    const area = scatter.getBoundingClientRect();
+    const at = (x, y) => ({ pointerId: 1, clientX: area.left + x, clientY: area.top + y });
+    const point = (kind, x, y) => scatter.dispatchEvent(new PointerEvent(kind, at(x, y)));
+    scatter.setPointerCapture = () => {};
+    point('pointerdown', 0, 0);
+    for (const [x, y] of [[area.width, 0], [area.width, area.height], [0, area.height]]) point('pointermove', x, y);
+    point('pointerup', 0, area.height);
+"""
+
+
+def test_a_lasso_around_all_cells_selects_them(tmp_path, page):
+    probe = (
+        LASSO
+        + """
+        found.heading = document.querySelector('#selection h3').textContent;
+        const rows = [...document.querySelector('#selection table').tBodies[0].rows];
+        found.clusters = rows.map((r) => [...r.cells].map((c) => c.textContent));
+    """
+    )
+    found = ask(tmp_path, page, probe)
+    assert found["wrong"] == []
+    assert found["heading"] == "1,500 of 1,500 cells selected"
+    sizes = fabricate(1500, 200, 6).obs["scrae"].value_counts()
+    assert {row[0]: int(row[1].replace(",", "")) for row in found["clusters"]} == sizes.to_dict()
+
+
+def test_a_selected_cluster_has_its_genes_and_barcodes(tmp_path, page):
+    probe = """
+        let saved;
+        HTMLAnchorElement.prototype.click = function () { saved = this; };
+        document.querySelectorAll('#legend button')[2].click();
+        document.getElementById('select-named').click();
+        const tables = [...document.querySelectorAll('#selection table')];
+        const rows = [...tables.at(-1).tBodies[0].rows];
+        found.genes = rows.map((r) => [...r.cells].map((c) => c.textContent));
+        [...document.querySelectorAll('#selection button')].find((b) => b.textContent.includes('barcodes')).click();
+        found.barcodes = (await (await fetch(saved.href)).text()).trim().split('\\n');
+    """
+    found = ask(tmp_path, page, probe)
+    assert found["wrong"] == []
+    adata = fabricate(1500, 200, 6)
+    cells = (adata.obs["scrae"] == "2").to_numpy()
+    assert set(found["barcodes"]) == set(adata.obs_names[cells])
+    name, t, change, inside, outside = found["genes"][0]
+    x = adata[:, name].X.toarray().ravel().astype(float)
+    assert float(t) == pytest.approx(
+        stats.ttest_ind(x[cells], x[~cells], equal_var=False).statistic, rel=0.02
+    )
+    assert float(change) == pytest.approx(
+        np.log2(np.expm1(x[cells].mean()) / np.expm1(x[~cells].mean())), abs=0.05
+    )
+    assert inside == f"{100 * (x[cells] > 0).mean():.1f} %"
+    assert outside == f"{100 * (x[~cells] > 0).mean():.1f} %"
+    programmed = {f"Gene{i}" for i in range(2, 100, 6)}
+    assert len({row[0] for row in found["genes"][:8]} & programmed) >= 7
+
+
+def test_two_pictures_are_side_by_side(tmp_path, page):
+    probe = """
+        document.getElementById('two').click();
+        found.pictures = document.querySelectorAll('.picture').length;
+        found.titles = listed('.legend .title');
+        const boxes = [...document.querySelectorAll('.picture')].map((p) => p.getBoundingClientRect());
+        found.beside = boxes[1].left >= boxes[0].right && boxes[1].right <= innerWidth;
+        document.getElementById('two').click();
+        found.after = document.querySelectorAll('.picture').length;
+    """
+    found = ask(tmp_path, page, probe)
+    assert found["wrong"] == []
+    assert (found["pictures"], found["after"]) == (2, 1)
+    assert found["titles"][0] == "Cluster"
+    assert found["titles"][1].startswith("Gene")
+    assert found["beside"]
 
 
 def test_colors_of_clusters_stand_out_in_the_dark(tmp_path):

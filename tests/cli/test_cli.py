@@ -299,7 +299,8 @@ def test_a_training_that_breaks_keeps_what_was_good_and_ends_with_one(
     with pytest.warns(ScraeWarning, match="Training"):
         done = scrae("train", tmp_path / "p.h5ad", "-o", tmp_path / "m", "--max-epochs", 9)
     assert done.returncode == 1
-    assert done.stderr.startswith("scrae: training ended early: critic=nan at step 1 of epoch 4 (")
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("scrae: training ended early: critic=nan at step 1 of epoch 4 (")
     assert done.stderr.endswith(f"weights of epoch 3 were kept and written to {tmp_path / 'm'}\n")
     load(tmp_path / "m")
 
@@ -424,15 +425,13 @@ class TestOptions:
             assert inspect.signature(tl.cluster).parameters[name].default == getattr(ClusterConfig, name)
 
 
-def test_without_a_terminal_long_training_is_reported_in_lines(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    times = iter([0.0, 10.0, 31.0, 40.0, 62.0])
-    monkeypatch.setattr("scrae.cli.progress.time.monotonic", lambda: next(times))
+def test_without_a_terminal_training_is_reported_in_lines(capsys: pytest.CaptureFixture[str]) -> None:
     with Bar() as bar:
-        for number in range(1, 5):
-            bar.on_epoch(Epoch(number, 1.5, 0, 0, 0, 0, 0, float("nan"), 0), 4)
-    assert capsys.readouterr().err == "epoch 2 of 4, loss 1.5\nepoch 4 of 4, loss 1.5\n"
+        for number in range(1, 41):
+            bar.on_epoch(Epoch(number, 1.5, 0, 0, 0, 0, 0, float("nan"), 0), 40)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:2] == ["epoch 4 of 40, loss 1.5", "epoch 8 of 40, loss 1.5"]
+    assert len(lines) >= 10
 
 
 def test_debug_shows_the_traceback(raw: Path, tmp_path: Path) -> None:

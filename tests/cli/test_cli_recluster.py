@@ -74,3 +74,10 @@ def test_run_does_not_replace_results_unasked(folder: Path, tmp_path: Path) -> N
     )
     assert done.exit_code == 0
     assert json.loads((folder / "run.json").read_text())["n_cells"] == 40
+
+
+def test_export_writes_beside_the_run(folder: Path) -> None:
+    done = scrae("export", folder, "--to", "loupe-csv")
+    assert done.exit_code == 0
+    assert done.stdout.strip() == f"{folder}_loupe-csv"
+    assert (folder.parent / "out_loupe-csv" / "cluster.csv").exists()

@@ -86,7 +86,7 @@ def test_it_is_resumed_by_the_same_number_of_processes_alone(seen: dict[str, Any
     assert "the training began with processes=2, found 1" in seen["by one"]["said"][0]
     assert seen["resumed"]["statuses"] == [0, 0]
     assert seen["resumed"]["said"] == ["7 epochs: all 7 epochs were run.", ""]
-    assert seen["left"] == ["config.json", "genes.txt", "weights.safetensors"]
+    assert seen["left"] == ["config.json", "density.safetensors", "genes.txt", "weights.safetensors"]
 
 
 def test_a_single_process_joins_nothing(monkeypatch: pytest.MonkeyPatch):

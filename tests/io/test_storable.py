@@ -192,6 +192,32 @@ def test_keys_with_a_slash(tmp_path):
     assert {"a/b", "a_b"} & set(again.obs)  # as the version of anndata allows
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", "/", "a/", "//", "_index", 0, None, "a\0b", "\ud800"])
+@pytest.mark.parametrize("where", ["obs index", "var index", "obs", "uns", "obsm"])
+def test_odd_names_anywhere(tmp_path, name, where):
+    adata = table()
+    try:
+        if "index" in where:
+            getattr(adata, where[:3]).index.name = name
+        else:
+            getattr(adata, where)[name] = np.ones((10, 2)) if where == "obsm" else 1
+    except (TypeError, ValueError, KeyError):
+        pytest.skip("AnnData refuses it")
+    use_counts(adata)
+    again = stored(adata, tmp_path)
+    assert list(again.obs_names) == CELLS
+    if where == "obs":
+        assert len(again.obs.columns) == 2
+
+
+def test_big_endian_numbers_become_native(tmp_path):
+    adata = table()
+    adata.obs["number"] = np.arange(10, dtype=">i4")
+    make_storable(adata)
+    assert adata.obs["number"].nunique() == 10
+    assert "scrae" not in adata.uns
+
+
 def test_keys_are_told_apart():
     assert storable_keys(["a/b", "a_b", "a_b"]) == ["a_b", "a_b-1", "a_b-2"]
     assert storable_keys(["CD4/CD8", "CD8"], slashes=True) == ["CD4/CD8", "CD8"]

@@ -66,7 +66,7 @@ def status_of(child: int) -> int:
 def bits(folder: Path) -> str:
     """Checksum of a finished model."""
     names = sorted(path.name for path in folder.iterdir())
-    assert names == ["config.json", "genes.txt", "weights.safetensors"], names
+    assert names == ["config.json", "density.safetensors", "genes.txt", "weights.safetensors"], names
     return hashlib.sha256(b"".join((folder / name).read_bytes() for name in names)).hexdigest()
 
 

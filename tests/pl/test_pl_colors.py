@@ -6,7 +6,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from scrae.errors import ScraeError
-from scrae.pl._colors import PALETTE, category_colors, category_column, is_category
+from scrae.pl._colors import LABEL_PALETTE, PALETTE, category_colors, category_column, is_category
 
 # Vision at full severity: Machado, Oliveira and Fernandes (2009), on linear RGB.
 VISION = {
@@ -56,6 +56,14 @@ def test_colors_are_stored_where_scanpy_looks(adata):
     assert adata.uns["scrae_colors"] == colors
 
 
+def test_labels_do_not_look_like_clusters(adata):
+    clusters, labels = category_colors(adata, "scrae"), category_colors(adata, "cell_type")
+    assert labels == list(LABEL_PALETTE[:5])
+    assert not set(clusters) & set(labels)
+    assert not set(PALETTE[:9]) & set(LABEL_PALETTE)
+    assert len(set(LABEL_PALETTE)) == len(LABEL_PALETTE) == 80
+
+
 def test_stored_colors_are_kept_and_too_few_are_replaced(adata):
     mine = ["red", "#00ff00", "blue", "k", "#123456"]
     adata.uns["scrae_colors"] = np.array(mine)
@@ -68,7 +76,7 @@ def test_more_than_80_categories_repeat_colors(adata):
     adata.obs["many"] = pd.Categorical([f"{i % 90:02d}" for i in range(adata.n_obs)])
     colors = category_colors(adata, "many")
     assert len(colors) == 90
-    assert colors[80:] == list(PALETTE[:10])
+    assert colors[80:] == list(LABEL_PALETTE[:10])
     assert len(set(colors[:80])) == 80
 
 

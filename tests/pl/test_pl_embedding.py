@@ -109,8 +109,34 @@ def test_many_points_are_rasterized(n_cells: int, rasterized: bool):
 def test_errors_name_what_is_there(adata):
     with pytest.raises(ScraeError, match="no 'X_diffmap'; there are: X_scrae, X_pca_scrae, X_tsne, X_umap"):
         pl.embedding(adata, "X_diffmap", color="scrae")
-    with pytest.raises(ScraeError, match="found no 'nothing'"):
+    with pytest.raises(ScraeError, match="a column of obs or a gene, found 'nothing'"):
         pl.embedding(adata, "X_umap", color="nothing")
     adata.obsm["flat"] = np.zeros((adata.n_obs, 1))
     with pytest.raises(ScraeError, match=r"obsm\['flat'\] of shape \[cells, 2\], found \[400, 1\]"):
         pl.embedding(adata, "flat", color="scrae")
+
+
+def test_a_gene_colors_by_its_values(adata):
+    shown = pl.embedding(adata, "umap", color="Gene7").collections[1]
+    order = np.random.default_rng(0).permutation(adata.n_obs)
+    expected = adata[:, "Gene7"].X.toarray().ravel()[order]
+    np.testing.assert_allclose(shown.get_array(), expected)
+    with pytest.raises(ScraeError, match=r"found 'gene7'; .*did you mean 'Gene7'"):
+        pl.embedding(adata, color="gene7")
+
+
+def test_several_colors_are_panels_of_one_figure(adata):
+    axes = pl.embedding(adata, "pca", color=["scrae", "scrae_n_counts", "Gene0", "sample"])
+    assert axes.shape == (4,)
+    assert len({ax.figure for ax in axes}) == 1
+    assert [ax.get_title() for ax in axes] == [
+        "PCA, clusters", "PCA, counts per cell", "PCA, Gene0", "PCA, sample",
+    ]  # fmt: skip
+    assert pl.embedding(adata, color=["scrae"]).shape == (1,)
+    with pytest.raises(ScraeError, match="ax: expected None with several colors"):
+        pl.embedding(adata, color=["scrae", "sample"], ax=axes[0])
+
+
+def test_the_basis_is_found_with_and_without_its_prefix(adata):
+    for name in ("umap", "X_umap", "X_umap_scrae"):
+        assert pl.embedding(adata, name, color="scrae").get_xlabel() == "UMAP 1"

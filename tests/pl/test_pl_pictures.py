@@ -177,6 +177,12 @@ class TestTables:
         assert table.columns.tolist() == ["0", "1"]
         assert table.to_numpy().tolist() == [[2, 0], [1, 2]]
 
+    def test_labels_of_one_cluster_stand_together(self, adata):
+        adata = adata[:8].copy()
+        adata.obs["scrae"] = pd.Categorical(list("00000112"), categories=["0", "1", "2"])
+        adata.obs["label"] = pd.Categorical(["CD4", "CD4", "CD8", "CD8", "CD8", "B", "B", "CD4"])
+        assert pl.cross_table(adata, "label").index.tolist() == ["CD8", "CD4", "B"]
+
     def test_rows_sum_to_100(self, adata):
         ax = pl.label_table(self.small(adata), "label")
         np.testing.assert_allclose(ax.images[0].get_array(), [[100, 0], [100 / 3, 200 / 3]])

@@ -11,6 +11,7 @@ def clusters(run, sizes: list[int]) -> np.ndarray:
     codes = np.repeat(np.arange(len(sizes)), sizes)
     assert len(codes) == run.adata.n_obs
     run.adata.obs["scrae"] = pd.Categorical(codes.astype(str), [str(i) for i in range(len(sizes))])
+    run.record["n_clusters"] = len(sizes)
     return codes
 
 
@@ -58,6 +59,7 @@ def test_collapsed_codes(run):
 
 
 def test_collapsed_clusters(run):
+    del run.record["n_clusters"]
     run.adata.obs["scrae"] = pd.Categorical(["0"] * 400, ["0", "1", "2"])
     assert advice(run) == [
         "2 of 3 clusters hold no cells.",
@@ -81,6 +83,7 @@ def test_small_clusters(run):
 
 def test_poor_cells(run):
     codes = clusters(run, [200, 100, 100])
+    run.adata.uns["scrae"]["filter"]["max_mito"] = 0.5
     run.adata.obs["scrae_mito"] = np.where(codes == 2, 0.3, 0.01)
     run.adata.obs["scrae_n_counts"] = np.where(codes == 1, 99.0, 400.0)
     assert advice(run) == [
@@ -93,8 +96,42 @@ def test_a_cluster_of_one_sample(run):
     codes = clusters(run, [200, 100, 100])
     run.adata.obs["sample"] = pd.Categorical(np.where(codes == 1, "b", "a"))
     assert advice(run) == [
-        "Cluster 1 has cells from almost only one sample: a batch effect, or the biology of that sample."
+        "Cluster 1 has cells from almost only one sample: a batch effect, or the biology of that sample. "
+        "To correct for it: `scrae run INPUT -o OUT_batch --batch-key sample`."
     ]
+    run.adata.obs["donor"] = run.adata.obs.pop("sample")
+    run.record["batch_key"] = "donor"
+    assert advice(run) == [
+        "Cluster 1 has cells from almost only one donor: a batch effect, or the biology of that donor."
+    ]
+
+
+def test_clusters_that_were_changed_after_the_run(run):
+    clusters(run, [200, 100, 100])
+    run.record["n_clusters"] = 4
+    (sentence,) = advice(run)
+    assert sentence.startswith("The clusters in result.h5ad are not those of the run, which had 4")
+    assert sentence.endswith("`scrae recluster OUT`.")
+
+
+def test_cells_with_many_mitochondrial_counts(run):
+    clusters(run, [200, 200])
+    run.adata.obs["scrae_mito"] = np.where(np.arange(400) < 12, 0.5, 0.1)
+    (sentence,) = advice(run)
+    assert sentence.startswith(
+        "12 of 400 cells have more than 20 % mitochondrial counts, and no limit was set."
+    )
+    assert "--max-mito 0.2" in sentence
+    run.adata.uns["scrae"]["filter"]["max_mito"] = 0.6
+    assert advice(run) == []
+
+
+def test_labels_that_differ(run):
+    clusters(run, [200, 200])
+    run.adata.uns["scrae"]["scores"]["ari"] = 0.42
+    (sentence,) = advice(run)
+    assert sentence.startswith("The clusters and the labels differ (ARI 0.42)")
+    assert sentence.endswith("`scrae recluster OUT -k 5`.")
 
 
 def test_warnings_of_the_run_come_last(run):

@@ -67,6 +67,8 @@ def test_the_page_has_every_section_and_the_numbers(page):
     parsed = Page(page)
     assert [attrs["id"] for attrs in parsed.all("section")] == SECTIONS
     assert [attrs["href"] for attrs in parsed.all("a")][1:] == [f"#{name}" for name in SECTIONS]
+    obs = fabricate().obs
+    counts, genes = (f"{round(obs[key].median()):,}" for key in ("scrae_n_counts", "scrae_n_genes"))
     figures = dict(
         zip(
             parsed.texts("dt"),
@@ -75,7 +77,8 @@ def test_the_page_has_every_section_and_the_numbers(page):
         )
     )
     assert figures == {
-        "cells": "400", "genes modeled": "60", "clusters": "5", "run time": "28.0 s", "NMI": "0.812", "ARI": "0.746",
+        "cells": "400", "counts per cell": counts, "genes per cell": genes, "clusters": "5", "run time": "28.0 s",
+        "NMI": "0.812", "ARI": "0.746",
         "AMI": "0.810", "Homogeneity": "0.822", "Completeness": "0.803", "Subsamples": "0.950",
     }  # fmt: skip
     assert "of 412" in page

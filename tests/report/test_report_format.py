@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scrae.report._format import duration, number, setting
+from scrae.report._format import duration, number, setting, with_commands
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,11 @@ from scrae.report._format import duration, number, setting
 )  # fmt: skip
 def test_numbers(value: float, text: str):
     assert number(value) == text
+
+
+def test_commands_in_sentences():
+    assert str(with_commands("Use `scrae a <b>` & c.")) == "Use <code>scrae a &lt;b&gt;</code> &amp; c."
+    assert str(with_commands("one ` <b>")) == "one ` &lt;b&gt;"
 
 
 def test_durations_and_settings():

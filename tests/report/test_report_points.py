@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import base64
 import json
+import zlib
 
 import numpy as np
 import pandas as pd
 from helpers.fabricated import fabricate
+from scipy.sparse import csc_matrix
 
+from scrae.report._pack import pack_genes
 from scrae.report._points import embed_json, scatter_data, subsample
 
 
@@ -61,7 +64,7 @@ def test_what_is_embedded_can_be_read_back(adata):
     back = umap[~lost] / 65534 * span + truth[~lost].min(axis=0)
     np.testing.assert_allclose(back, truth[~lost], atol=span / 65534)
 
-    cluster, label = data["groups"]
+    cluster, label = data["groups"][:2]
     np.testing.assert_array_equal(
         decode(cluster["codes"], "<u2"), adata.obs["scrae"].cat.codes.to_numpy()[cells]
     )
@@ -77,11 +80,66 @@ def test_what_is_embedded_can_be_read_back(adata):
     logs = counts["low"] + (counts["high"] - counts["low"]) * decode(counts["data"], "<u2") / 65535
     np.testing.assert_allclose(np.expm1(logs), adata.obs["scrae_n_counts"].to_numpy()[cells], rtol=1e-4)
 
-    assert [(gene["name"], gene["cluster"]) for gene in data["genes"]] == list(genes.items())
-    for gene in data["genes"]:
-        level = decode(gene["data"], "u1") / 255 * gene["high"]
-        x = adata[cells, gene["name"]].X.toarray().ravel()
-        np.testing.assert_allclose(level, x, atol=gene["high"] / 509)
+    assert data["markers"] == [["Gene3", "3"], ["Gene0", "0"]]
+    names = data["genes"]["names"]
+    assert names[:2] == ["Gene3", "Gene0"]
+    modeled = adata.var[adata.var["scrae_selected"]].sort_values("scrae_rank").index
+    assert names[2:] == [name for name in modeled if name not in genes]
+    for name, level in unpack(data["genes"], len(cells)).items():
+        x = adata[cells, name].X.toarray().ravel()
+        np.testing.assert_allclose(level, x, atol=x.max() / 61)
+        assert ((level > 0) == (x > 0)).all()
+
+
+def unpack(genes: dict, n_cells: int) -> dict[str, np.ndarray]:
+    """Read packed genes as the page does, a byte at a time."""
+    stream = zlib.decompress(base64.b64decode(genes["data"]))
+    gap, step = 0, sum(coded for coded, _ in genes["sizes"])
+    found = {}
+    for name, high, (_, count) in zip(genes["names"], genes["high"], genes["sizes"], strict=True):
+        found[name] = np.zeros(n_cells)
+        cell = -1
+        for _ in range(count):
+            while stream[gap] == 255:
+                cell, gap = cell + 255, gap + 1
+            cell, gap = cell + stream[gap], gap + 1
+            found[name][cell] = stream[step] / genes["steps"] * high
+            step += 1
+    return found
+
+
+def test_long_gaps_between_cells_are_kept():
+    values = np.zeros((2000, 3), dtype=np.float32)
+    for row, value in ((0, 1.0), (255, 2.0), (511, 3.0), (1999, 4.0)):
+        values[row, 1] = value
+    values[254, 2] = 0.5
+    packed = pack_genes(csc_matrix(values), ["a", "b", "c"])
+    for i, level in enumerate(unpack(packed, 2000).values()):
+        np.testing.assert_allclose(level, values[:, i], atol=4 / 62)
+
+
+def test_the_first_genes_are_kept_where_not_all_fit():
+    values = csc_matrix(np.random.default_rng(0).random((300, 40), dtype=np.float32))
+    names = [f"g{i}" for i in range(40)]
+    packed = pack_genes(values, names, most_bytes=5000)
+    assert len(packed["data"]) <= 5000
+    assert 3 < len(packed["names"]) < 40
+    assert packed["names"] == names[: len(packed["names"])]
+
+
+def test_every_column_of_obs_can_color(adata):
+    adata.obs["stage"] = np.where(np.arange(adata.n_obs) % 2, "early", "late")
+    adata.obs["age"] = np.linspace(20.0, 80.0, adata.n_obs)
+    adata.obs["barcode"] = adata.obs_names.to_numpy()
+    adata.obs["always"] = 1.0
+    data = scatter_data(adata, {"scrae": "Cluster"}, {})
+    assert [(g["name"], g["main"]) for g in data["groups"]] == [
+        ("Cluster", True), ("cell_type", False), ("sample", False), ("stage", False),
+    ]  # fmt: skip
+    assert [(v["name"], v["main"]) for v in data["values"]][-2:] == [
+        ("Mitochondrial share", True),
+        ("age", False),
+    ]
 
 
 def test_shares_of_nothing_but_zeros_are_left_out(adata):

@@ -88,5 +88,8 @@ def test_nan_counts_as_zero(run):
 def test_confidence_in_the_number_of_clusters(run, runs, words):
     run.adata.uns["scrae"]["clusters"]["runs"] = np.array(runs)
     assert words in render(run)
-    warning = "The number of clusters is uncertain: runs of Leiden give 5 to 9. See “Number of clusters”."
+    warning = (
+        "The number of clusters is uncertain: runs of Leiden give 5 to 9. See “Number of clusters”, or set it: "
+        "`scrae recluster OUT -k N`."
+    )
     assert (warning in advice(run)) == (max(runs) == 9)

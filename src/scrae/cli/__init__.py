@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from scrae.cli import answers, datasets_commands, result_commands, run_commands, steps
+from scrae.cli import answers, cluster_commands, datasets_commands, result_commands, run_commands, steps
 from scrae.cli.info import info
 from scrae.errors import ScraeError
 
@@ -54,11 +54,14 @@ for command in (
     steps.train,
     steps.embed,
     steps.cluster,
+    cluster_commands.significance,
+    cluster_commands.subcluster,
     answers.markers,
     steps.score,
     steps.plot,
     steps.report,
     result_commands.recluster,
+    result_commands.export,
     info,
 ):
     app.command()(command)

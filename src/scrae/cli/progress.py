@@ -1,8 +1,8 @@
-"""Progress on standard error: bars on a terminal, elsewhere (in a log) a line every 30 seconds of training."""
+"""Progress on standard error: bars on a terminal, elsewhere (in a log) lines."""
 
 from __future__ import annotations
 
-import time
+from functools import partial
 from types import TracebackType
 
 import typer
@@ -12,11 +12,9 @@ from rich.progress import Progress as RichProgress
 
 from scrae.core.checkpoint import Epoch
 from scrae.pipeline.results import Progress
+from scrae.tl._progress import ProgressLines, held_out_loss
 
 __all__ = ["Bar"]
-
-_SECONDS = 30.0
-"""Between two lines of progress."""
 
 
 class Bar(Progress):
@@ -25,7 +23,8 @@ class Bar(Progress):
     def __init__(self, *, shown: bool = True) -> None:
         console = Console(stderr=True)
         self._bars = shown and console.is_terminal
-        self._lines = shown and not console.is_terminal
+        lines = shown and not console.is_terminal
+        self._lines = ProgressLines(partial(typer.echo, err=True)) if lines else None
         self._progress = RichProgress(
             TextColumn("{task.description:24s}"),
             BarColumn(),
@@ -36,7 +35,6 @@ class Bar(Progress):
             disable=not self._bars,
         )
         self._task: TaskID | None = None
-        self._last = time.monotonic()
 
     def __enter__(self) -> Bar:
         self._progress.start()
@@ -60,15 +58,12 @@ class Bar(Progress):
 
     def on_epoch(self, epoch: Epoch, max_epochs: int) -> None:
         """Move the bar of training."""
-        loss = epoch.reconstruction if epoch.validation != epoch.validation else epoch.validation
         if self._task is not None:
             self._progress.update(
-                self._task, total=max_epochs, completed=epoch.epoch, detail=f"loss {loss:.1f}"
+                self._task, total=max_epochs, completed=epoch.epoch, detail=f"loss {held_out_loss(epoch):.1f}"
             )
-        now = time.monotonic()
-        if self._lines and now - self._last > _SECONDS:
-            self._last = now
-            typer.echo(f"epoch {epoch.epoch} of {max_epochs}, loss {loss:.1f}", err=True)
+        if self._lines is not None:
+            self._lines(epoch, max_epochs)
 
     def _end(self) -> None:
         if self._task is not None:

@@ -54,6 +54,33 @@ def recluster(
     typer.echo(f"report    {folder / 'report.html'}")
 
 
+def export(
+    folder: RunFolder,
+    to: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="mtx: counts as 10x writes them, and clusters; loupe-csv: clusters and projections for Loupe Browser; "
+            "cellxgene: h5ad; seurat: a folder with an R script.",
+            autocompletion=lambda: ["mtx", "loupe-csv", "cellxgene", "seurat"],
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="Folder, or h5ad of cellxgene; default beside the run, e.g. OUT_mtx."
+        ),
+    ] = None,
+) -> None:
+    """Write the result of a run for another program."""
+    from scrae import io
+    from scrae.pipeline.export import export as write
+
+    io.try_hdf5(folder / "result.h5ad")
+    beside = folder.with_name(f"{folder.name}_{to}{'.h5ad' if to == 'cellxgene' else ''}")
+    typer.echo(write(folder, to, output or beside))
+
+
 def _config(folder: Path, n_clusters: str | None, resolution: float | None) -> ClusterConfig | None:
     """Return the clustering that the options ask for; None if they ask for none."""
     from scrae.config import ClusterConfig

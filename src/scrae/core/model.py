@@ -126,6 +126,14 @@ class SCRAE(nn.Module):
         _center_first_layer(model.encoder, mean / scale)
         return model
 
+    def __repr__(self) -> str:
+        c = self.config
+        batches = f", batches={len(self.batch_names)}" if self.batch_names else ""
+        return (
+            f"SCRAE(genes={len(self.genes)}, n_latent={c.n_latent}, prior={c.prior!r}, likelihood={c.likelihood!r}"
+            f"{batches}, device={str(self.library_mean.device)!r})"
+        )
+
     def encoder_input(self, cells: Cells) -> Float[Tensor, "cells genes"] | SparseRows:
         """Return log1p of the counts normalized to ``target_total``, in units of ``gene_scale``, clipped."""
         return cells.encoder_input(self.target_total, self.gene_scale)

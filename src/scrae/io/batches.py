@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from anndata import AnnData
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 from scrae.errors import ScraeError, did_you_mean
 from scrae.io.names import some
 
-__all__ = ["batch_codes", "batches_of", "check_keys"]
+__all__ = ["batch_codes", "batches_of", "check_keys", "refuse_one_batch"]
 
 
 def check_keys(adata: AnnData, label_key: str | None, batch_key: str | None) -> None:
@@ -19,7 +21,7 @@ def check_keys(adata: AnnData, label_key: str | None, batch_key: str | None) -> 
     Raises
     ------
     ScraeError
-        If there is no such column, all labels are missing, or a cell has no batch.
+        If there is no such column, all labels are missing, a cell has no batch, or there is only one batch.
     """
     if label_key is not None and label_key not in adata.obs:
         there = ", ".join(adata.obs.columns) or "no columns at all"
@@ -33,7 +35,15 @@ def check_keys(adata: AnnData, label_key: str | None, batch_key: str | None) -> 
             "missing; leave the option out or name another column"
         )
     if batch_key is not None:
-        batches_of(adata, batch_key)
+        refuse_one_batch(batches_of(adata, batch_key).categories, batch_key)
+
+
+def refuse_one_batch(names: Sequence[str] | pd.Index, key: str) -> None:
+    """Raise ScraeError if all cells are of one batch."""
+    if len(names) == 1:
+        raise ScraeError(
+            f"batch_key: expected at least two batches in obs[{key!r}], found only {names[0]!r}; leave batch_key out"
+        )
 
 
 def batches_of(adata: AnnData, key: str) -> pd.Categorical:

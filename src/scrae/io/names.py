@@ -16,6 +16,7 @@ __all__ = ["UNFIT", "clean_names", "make_unique", "some", "unwrap"]
 UNFIT = re.compile("[\0\r\n\ud800-\udfff]")  # what a list of lines, UTF-8 or HDF5 cannot hold
 
 _AROUND = "\ufeff\u200b\ufffe\x1a"  # byte order marks and other characters without width
+_BEGINNINGS = tuple("""b"'`“‘«""")
 _WRAPPED = re.compile(r"""b?(["'`])(.*)\1|[“‘«](.*)[”’»]""", re.DOTALL)
 
 
@@ -23,7 +24,7 @@ def unwrap(name: str) -> str:
     """Return a name without quotes, blanks and byte order marks around it, as a user would type it."""
     while True:
         bare = name.strip().strip(_AROUND)
-        if match := _WRAPPED.fullmatch(bare):
+        if bare[:1] in _BEGINNINGS and (match := _WRAPPED.fullmatch(bare)):
             bare = match[2] if match[3] is None else match[3]
         if bare == name:
             return name

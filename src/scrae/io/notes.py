@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from anndata import AnnData
 
+from scrae.files import printable
+
 __all__ = ["add_note", "remove_notes"]
 
 
@@ -14,7 +16,7 @@ def add_note(adata: AnnData, text: str) -> None:
     if not isinstance(ours, dict):
         ours = adata.uns["scrae"] = {}
     # after a round trip through a file the list is an array of strings
-    ours["notes"] = [*(str(line) for line in np.atleast_1d(ours.get("notes", []))), text]
+    ours["notes"] = [*(str(line) for line in np.atleast_1d(ours.get("notes", []))), printable(text)]
 
 
 def remove_notes(adata: AnnData, start: str) -> None:

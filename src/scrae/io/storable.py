@@ -53,10 +53,11 @@ def make_storable(adata: AnnData) -> None:
         warnings.simplefilter("ignore")  # of other libraries, on odd content
         for slot in ("obs", "var"):
             frame = getattr(adata, slot)
-            if (table := _table(frame, slot, changes)) is not frame:
+            if isinstance(frame, pd.DataFrame) and (table := _table(frame, slot, changes)) is not frame:
                 setattr(adata, slot, table)
         for slot in _ARRAYS:
-            _replace(getattr(adata, slot), _elements(_named(getattr(adata, slot)), slot, changes, _array))
+            old = _named(getattr(adata, slot), adata.X)
+            _replace(getattr(adata, slot), old, _elements(old, slot, changes, _array))
         adata.uns = _elements(adata.uns, "uns", changes, _value)
         _raw(adata, changes)
     for what, elements in changes.items():
@@ -124,7 +125,7 @@ def _column(column: pd.Series, where: str, changes: _Changes) -> Any:
     """Return None if an h5ad can hold the column, otherwise values that it can hold."""
     dtype = column.dtype
     if isinstance(dtype, np.dtype) and dtype.kind in "biuf" and dtype.itemsize <= 8:
-        return None
+        return None if dtype.isnative else column.to_numpy().astype(dtype.newbyteorder("="))
     doubtful: Any = column.array
     if isinstance(dtype, pd.CategoricalDtype):  # its codes are numbers
         doubtful = pd.Categorical(dtype.categories, dtype=dtype)
@@ -220,14 +221,13 @@ def _raw(adata: AnnData, changes: _Changes) -> None:
         adata.raw = AnnData(adata.raw.X, obs=obs, var=table, varm=arrays)
 
 
-def _named(arrays: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Elements of a slot; anndata >= 0.13 lists X among the layers under the key None."""
-    return {key: arrays[key] for key in arrays if key is not None}
+def _named(arrays: Mapping[Any, Any], x: Any) -> dict[Any, Any]:
+    """Elements of a slot without X, which anndata >= 0.13 lists among the layers under the key None."""
+    return {key: arrays[key] for key in arrays if key is not None or arrays[key] is not x}
 
 
-def _replace(arrays: Any, new: Mapping[str, Any]) -> None:
-    """Make the elements of a slot these."""
-    old = _named(arrays)
+def _replace(arrays: Any, old: Mapping[Any, Any], new: Mapping[str, Any]) -> None:
+    """Put new elements of a slot in the place of the old ones."""
     for key in old:
         if key not in new:
             del arrays[key]
@@ -250,6 +250,6 @@ def _is_storable(value: Any) -> bool:
         with h5py.File(BytesIO(), "w") as file:
             anndata.io.write_elem(file, "value", value)
             again = anndata.io.read_elem(file["value"])
+            return not isinstance(value, pd.DataFrame) or list(again.columns) == list(value.columns)
     except Exception:  # nearly any, by content
         return False
-    return not isinstance(value, pd.DataFrame) or list(again.columns) == list(value.columns)

@@ -13,7 +13,7 @@ from ..errors import ScraeError
 from ..io.blocks import CountBlocks
 from ..io.lazy import lazy_counts
 
-__all__ = ["source_of_anndata", "source_of_files"]
+__all__ = ["refuse_changed", "source_of_anndata", "source_of_files", "states"]
 
 
 def source_of_anndata(adata: AnnData, title: str) -> dict[str, Any]:
@@ -48,6 +48,25 @@ def _of_counts(counts: csr_matrix) -> bytes:
     return digest.digest()
 
 
+def states(paths: list[Path]) -> list[tuple[int, int, int]]:
+    """Return what tells a replaced or changed input from the old one, for every file in these paths."""
+    stats = [file.stat() for path in paths if path.exists() for file in _files(path)]
+    return [(stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in stats]
+
+
+def refuse_changed(paths: list[Path], before: list[tuple[int, int, int]]) -> None:
+    """Raise ScraeError if an input was changed since its state was taken: its checksum would be of another file."""
+    if states(paths) != before:
+        raise ScraeError(
+            f"{', '.join(map(str, paths))}: the input was changed or replaced while it was read; run again when "
+            "it is complete"
+        )
+
+
+def _files(path: Path) -> list[Path]:
+    return [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+
+
 def source_of_files(paths: list[Path]) -> dict[str, Any]:
     """Return the path and the checksum of a file or folder, or lists of them for several."""
     if len(paths) == 1:
@@ -58,8 +77,7 @@ def source_of_files(paths: list[Path]) -> dict[str, Any]:
 def _sha256(path: Path) -> str:
     """Return the checksum of a file, or of the names and contents of all files in a folder."""
     digest = hashlib.sha256()
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    for file in files:
+    for file in _files(path):
         if file != path:
             digest.update(file.relative_to(path).as_posix().encode())
         with file.open("rb") as stream:

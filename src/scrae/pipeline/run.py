@@ -23,12 +23,12 @@ from ..core.device import resolve_device
 from ..core.model import SCRAE
 from ..core.model_io import save
 from ..errors import ScraeError, ScraeWarning
-from ..files import atomic_path, exclusive_lock
+from ..files import atomic_path, exclusive_lock, printable
 from ..io.batches import check_keys
 from ..io.lazy import lazy_counts
 from ..io.storable import make_storable
 from .memory_plan import MemoryPlan, plan_memory
-from .provenance import source_of_anndata, source_of_files
+from .provenance import refuse_changed, source_of_anndata, source_of_files, states
 from .results import Clock, Progress, write_results
 
 __all__ = ["analyze", "find_clusters", "preprocess", "read_counts", "run"]
@@ -105,6 +105,11 @@ def analyze(
     train = partial(tl.train, adata, train_config=settings.train, **options)
     with clock.stage("preprocess"):
         preprocess(adata, settings.preprocess, scratch=scratch)
+    check_keys(adata, settings.label_key, batch_key)  # the cells with labels may all be gone
+    if (n_clusters := settings.cluster.n_clusters or 0) > adata.n_obs:
+        raise ScraeError(
+            f"n_clusters: expected at most as many clusters as cells ({adata.n_obs}), found {n_clusters}"
+        )
     with clock.stage("train"):
         model = train(model_config=model_config, checkpoint=checkpoint, on_epoch=clock.progress.on_epoch)
     if settings.also_2d:
@@ -216,13 +221,15 @@ def run(
             plan = plan_memory(paths, settings)
             progress.on_message(str(plan))
             with clock.stage("read"):
+                before = states(paths)
                 adata, source = read_counts(paths, settings, plan), source_of_files(paths)
+                refuse_changed(paths, before)
             scratch = folder if plan.on_disk else None
         source |= {"n_cells": adata.n_obs, "n_genes": adata.n_vars}
         check_keys(adata, settings.label_key, settings.batch_key)
         model, seconds = analyze(adata, settings, checkpoint=checkpoint, scratch=scratch, progress=progress)
         facts = adata.uns["scrae"]
-        if ours := [str(w.message) for w in caught if issubclass(w.category, ScraeWarning)]:
+        if ours := [printable(str(w.message)) for w in caught if issubclass(w.category, ScraeWarning)]:
             facts["warnings"] = list(dict.fromkeys(ours))
         facts["settings"] = json.dumps(to_dict(settings))
         facts["versions"] = {name: version(name) for name in _LIBRARIES}

@@ -9,12 +9,14 @@ from scrae.pl._save import save_figures
 from scrae.pl._svg import inline_svg
 from scrae.pl._tables import cluster_sizes, cross_table, dot_plot, label_table
 from scrae.pl._training import history
+from scrae.pl._tree import cluster_tree
 
 __all__ = [
     "BASES",
     "category_colors",
     "category_column",
     "cluster_sizes",
+    "cluster_tree",
     "cross_table",
     "dot_plot",
     "embedding",

@@ -11,7 +11,7 @@ from matplotlib.colors import is_color_like, to_hex
 
 from scrae.errors import ScraeError, did_you_mean
 
-__all__ = ["MISSING", "PALETTE", "category_colors", "category_column", "is_category"]
+__all__ = ["LABEL_PALETTE", "MISSING", "PALETTE", "category_colors", "category_column", "is_category"]
 
 MISSING = "#a3a7ad"
 """Color of cells without a category."""
@@ -29,6 +29,13 @@ PALETTE: tuple[str, ...] = (
     "#963c78", "#78a50f", "#b4e15a", "#69c3a5", "#c3784b", "#d25a96", "#e1b40f", "#964b5a", "#b469c3",
     "#b4c387", "#a5b4d2", "#a56978", "#00c3ff", "#006996", "#5a4b96", "#87e1e1", "#4b87f0", "#783c87",
     "#f0784b", "#9696f0", "#4bb4c3", "#1e8796", "#3c9696", "#3c4bb4", "#96a5b4", "#a5b43c",
+)  # fmt: skip
+
+
+# Tol's "muted" scheme for color-blind readers (personal.sron.nl/~pault), so that labels do not look like clusters.
+LABEL_PALETTE: tuple[str, ...] = (
+    "#cc6677", "#332288", "#ddcc77", "#117733", "#88ccee", "#882255", "#44aa99", "#999933", "#aa4499",
+    *PALETTE[9:],
 )  # fmt: skip
 
 
@@ -87,7 +94,8 @@ def category_column(adata: AnnData, key: str) -> pd.Categorical:
 def category_colors(adata: AnnData, key: str) -> list[str]:
     """Return one color per category of ``obs[key]``, and store them where scanpy expects them.
 
-    Stored colors are kept if there are enough of them. Beyond 80 categories colors repeat.
+    Stored colors are kept if there are enough of them. Clusters (``"scrae"``) and other columns have different
+    palettes, at least for the first nine categories. Beyond 80 categories colors repeat.
 
     Parameters
     ----------
@@ -111,6 +119,7 @@ def category_colors(adata: AnnData, key: str) -> list[str]:
     stored: Iterable[object] = np.atleast_1d(adata.uns[slot]).tolist() if slot in adata.uns else ()
     colors = [to_hex(str(color)) for color in stored if is_color_like(color)]
     if len(colors) < n_categories:
-        colors = [PALETTE[i % len(PALETTE)] for i in range(n_categories)]
+        palette = PALETTE if key == "scrae" else LABEL_PALETTE
+        colors = [palette[i % len(palette)] for i in range(n_categories)]
         adata.uns[slot] = colors
     return colors[:n_categories]

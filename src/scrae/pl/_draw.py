@@ -26,6 +26,7 @@ __all__ = [
     "new_axes",
     "run_facts",
     "shorten",
+    "spaced",
 ]
 
 ACCENT = "#0b6b74"
@@ -47,6 +48,11 @@ def literal(text: Text, content: str) -> None:
     """Show a name from the data unchanged: ``$`` and ``_`` are not markup."""
     text.set_parse_math(False)
     text.set_text(content)
+
+
+def spaced(key: str) -> str:
+    """Return a key as words: ``bulk_labels`` is "bulk labels"."""
+    return key.replace("_", " ")
 
 
 def shorten(name: str, length: int = 36) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import overload
 
 import numpy as np
 import pandas as pd
@@ -10,24 +12,26 @@ from anndata import AnnData
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from scrae.errors import ScraeError, did_you_mean
 from scrae.pl._colors import MISSING, category_colors, category_column, is_category
-from scrae.pl._draw import INK, literal, new_axes, shorten
+from scrae.pl._draw import INK, literal, new_axes, shorten, spaced
 
 __all__ = ["BASES", "embedding"]
 
 RASTER_ABOVE = 5_000  # points; editors are slow with larger vector files
 MOST_POINTS = 100_000  # more take long and look the same
 LEGEND_ROWS = 25
+MOST_COLUMNS = 3  # of panels side by side
 BASES = {
     "X_umap": "UMAP",
     "X_tsne": "t-SNE",
-    "X_pca_scrae": "PCA",
     "X_umap_scrae": "UMAP",  # of files that version 0.1.0 wrote
     "X_tsne_scrae": "t-SNE",
+    "X_pca_scrae": "PCA",
     "X_scrae_2d": "scRAE 2-D latent",
     "X_scrae": "scRAE latent",
 }
@@ -35,6 +39,7 @@ BASES = {
 
 TITLES = {
     "scrae": "clusters",
+    "scrae_name": "names of the clusters",
     "scrae_n_counts": "counts per cell",
     "scrae_n_genes": "detected genes",
     "scrae_mito": "mitochondrial share",
@@ -42,8 +47,16 @@ TITLES = {
 """Titles of our own columns of ``obs``."""
 
 
-def embedding(adata: AnnData, basis: str, *, color: str, ax: Axes | None = None) -> Axes:
-    """Draw the cells at ``obsm[basis]``, colored by a column of ``obs``.
+@overload
+def embedding(adata: AnnData, basis: str = ..., *, color: str, ax: Axes | None = ...) -> Axes: ...
+@overload
+def embedding(
+    adata: AnnData, basis: str = ..., *, color: Sequence[str], ax: None = ...
+) -> NDArray[np.object_]: ...
+def embedding(
+    adata: AnnData, basis: str = "umap", *, color: str | Sequence[str], ax: Axes | None = None
+) -> Axes | NDArray[np.object_]:
+    """Draw the cells at ``obsm[basis]``, colored by a column of ``obs`` or a gene.
 
     Cells are drawn in random order (the same each time), so that no group covers another; at most 100,000 are drawn.
     Vector files hold more than 5,000 points as an image. Categories with names of up to three letters are also
@@ -54,41 +67,61 @@ def embedding(adata: AnnData, basis: str, *, color: str, ax: Axes | None = None)
     adata : AnnData
         Annotated cells. Cells without coordinates are not drawn.
     basis : str
-        Key of ``obsm`` with coordinates of shape [cells, 2]; of more columns the first two are drawn.
-    color : str
-        Column of ``obs``: categories or numbers. Cells without a value are gray.
+        Key of ``obsm`` with coordinates of shape [cells, 2], with or without ``X_``: ``"umap"``, ``"tsne"``; of more
+        columns the first two are drawn.
+    color : str or sequence of str
+        Column of ``obs`` (categories or numbers), or a gene, whose values in ``X`` are shown; several make a figure
+        with one panel each. Cells without a value are gray.
     ax : matplotlib.axes.Axes or None
-        Where to draw; None makes a figure.
+        Where to draw a single ``color``; None makes a figure.
 
     Returns
     -------
-    matplotlib.axes.Axes
-        The axes. Slots written: ``uns[f"{color}_colors"]`` for categories, where it is missing or too short.
+    matplotlib.axes.Axes or numpy.ndarray
+        The axes; of several colors those in one figure, shape [colors]. Slots written: ``uns[f"{color}_colors"]`` for
+        categories, where it is missing or too short.
 
     Raises
     ------
     ScraeError
-        If ``obsm`` has no such basis or ``obs`` no such column.
+        If ``obsm`` has no such basis, or neither ``obs`` nor ``var_names`` has such a color.
 
     Examples
     --------
-    >>> scrae.pl.embedding(adata, "X_umap", color="scrae")  # doctest: +SKIP
+    >>> scrae.pl.embedding(adata, color=["scrae", "CD3D"])  # doctest: +SKIP
     """
-    xy = _coordinates(adata, basis)
-    if color not in adata.obs:
-        category_column(adata, color)  # raises, and names the columns
+    key = _basis_key(adata, basis)
+    xy = _coordinates(adata, key)
+    if isinstance(color, str):
+        return _draw(adata, key, xy, color, ax)
+    if ax is not None:
+        raise ScraeError(
+            "ax: expected None with several colors, found axes; call embedding once for each color"
+        )
+    columns = max(min(len(color), MOST_COLUMNS), 1)
+    rows = max(math.ceil(len(color) / columns), 1)
+    figure = Figure(figsize=(6.0 * columns, 5.0 * rows), layout="constrained")
+    grid: NDArray[np.object_] = figure.subplots(rows, columns, squeeze=False).ravel()
+    for panel, name in zip(grid, color, strict=False):
+        _draw(adata, key, xy, name, panel)
+    for panel in grid[len(color) :]:
+        panel.remove()
+    return grid[: len(color)]
+
+
+def _draw(adata: AnnData, basis: str, xy: NDArray[np.float64], color: str, ax: Axes | None) -> Axes:
     order = np.random.default_rng(0).permutation(adata.n_obs)
     order = order[np.isfinite(xy[order]).all(axis=1)][:MOST_POINTS]
-    column = adata.obs[color]
-    if is_category(column):
+    if color in adata.obs and is_category(adata.obs[color]):
         ax = _by_category(adata, color, xy, order, ax)
     else:
-        ax = _by_value(column.to_numpy(dtype=np.float64, na_value=np.nan), xy, order, ax)
+        ax = _by_value(_values(adata, color), xy, order, ax)
     name = BASES.get(basis, basis.removeprefix("X_"))
     for axis, number in ((ax.xaxis, 1), (ax.yaxis, 2)):
         literal(axis.label, f"{name} {number}")
         axis.label.set(fontsize=9, color=INK)
-    literal(ax.title, f"{name}, {TITLES.get(color, shorten(color, 60))}")
+    title = TITLES.get(color, spaced(color) if color in adata.obs else color)
+    literal(ax.title, f"{name}, {shorten(title, 60)}")
     ax.title.set(fontsize=11, color=INK)
     ax.set_xticks([])
     ax.set_yticks([])
@@ -96,11 +129,32 @@ def embedding(adata: AnnData, basis: str, *, color: str, ax: Axes | None = None)
     return ax
 
 
+def _values(adata: AnnData, color: str) -> NDArray[np.float64]:
+    """Return a numeric column of ``obs`` or the values of a gene, shape [cells]."""
+    if color in adata.obs:
+        return np.asarray(adata.obs[color].to_numpy(dtype=np.float64, na_value=np.nan))
+    if color not in adata.var_names:
+        known = ", ".join(map(str, adata.obs.columns)) or "none"
+        raise ScraeError(
+            f"color: expected a column of obs or a gene, found {color!r}; the columns are: {known}"
+            f"{did_you_mean(color, [*adata.obs, *adata.var_names])}"
+        )
+    column = adata.X[:, int(adata.var_names.get_indexer(pd.Index([color]))[0])]
+    return np.asarray(column.toarray() if hasattr(column, "toarray") else column, dtype=np.float64).ravel()
+
+
+def _basis_key(adata: AnnData, basis: str) -> str:
+    """Return the key of ``obsm`` for a basis with or without ``X_``, or as version 0.1.0 called it."""
+    keys = (basis, f"X_{basis}", f"X_{basis}_scrae", basis.removesuffix("_scrae"))
+    return next((key for key in keys if key in adata.obsm), basis)
+
+
 def _coordinates(adata: AnnData, basis: str) -> NDArray[np.float64]:
     if basis not in adata.obsm:
         known = ", ".join(adata.obsm) or "none"
         raise ScraeError(
-            f"expected an embedding in obsm, found no {basis!r}; there are: {known}{did_you_mean(basis, adata.obsm)}"
+            f"basis: expected an embedding in obsm, found no {basis!r}; there are: {known}"
+            f"{did_you_mean(basis, adata.obsm)}"
         )
     xy = np.asarray(adata.obsm[basis], dtype=np.float64)
     if xy.ndim != 2 or xy.shape[1] < 2:

@@ -6,10 +6,9 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 from matplotlib.axes import Axes
-from scipy.optimize import linear_sum_assignment
 
 from scrae.pl._colors import category_colors, category_column
-from scrae.pl._draw import GRID, INK, RAMP, label_axes, new_axes, shorten
+from scrae.pl._draw import GRID, INK, RAMP, label_axes, new_axes, shorten, spaced
 
 __all__ = ["cluster_sizes", "cross_table", "dot_plot", "label_table"]
 
@@ -17,7 +16,7 @@ NUMBERS_UP_TO = 20  # columns; beyond that numbers in the cells are too small to
 
 
 def cross_table(adata: AnnData, label_key: str) -> pd.DataFrame:
-    """Count the cells of each label in each cluster, with the labels ordered along a diagonal.
+    """Count the cells of each label in each cluster, with the labels in the order of their main clusters.
 
     Parameters
     ----------
@@ -43,9 +42,9 @@ def cross_table(adata: AnnData, label_key: str) -> pd.DataFrame:
     if table.empty:
         return table
     share = table.to_numpy() / table.to_numpy().sum(axis=1, keepdims=True)
-    rows, columns = linear_sum_assignment(-share)
-    partner = dict(zip(rows.tolist(), columns.tolist(), strict=True))
-    order = sorted(range(len(share)), key=lambda i: partner.get(i, int(share[i].argmax())))
+    order = np.lexsort(
+        (-share.max(axis=1), share.argmax(axis=1))
+    )  # by the main cluster, the purest label first
     ordered: pd.DataFrame = table.iloc[order]
     return ordered
 
@@ -82,7 +81,7 @@ def label_table(adata: AnnData, label_key: str, *, ax: Axes | None = None) -> Ax
             if value >= 1:
                 color = "white" if value > 55 else INK
                 ax.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=6.5, color=color)
-    label_axes(ax, "cluster", title=f"Labels ({label_key}) by cluster")
+    label_axes(ax, "cluster", title=f"{spaced(label_key)} by cluster")
     turn = 90 if n_clusters > 20 else 0
     ax.set_xticks(range(n_clusters), list(map(shorten, table.columns)), rotation=turn, parse_math=False)
     ax.set_yticks(range(n_labels), list(map(shorten, table.index)), parse_math=False)

@@ -15,16 +15,59 @@ from scrae.report._stability import DOUBTFUL, cluster_stability
 __all__ = ["advice"]
 
 SMALL_CLUSTER = 10  # cells
+HIGH_MITO = 0.2
+POOR_ARI = 0.5
+BATCHES = ("sample", "batch", "donor", "patient")
+"""Columns of obs that usually name batches."""
 _CONSTANT = 1e-5  # of the largest code: float32 rounding
 
 
 def advice(run: Run) -> list[str]:
-    """Return the sentences of all rules that apply, then the warnings recorded by the run."""
+    """Return the sentences of all rules that apply, then the warnings recorded by the run.
+
+    Commands are between backticks; OUT stands for the folder of the run.
+    """
     rules: tuple[Callable[[Run], list[str]], ...] = (
-        _lost_cells, _training, _collapsed_codes, _number_of_clusters, _collapsed_clusters, _small_clusters,
-        _unstable_clusters, _poor_clusters, _one_sample,
+        _stale, _lost_cells, _unfiltered, _training, _collapsed_codes, _number_of_clusters,
+        _collapsed_clusters, _small_clusters, _unstable_clusters, _poor_clusters, _one_sample, _other_labels,
     )  # fmt: skip
     return [sentence for rule in rules for sentence in rule(run)] + run.texts("warnings")
+
+
+def _stale(run: Run) -> list[str]:
+    """The clusters of result.h5ad were changed after the run."""
+    recorded = run.record.get("n_clusters")
+    if run.has_clusters and recorded and int(recorded) != len(category_column(run.adata, "scrae").categories):
+        return [
+            f"The clusters in result.h5ad are not those of the run, which had {int(recorded)}: clusters.csv, "
+            "figures and run.json describe other clusters. To renew all together: `scrae recluster OUT`."
+        ]
+    return []
+
+
+def _unfiltered(run: Run) -> list[str]:
+    """Cells of low quality that no threshold removed."""
+    mito, thresholds = run.column("scrae_mito"), run.part("filter")
+    if mito is None or not thresholds or thresholds.get("max_mito") is not None:
+        return []
+    high = int((mito > HIGH_MITO).sum())
+    if high < 0.01 * len(mito):
+        return []
+    return [
+        f"{high:,} of {len(mito):,} cells have more than {100 * HIGH_MITO:.0f} % mitochondrial counts, and no limit "
+        f"was set. To leave out such cells: `scrae run INPUT -o OUT_filtered --max-mito {HIGH_MITO}`."
+    ]
+
+
+def _other_labels(run: Run) -> list[str]:
+    ari = run.part("scores").get("ari")
+    if run.label_key is None or ari is None or float(ari) >= POOR_ARI:
+        return []
+    n_labels = len(category_column(run.adata, run.label_key).categories)
+    return [
+        f"The clusters and the labels differ (ARI {float(ari):.2f}); either may be wrong, see “Agreement with the "
+        f"labels”. For as many clusters as labels: `scrae recluster OUT -k {n_labels}`."
+    ]
 
 
 def _lost_cells(run: Run) -> list[str]:
@@ -90,7 +133,7 @@ def _number_of_clusters(run: Run) -> list[str]:
         return []
     return [
         f"The number of clusters is uncertain: runs of Leiden give {runs.min()} to {runs.max()}. "
-        "See “Number of clusters”."
+        "See “Number of clusters”, or set it: `scrae recluster OUT -k N`."
     ]
 
 
@@ -125,9 +168,13 @@ def _poor_clusters(run: Run) -> list[str]:
 
 
 def _one_sample(run: Run) -> list[str]:
-    if "sample" not in run.adata.obs:
-        return []
-    sample = category_column(run.adata, "sample")
+    keys = [key for key in BATCHES if key in run.adata.obs and key != run.label_key]
+    return [sentence for key in keys for sentence in _split_by(run, key)]
+
+
+def _split_by(run: Run, key: str) -> list[str]:
+    """Clusters whose cells come from one category of a column of ``obs`` with samples."""
+    sample = category_column(run.adata, key)
     if len(sample.categories) < 2:
         return []
     overall = np.bincount(sample.codes[sample.codes >= 0], minlength=len(sample.categories)) / run.adata.n_obs
@@ -137,8 +184,12 @@ def _one_sample(run: Run) -> list[str]:
         share = np.bincount(codes[codes >= 0], minlength=len(overall)) / len(cells)
         if len(cells) >= 50 and share.max() > 0.95 and overall[share.argmax()] < 0.6:
             alone.append(name)
-    words = "cells from almost only one sample: a batch effect, or the biology of that sample."
-    return [f"{_have(alone)} {words}"] if alone else []
+    if not alone:
+        return []
+    words = f"cells from almost only one {key}: a batch effect, or the biology of that {key}."
+    corrected = run.record.get("batch_key") == key
+    command = "" if corrected else f" To correct for it: `scrae run INPUT -o OUT_batch --batch-key {key}`."
+    return [f"{_have(alone)} {words}{command}"]
 
 
 def _members(run: Run) -> list[tuple[str, NDArray[np.int64]]]:

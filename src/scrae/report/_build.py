@@ -10,13 +10,18 @@ from markupsafe import Markup
 from scrae.files import write_text
 from scrae.report._advice import advice
 from scrae.report._content import cluster_rows, headline, label_view, marker_view, scatter_view, title_of
+from scrae.report._format import with_commands
 from scrae.report._markers import marker_tables, summarize
 from scrae.report._method import gene_view, k_view, quality_view, record_view, training_view
 from scrae.report._points import embed_json
 from scrae.report._run import Run, read_run
+from scrae.report._significance import significance_view
 from scrae.report._stability import stability_view
 
 __all__ = ["build", "render"]
+
+MOST_ALERTS = 5  # at the top of the page; the others are folded
+SCRIPTS = ("report.js", "picture.js", "explore.js")  # in this order
 
 
 def build(folder: str | Path) -> Path:
@@ -51,7 +56,9 @@ def render(run: Run) -> str:
         loader=PackageLoader("scrae.report", "page"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
+    environment.filters["commands"] = with_commands
     files = Path(__file__).parent / "page"
+    sentences = advice(run)
     expression = summarize(run.adata) if run.has_clusters else None
     markers = marker_tables(run.facts.get("markers")) if expression else {}
     scatter = scatter_view(run, markers)
@@ -59,18 +66,20 @@ def render(run: Run) -> str:
         title=title_of(run),
         record=run.record,
         tiles=headline(run),
-        advice=advice(run),
+        advice=sentences[:MOST_ALERTS],
+        more_advice=sentences[MOST_ALERTS:],
         scatter=scatter,
         scatter_json=embed_json(scatter["data"]) if scatter else Markup("null"),
         clusters=cluster_rows(run, markers),
         markers=marker_view(expression, markers) if expression else None,
         labels=label_view(run),
         k=k_view(run),
+        significance=significance_view(run),
         stability=stability_view(run),
         training=training_view(run),
         genes=gene_view(run),
         quality=quality_view(run),
         settings=record_view(run),
         style=Markup((files / "report.css").read_text(encoding="utf-8")),  # noqa: S704  our own file
-        script=Markup((files / "report.js").read_text(encoding="utf-8")),  # noqa: S704  our own file
+        script=Markup("".join((files / name).read_text(encoding="utf-8") for name in SCRIPTS)),  # noqa: S704  our own
     )

@@ -48,9 +48,9 @@ def headline(run: Run) -> list[Tile]:
     """Return the numbers at the top of the page."""
     adata, given = run.adata, run.record.get("input") or {}
     tiles = [Tile(f"{adata.n_obs:,}", "cells", _of(adata.n_obs, given.get("n_cells")))]
-    if "scrae_selected" in adata.var:
-        n_selected = int(adata.var["scrae_selected"].sum())
-        tiles.append(Tile(f"{n_selected:,}", "genes modeled", _of(n_selected, run.n_genes)))
+    for key, name in (("scrae_n_counts", "counts per cell"), ("scrae_n_genes", "genes per cell")):
+        if (values := run.column(key)) is not None:
+            tiles.append(Tile(number(round(float(np.nanmedian(values)))), name, "median"))
     if run.has_clusters:
         n_clusters = len(category_column(adata, "scrae").categories)
         how = "chosen without labels" if is_chosen(run.part("clusters")) else "as asked"
@@ -78,13 +78,14 @@ def scatter_view(run: Run, markers: Mapping[str, pd.DataFrame]) -> dict[str, Any
     if run.label_key is not None:
         groups[run.label_key] = f"Label ({run.label_key})"
     batch_key = run.record.get("batch_key")
-    for key, title in ((batch_key, f"Batch ({batch_key})"), ("sample", "Sample")):
+    for key, title in (("scrae_name", "Name"), (batch_key, f"Batch ({batch_key})"), ("sample", "Sample")):
         if isinstance(key, str) and key in run.adata.obs:
             groups.setdefault(key, title)
     data = scatter_data(run.adata, groups, choose_genes(markers, N_COLOR_GENES))
     if not data["bases"]:
         return None
-    return {"data": data, "n_shown": data["n"], "n_cells": run.adata.n_obs}
+    n_genes = len(data["genes"]["names"])
+    return {"data": data, "n_shown": data["n"], "n_cells": run.adata.n_obs, "n_genes": n_genes}
 
 
 def cluster_rows(run: Run, markers: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:

@@ -6,11 +6,11 @@ import math
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from scrae import pl
 
-__all__ = ["chart", "duration", "number", "setting", "spaced"]
+__all__ = ["chart", "duration", "number", "setting", "spaced", "with_commands"]
 
 
 def number(value: float) -> str:
@@ -34,6 +34,17 @@ def duration(seconds: float) -> str:
 def spaced(name: object) -> str:
     """Replace underscores by spaces."""
     return str(name).replace("_", " ")
+
+
+def with_commands(sentence: str) -> Markup:
+    """Escape a sentence and show what is between backticks as a command."""
+    parts = sentence.split("`")
+    if len(parts) % 2 == 0:  # a backtick of the data
+        return escape(sentence)
+    shown = [
+        Markup("<code>{}</code>").format(part) if i % 2 else escape(part) for i, part in enumerate(parts)
+    ]
+    return Markup("").join(shown)
 
 
 def setting(value: object) -> str:

@@ -95,7 +95,7 @@ def gene_view(run: Run) -> dict[str, Any] | None:
         selected = var.loc[selected, "scrae_rank"].sort_values(kind="stable").index
     words = f"{statistic} against {ax.get_xlabel()}; {len(selected):,} genes are selected."
     return {
-        "method": str(run.part("gene_selection").get("method", "")),
+        "method": ax.get_title().partition(": ")[2],
         "n_selected": len(selected),
         "n_genes": run.n_genes,
         "has_curve": bool(ax.lines),

@@ -11,14 +11,19 @@ import pandas as pd
 from anndata import AnnData
 from markupsafe import Markup
 from numpy.typing import NDArray
+from scipy.sparse import csc_matrix, csr_matrix, vstack
 
 from scrae.pl import BASES, category_colors, category_column, is_category
 from scrae.report._markers import ROWS, row_blocks
+from scrae.report._pack import pack_genes
 
 __all__ = ["MAX_POINTS", "embed_json", "scatter_data", "subsample"]
 
 MAX_POINTS = 20_000
 AT_LEAST = 50  # cells of each cluster are shown, where it has them
+MOST_COLUMNS = 30  # of each kind
+MOST_GROUPS = 100
+NOT_SHOWN = ("scrae_size_factor",)  # close to the library size
 QUANTITIES = {
     "scrae_n_counts": "Library size",
     "scrae_n_genes": "Detected genes",
@@ -44,7 +49,7 @@ def subsample(adata: AnnData, max_points: int = MAX_POINTS) -> NDArray[np.int64]
     return order[np.sort(chosen)]
 
 
-def scatter_data(adata: AnnData, groups: dict[str, str], genes: dict[str, str]) -> dict[str, Any]:
+def scatter_data(adata: AnnData, groups: dict[str, str], markers: dict[str, str]) -> dict[str, Any]:
     """Return the cells of the scatter plot for JSON; arrays are little-endian integers in base64.
 
     Parameters
@@ -52,42 +57,70 @@ def scatter_data(adata: AnnData, groups: dict[str, str], genes: dict[str, str]) 
     adata : AnnData
         Annotated cells.
     groups : dict of str to str
-        Columns of ``obs``, and their titles.
-    genes : dict of str to str
-        Genes, and the cluster that each one marks.
+        The main columns of ``obs``, and their titles; the other columns follow under their names.
+    markers : dict of str to str
+        Genes, and the cluster that each one marks. These and the modeled genes are packed, see :mod:`._pack`.
     """
     cells = subsample(adata)
-    values = [
-        _quantity(title, adata.obs[key].to_numpy(dtype=np.float64)[cells], log=key != "scrae_mito")
-        for key, title in QUANTITIES.items()
-        if key in adata.obs and np.nan_to_num(adata.obs[key].to_numpy(dtype=np.float64)).any()
-    ]
-    columns = _columns(adata, cells, adata.var_names.get_indexer(pd.Index(genes)))
+    titles = groups | {str(key): str(key) for key in adata.obs if key not in groups}
+    names = _genes(adata, markers)
+    expression = _columns(adata, cells, adata.var_names.get_indexer(pd.Index(names)))
     return {
         "n": len(cells),
         "cells": adata.obs_names[cells].astype(str).tolist(),
         "bases": [_basis(adata, basis, cells) for basis in BASES if _is_flat(adata, basis)],
         "groups": [
-            _group(adata, key, title, cells) for key, title in groups.items() if is_category(adata.obs[key])
+            _group(adata, key, title, cells, main=key in groups)
+            for key, title in list(titles.items())[:MOST_COLUMNS]
+            if _names_groups(adata.obs[key])
         ],
-        "values": values,
-        "genes": [
-            {"name": str(gene), "cluster": genes[gene], **_bytes(columns[:, i])}
-            for i, gene in enumerate(genes)
-        ],
+        "values": _values(adata, cells),
+        "genes": pack_genes(expression, names),
+        "markers": [[gene, cluster] for gene, cluster in markers.items()],
     }
 
 
-def _columns(adata: AnnData, cells: NDArray[np.int64], genes: NDArray[np.intp]) -> NDArray[Any]:
+def _names_groups(column: pd.Series) -> bool:
+    return is_category(column) and 0 < column.nunique() <= MOST_GROUPS
+
+
+def _genes(adata: AnnData, markers: dict[str, str]) -> list[str]:
+    """Return the markers, then the modeled genes in the order of their ranks."""
+    var = adata.var
+    modeled = (
+        var.index[var["scrae_selected"].to_numpy(dtype=bool)] if "scrae_selected" in var else var.index[:0]
+    )
+    if "scrae_rank" in var:
+        modeled = var.loc[modeled, "scrae_rank"].sort_values(kind="stable").index
+    return list(dict.fromkeys([*markers, *map(str, modeled)]))
+
+
+def _values(adata: AnnData, cells: NDArray[np.int64]) -> list[dict[str, Any]]:
+    """Return the numeric columns of ``obs`` that vary, those of quality control first."""
+    keys = [*QUANTITIES, *(str(key) for key in adata.obs if key not in (*QUANTITIES, *NOT_SHOWN))]
+    shown: list[dict[str, Any]] = []
+    for key in keys:
+        if key not in adata.obs or is_category(adata.obs[key]) or len(shown) >= MOST_COLUMNS:
+            continue
+        values = adata.obs[key].to_numpy(dtype=np.float64, na_value=np.nan)
+        finite = values[np.isfinite(values)]
+        if len(finite) and np.ptp(finite) > 0:
+            log = key in QUANTITIES and key != "scrae_mito"
+            title = QUANTITIES.get(key, key)
+            shown.append(_quantity(title, values[cells], log=log) | {"main": key in QUANTITIES})
+    return shown
+
+
+def _columns(adata: AnnData, cells: NDArray[np.int64], genes: NDArray[np.intp]) -> csc_matrix:
     """Read ``X`` of some cells and genes, shape [cells, genes], in one pass."""
     place = np.argsort(cells)
     ends = np.searchsorted(cells[place], range(0, adata.n_obs + ROWS, ROWS))
     parts = [
-        block[cells[place[first:last]] - start][:, genes].toarray()
+        block[cells[place[first:last]] - start][:, genes]
         for (start, block), first, last in zip(row_blocks(adata.X), ends, ends[1:], strict=False)
     ]
-    columns = np.concatenate([*parts, np.zeros((0, len(genes)), dtype=np.float32)])
-    return columns[np.argsort(place)]
+    whole = csr_matrix(vstack(parts, format="csr"))
+    return csc_matrix(whole[np.argsort(place)])
 
 
 def embed_json(data: object) -> Markup:
@@ -113,11 +146,12 @@ def _basis(adata: AnnData, basis: str, cells: NDArray[np.int64]) -> dict[str, An
     return {"name": BASES[basis], "x": _base64(whole[:, 0]), "y": _base64(whole[:, 1])}
 
 
-def _group(adata: AnnData, key: str, title: str, cells: NDArray[np.int64]) -> dict[str, Any]:
+def _group(adata: AnnData, key: str, title: str, cells: NDArray[np.int64], *, main: bool) -> dict[str, Any]:
     column = category_column(adata, key)
     codes = column.codes.astype(np.int64)  # pandas stores few categories as int8, which cannot hold 65,535
     return {
         "name": title,
+        "main": main,
         "categories": column.categories.tolist(),
         "colors": category_colors(adata, key),
         "sizes": np.bincount(codes[codes >= 0], minlength=len(column.categories)).tolist(),
@@ -138,12 +172,6 @@ def _quantity(title: str, values: NDArray[np.float64], *, log: bool) -> dict[str
         "high": high,
         "data": _base64(np.rint(share * 65_535).astype("<u2")),
     }
-
-
-def _bytes(values: NDArray[np.float32]) -> dict[str, Any]:
-    """Quantize expression to 255 steps from 0 to the largest value."""
-    high = float(values.max(initial=0.0)) or 1.0
-    return {"high": high, "data": _base64(np.rint(values / high * 255).astype("u1"))}
 
 
 def _base64(array: NDArray[np.generic]) -> str:

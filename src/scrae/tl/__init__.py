@@ -9,13 +9,17 @@ from scrae.tl._deprecated import neighbours as neighbours  # old name
 from scrae.tl._map import map
 from scrae.tl._markers import markers
 from scrae.tl._project import project
+from scrae.tl._significance import significance
 from scrae.tl._stability import agreement, stability, train_again
 from scrae.tl._train import count_data, embed, train
+from scrae.tl._tree import cluster_tree, cut_tree, subcluster
 
 __all__ = [
     "agreement",
     "cluster",
+    "cluster_tree",
     "count_data",
+    "cut_tree",
     "denoise",
     "embed",
     "generate",
@@ -24,7 +28,9 @@ __all__ = [
     "neighbors",
     "project",
     "score",
+    "significance",
     "stability",
+    "subcluster",
     "train",
     "train_again",
 ]

@@ -105,10 +105,10 @@ def cluster(
         )
     names = [str(k) for k in range(found.n_clusters)]
     adata.obs[key_added] = pd.Categorical(labels.astype(str), names)
-    ours = adata.uns.setdefault(key_added, {})
-    ours["clusters"] = facts | {"n_clusters": found.n_clusters}
-    for key in ("markers", "marker_test"):  # of earlier clusters
-        ours.pop(key, None)
+    about = adata.uns.setdefault(key_added, {})
+    about["clusters"] = facts | {"n_clusters": found.n_clusters}
+    for earlier in ("tree", "significance", "markers", "marker_test"):
+        about.pop(earlier, None)
 
 
 def _note_number(adata: AnnData, found: Partition, method: str) -> None:

@@ -28,7 +28,7 @@ def denoise(
     model: SCRAE,
     *,
     library: float | Literal["median"] | None = "median",
-    genes: Sequence[str] | None = None,
+    genes: str | Sequence[str] | None = None,
     batch: str | None = None,
     batch_key: str | None = None,
 ) -> AnnData:
@@ -46,7 +46,7 @@ def denoise(
     library : float, "median" or None
         Total counts of each cell over the modeled genes. ``"median"`` = the median total of the model's training
         cells. None = each cell's own: its total, or the encoder's estimate if the model infers it.
-    genes : sequence of str, optional
+    genes : str or sequence of str, optional
         Modeled genes to return, in this order; None = all.
     batch : str, optional
         For a model with batches: the batch to decode all cells as if from, so that they can be compared.
@@ -65,7 +65,7 @@ def denoise(
     ScraeError
         As :func:`count_data`; a gene that is not modeled, a library that is not positive, or an unknown batch.
     """
-    at = _gene_index(model, genes)
+    at = _gene_index(model, [genes] if isinstance(genes, str) else genes)
     if not (
         library is None or library == "median" or (not isinstance(library, str) and 0 < library < np.inf)
     ):

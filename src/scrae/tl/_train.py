@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
@@ -22,8 +23,9 @@ from scrae.core.fit import FitResult, fit
 from scrae.core.input_pca import input_components
 from scrae.core.model import SCRAE
 from scrae.errors import ScraeError, ScraeWarning
-from scrae.io.batches import batch_codes, batches_of
+from scrae.io.batches import batch_codes, batches_of, refuse_one_batch
 from scrae.io.notes import add_note
+from scrae.tl._progress import training_bar
 
 __all__ = ["count_data", "counts_for", "embed", "missing_genes", "train", "train_model"]
 
@@ -72,21 +74,21 @@ def count_data(
     """
     if "counts" not in adata.layers:
         raise ScraeError(
-            'count_data: expected raw counts in layers["counts"], found none; use scrae.io.use_counts(adata)'
+            'adata: expected raw counts in layers["counts"], found none; use scrae.io.use_counts(adata)'
         )
     counts = sparse.csr_matrix(adata.layers["counts"])
     names, codes = _batches(adata, batch_key, batch_names)
     if genes is None:
         if "scrae_selected" not in adata.var:
             raise ScraeError(
-                'count_data: expected var["scrae_selected"], found none; use scrae.pp.select_genes(adata)'
+                'adata: expected var["scrae_selected"], found none; use scrae.pp.select_genes(adata)'
             )
         selected = np.asarray(adata.var["scrae_selected"], dtype=bool)
         genes = list(adata.var_names[selected])
         counts = counts if selected.all() else counts[:, selected]
     else:
         counts = _align(counts, adata, genes, min_overlap)
-    return CountData(counts, genes, batch_names=names, batch_codes=codes, device=device)
+    return CountData(counts, genes, batch_names=names, batch_codes=codes, device=resolve_device(device))
 
 
 def _align(
@@ -95,13 +97,13 @@ def _align(
     """Return the counts of the given genes, in their order; missing genes are zero, with a warning."""
     if not adata.var_names.is_unique:
         raise ScraeError(
-            "count_data: expected unique gene names to align by, found duplicates; use var_names_make_unique()"
+            "adata: expected unique gene names to align by, found duplicates; use var_names_make_unique()"
         )
     at = adata.var_names.get_indexer(list(genes))
     overlap = float((at >= 0).mean())
     if overlap < min_overlap:
         raise ScraeError(
-            f"count_data: expected at least {min_overlap:.0%} of the model's {len(genes)} genes, found {overlap:.0%} "
+            f"adata: expected at least {min_overlap:.0%} of the model's {len(genes)} genes, found {overlap:.0%} "
             f"(the model has e.g. {', '.join(genes[:3])}; the data {', '.join(adata.var_names[:3])}); "
             "use the same kind of gene names"
         )
@@ -153,6 +155,7 @@ def train(
     key_added: str = "X_scrae",
     write_input: bool = True,
     checkpoint: Checkpoint | None = None,
+    progress: bool = False,
     on_epoch: Callable[[Epoch, int], None] | None = None,
     processes: Processes | None = None,
 ) -> SCRAE:
@@ -180,6 +183,9 @@ def train(
         Also write the principal components of the model's input, for :func:`neighbors`.
     checkpoint : Checkpoint, optional
         Where the training is saved while it runs, and whether to resume it; None = nowhere.
+    progress : bool
+        Show the progress on standard error: a bar in a terminal or notebook, elsewhere a line every 10 % of the epochs
+        or 30 s.
     on_epoch : callable, optional
         Called after every epoch with the epoch and the largest possible number of epochs.
     processes : Processes, optional
@@ -205,17 +211,18 @@ def train(
     training, ``uns["scrae"]["train"]["fault"]`` describes it; otherwise it is "".
     """
     model_config, train_config = model_config or ModelConfig(), train_config or TrainConfig()
-    model, data, result = train_model(
-        adata,
-        model_config,
-        train_config,
-        seed=seed,
-        batch_key=batch_key,
-        device=device,
-        checkpoint=checkpoint,
-        on_epoch=on_epoch,
-        processes=processes,
-    )
+    with _shown(on_epoch) if progress else nullcontext(on_epoch) as after_epoch:
+        model, data, result = train_model(
+            adata,
+            model_config,
+            train_config,
+            seed=seed,
+            batch_key=batch_key,
+            device=device,
+            checkpoint=checkpoint,
+            on_epoch=after_epoch,
+            processes=processes,
+        )
     if empty := int((data.totals == 0).sum()):
         add_note(
             adata,
@@ -240,6 +247,20 @@ def train(
     return model
 
 
+@contextmanager
+def _shown(on_epoch: Callable[[Epoch, int], None] | None) -> Iterator[Callable[[Epoch, int], None]]:
+    """Show the progress in this block, and call ``on_epoch`` too."""
+    bar, move = training_bar()
+
+    def after_epoch(epoch: Epoch, max_epochs: int) -> None:
+        move(epoch, max_epochs)
+        if on_epoch is not None:
+            on_epoch(epoch, max_epochs)
+
+    with nullcontext() if bar is None else bar:
+        yield after_epoch
+
+
 def train_model(
     adata: AnnData,
     model_config: ModelConfig,
@@ -254,11 +275,8 @@ def train_model(
 ) -> tuple[SCRAE, CountData, FitResult]:
     """Train as :func:`train` does, without writing into ``adata``."""
     data = count_data(adata, batch_key=batch_key, device=resolve_device(device))
-    if len(data.batch_names) == 1:
-        raise ScraeError(
-            f"batch_key: expected at least two batches in obs[{batch_key!r}], found only {data.batch_names[0]!r}; "
-            "leave batch_key out"
-        )
+    if batch_key is not None:
+        refuse_one_batch(data.batch_names, batch_key)
     model = SCRAE.for_data(data, model_config, seed=seed)
     result = fit(
         model, data, train_config, seed=seed, checkpoint=checkpoint, on_epoch=on_epoch, processes=processes

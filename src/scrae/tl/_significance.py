@@ -1,0 +1,195 @@
+"""Which clusters are separated by a gap, and which are parts of a continuum or of one population."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from anndata import AnnData
+from scipy import sparse
+
+from scrae.cluster.significance import MAX_CELLS, SplitTest, choose_genes, split_test
+from scrae.errors import ScraeError, did_you_mean
+from scrae.tl._tree import cluster_tree, stored_tree
+
+__all__ = ["significance"]
+
+_LEAST_DRAWS = 39
+_CONTINUOUS_AUC, _CONTINUOUS_GENES = 0.8, 10
+"""From here on, two sides without a gap count as different ends of a continuum."""
+
+
+def significance(
+    adata: AnnData,
+    *,
+    cluster_key: str = "scrae",
+    sample_key: str | None = None,
+    alpha: float = 0.05,
+    layer: str | None = None,
+    seed: int = 0,
+) -> None:
+    """Test at each join of the tree of the clusters whether the joined cells are one population.
+
+    A join is tested with the counts of at most 1,000 random cells and the 300 genes that vary most among them, by
+    :func:`scrae.cluster.significance.split_test`: half of the molecules divide the cells into two sides, the other
+    half shows whether there is a gap in the density between these. A p-value at most ``alpha`` says that the cells
+    are more than one population. It does not say how many, nor that the border between two clusters is exact. From
+    the root down, a join is tested if the one above it is significant; each cluster is tested too, to find those that
+    hold more than one population.
+
+    Parameters
+    ----------
+    adata : AnnData
+        Cells clustered by :func:`cluster`, with raw counts.
+    cluster_key : str
+        Column of ``obs`` with the clusters. Their tree is computed if ``uns`` has none.
+    sample_key : str, optional
+        Column of ``obs`` with samples or batches. Joins are then tested within each of the samples with enough cells,
+        and significant only if two of them agree (partial conjunction: Benjamini and Heller, Biometrics 64:1215,
+        2008). None = all cells together, where a difference between batches counts as a gap.
+    alpha : float
+        Family-wise error rate over the tree, between 0 and 1.
+    layer : str, optional
+        Layer with the raw counts; None = ``"counts"``.
+    seed : int
+        Seed of samples, halves and draws.
+
+    Raises
+    ------
+    ScraeError
+        No clusters or counts, or a wrong value.
+
+    Notes
+    -----
+    Writes ``uns[cluster_key]["significance"]``: ``alpha``; for each join of the tree ``p``, ``p_adjusted`` (p times
+    the number of clusters over that of clusters below the join, at least that of the join above: Meinshausen,
+    Biometrika 95:265, 2008), ``auc``, ``n_genes``, ``n_cells`` and ``verdict``; NaN and "not tested" for joins below
+    one that is not significant; and for each cluster ``names``, ``cluster_verdict`` (that of its first join) and
+    ``split_p`` (adjusted p-value of more than one population within it).
+
+    The verdicts are "real": a gap; "continuous": no gap, but the sides differ in the other half of the molecules (AUC
+    of 0.8 and ten genes); "not supported": neither.
+    """
+    if not 0 < alpha < 1:
+        raise ScraeError(f"significance: expected alpha between 0 and 1, found {alpha}")
+    counts, samples = _counts(adata, layer), _samples(adata, sample_key)
+    if "tree" not in adata.uns.get(cluster_key, {}):
+        cluster_tree(adata, cluster_key=cluster_key, seed=seed)
+    tree, names = stored_tree(adata, cluster_key)
+    leaf = np.array([names.index(str(name)) for name in adata.obs[cluster_key]])
+    n_leaves = tree.n_leaves
+    p_adjusted, tests = np.full(2 * n_leaves - 1, np.nan), {}
+    parent = np.full(2 * n_leaves - 1, -1)
+    parent[tree.children.ravel()] = np.repeat(n_leaves + np.arange(n_leaves - 1), 2)
+    for node in range(2 * n_leaves - 2, -1, -1):
+        above = 0.0 if parent[node] < 0 else p_adjusted[parent[node]]
+        if not above <= alpha and node >= n_leaves:
+            continue
+        leaves = tree.leaves(node)
+        factor = n_leaves / len(leaves)
+        rows = np.flatnonzero(np.isin(leaf, leaves))
+        found = _test(counts, rows, samples, factor=factor, alpha=alpha, seed=seed + node)
+        tests[node] = found
+        p_adjusted[node] = min(1.0, max(0.0 if node < n_leaves else above, found.p * factor))
+    adata.uns[cluster_key]["significance"] = _facts(tests, p_adjusted, parent, names, alpha) | {
+        "sample_key": sample_key or ""
+    }
+
+
+def _facts(
+    tests: dict[int, SplitTest], p_adjusted: np.ndarray, parent: np.ndarray, names: list[str], alpha: float
+) -> dict[str, Any]:
+    n_leaves = len(names)
+    joins = range(n_leaves, 2 * n_leaves - 1)
+    verdict = {
+        node: _verdict(tests[node], bool(p_adjusted[node] <= alpha)) if node in tests else "not tested"
+        for node in joins
+    }
+    return {
+        "alpha": alpha,
+        "p": np.array([tests[node].p if node in tests else np.nan for node in joins]),
+        "p_adjusted": p_adjusted[n_leaves:],
+        "auc": np.array([tests[node].auc if node in tests else np.nan for node in joins]),
+        "n_genes": np.array([tests[node].n_genes if node in tests else 0 for node in joins]),
+        "n_cells": np.array([tests[node].n_cells if node in tests else 0 for node in joins]),
+        "verdict": np.array(list(verdict.values()), dtype=object),
+        "names": np.array(names, dtype=object),
+        "cluster_verdict": np.array([_of_cluster(k, verdict, parent) for k in range(n_leaves)], dtype=object),
+        "split_p": p_adjusted[:n_leaves],
+    }
+
+
+def _verdict(found: SplitTest, significant: bool) -> str:
+    if significant:
+        return "real"
+    different = found.auc >= _CONTINUOUS_AUC and found.n_genes >= _CONTINUOUS_GENES
+    return "continuous" if different else "not supported"
+
+
+def _of_cluster(leaf: int, verdict: dict[int, str], parent: np.ndarray) -> str:
+    """Return the verdict of the lowest tested join above a cluster."""
+    node = int(parent[leaf])
+    while verdict[node] == "not tested":
+        node = int(parent[node])
+    return verdict[node]
+
+
+def _test(
+    counts: sparse.csr_matrix,
+    rows: np.ndarray,
+    samples: np.ndarray | None,
+    *,
+    factor: float,
+    alpha: float,
+    seed: int,
+) -> SplitTest:
+    """Test cells together, or within samples, where the second smallest p-value counts."""
+    parts = [rows] if samples is None else [rows[samples[rows] == one] for one in np.unique(samples[rows])]
+    draws = max(_LEAST_DRAWS, math.ceil(factor / alpha))
+    found = []
+    for number, part in enumerate(parts):
+        rng = np.random.default_rng([seed, number])
+        cells = np.sort(rng.choice(part, min(MAX_CELLS, len(part)), replace=False))
+        block = counts[cells]
+        depth = np.asarray(block.sum(axis=1)).ravel()
+        genes = block[:, choose_genes(block)].toarray()
+        found.append(split_test(genes, depth, seed=seed, n_null=draws, alpha=alpha / factor))
+    found.sort(key=lambda test: test.p)
+    if samples is None:
+        return found[0]
+    if len(found) < 2:
+        return SplitTest(
+            p=1.0, auc=found[0].auc, n_genes=found[0].n_genes, bridge=False, n_cells=len(rows), n_null=0
+        )
+    second = found[1]
+    p = min(1.0, (len(found) - 1) * second.p)
+    return SplitTest(
+        p=p,
+        auc=second.auc,
+        n_genes=second.n_genes,
+        bridge=second.bridge,
+        n_cells=second.n_cells,
+        n_null=second.n_null,
+    )
+
+
+def _counts(adata: AnnData, layer: str | None) -> sparse.csr_matrix:
+    name = layer or "counts"
+    if name not in adata.layers:
+        raise ScraeError(
+            f"significance: expected raw counts in layers[{name!r}], found "
+            f"{', '.join(adata.layers) or 'no layer'}; read the data with scrae.io.read"
+        )
+    return sparse.csr_matrix(adata.layers[name])
+
+
+def _samples(adata: AnnData, key: str | None) -> np.ndarray | None:
+    if key is None:
+        return None
+    if key not in adata.obs:
+        raise ScraeError(
+            f"significance: expected a column {key!r} in obs, found {', '.join(adata.obs.columns) or 'none'}"
+            f"{did_you_mean(key, adata.obs)}"
+        )
+    return np.asarray(adata.obs[key].astype(str))
