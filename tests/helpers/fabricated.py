@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_matrix
 
+from scrae import tl
+
 N_EPOCHS = 24
 BEST_EPOCH = 17
 STOPPED = "held-out likelihood did not improve for 7 epochs; weights of epoch 17 were kept"
@@ -68,6 +70,8 @@ def fabricate(
         turn = np.linalg.qr(rng.normal(size=(10, 10)))[0]
         adata.obsm[f"X_{name}"] = (latent @ turn)[:, :2].astype(np.float32)
     adata.uns["scrae"] = facts(n_genes, n_clusters, counts)
+    if len(adata.obs["scrae"].cat.categories) > 1:
+        tl.markers(adata)
     return adata
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers.fabricated import fabricate, run_record, write_run
 
-from scrae import pl, report
+from scrae import pl, report, tl
 from scrae.errors import ScraeError
 
 VOID = {"meta", "link", "br", "img", "input"}
@@ -129,6 +129,7 @@ def test_names_from_the_data_are_text(tmp_path):
     adata.obs_names = [f"<i>{name}" for name in adata.obs_names]
     adata.var_names = [f"<u>{name}" for name in adata.var_names]
     adata.obs["scrae"] = adata.obs["scrae"].cat.rename_categories(lambda name: f"<s>{name}")
+    tl.markers(adata)
     adata.obs["sample"] = adata.obs["sample"].cat.rename_categories(["</script>", "<!--"])
     adata.uns["scrae"]["notes"] = ["<em>note"]
     adata.uns["scrae"]["warnings"] = ["</script><script>alert(3)"]

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from scrae.cli import cluster_commands, datasets_commands, result_commands, run_commands, steps
+from scrae.cli import answers, cluster_commands, datasets_commands, result_commands, run_commands, steps
 from scrae.cli.info import info
 from scrae.errors import ScraeError
 
@@ -56,6 +56,7 @@ for command in (
     steps.cluster,
     cluster_commands.significance,
     cluster_commands.subcluster,
+    answers.markers,
     steps.score,
     steps.plot,
     steps.report,

@@ -89,12 +89,13 @@ def _of_cells(adata: AnnData, file: Path, transpose: bool) -> Iterator[str]:
     import numpy as np
 
     from scrae.io.empty_droplets import mostly_empty
+    from scrae.pp._gene_kinds import mitochondrial
 
     counts = adata.layers["counts"]
     totals = np.asarray(counts.sum(axis=1, dtype=np.int64)).ravel()
     yield f"{file}: {adata.n_obs} cells x {adata.n_vars} genes, {counts.nnz / (adata.n_obs * adata.n_vars):.1%} nonzero"
     yield f"  a cell has {np.median(totals):g} counts of {np.median(counts.getnnz(axis=1)):g} genes (medians)"
-    mito = adata.var_names.str.startswith(("MT-", "mt-"))
+    mito = mitochondrial(adata.var_names)
     if mito.any():
         share = np.asarray(counts[:, mito].sum(axis=1)).ravel() / np.maximum(totals, 1)
         yield f"  mitochondrial share: median {np.median(share):.1%}, above 20 % in {int((share > 0.2).sum())} cells"

@@ -24,7 +24,7 @@ from .run import find_clusters
 
 __all__ = ["read_names", "recluster"]
 
-_OF_CLUSTERS = ("agreement", "stability", "significance", "tree", "markers", "names", "scores")
+_OF_CLUSTERS = ("agreement", "stability", "significance", "tree", "markers", "marker_test", "names", "scores")
 """Keys of ``uns["scrae"]`` that describe the clusters."""
 
 

@@ -54,6 +54,11 @@ def write_results(adata: AnnData, record: dict[str, Any], folder: Path, clock: C
     with atomic_path(folder / "clusters.csv") as draft:
         columns = {"scrae": "cluster"} | ({"scrae_name": "name"} if "scrae_name" in adata.obs else {})
         adata.obs[list(columns)].to_csv(draft, index_label="cell", header=list(columns.values()))
+    if "markers" in adata.uns["scrae"]:
+        with atomic_path(folder / "markers.csv") as draft:
+            adata.uns["scrae"]["markers"].to_csv(draft, index=False)
+    else:
+        (folder / "markers.csv").unlink(missing_ok=True)  # of other clusters
     try:
         with clock.stage("figures"), atomic_path(folder / "figures") as draft:
             pl.save_figures(adata, draft, label_key=record["label_key"])  # and their colors into uns

@@ -142,6 +142,9 @@ def find_clusters(adata: AnnData, settings: Settings, clock: Clock) -> NeighborG
         graph = tl.neighbors(adata, seed=settings.seed)
         tl.cluster(adata, **vars(settings.cluster), graph=graph, seed=settings.seed)
         tl.stability(adata, graph=graph, seed=settings.seed)
+    if adata.obs["scrae"].nunique() > 1:
+        with clock.stage("find markers"):
+            tl.markers(adata, seed=settings.seed)
     return graph
 
 

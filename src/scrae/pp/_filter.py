@@ -17,6 +17,7 @@ from scrae.errors import ScraeError
 from scrae.gene_selection._blocks import map_blocks
 from scrae.io.notes import add_note
 from scrae.pp._counts import counts_of
+from scrae.pp._gene_kinds import mitochondrial
 
 __all__ = ["apply_filters", "cell_statistics", "filter", "record"]
 
@@ -47,8 +48,8 @@ def filter(
     min_counts
         Keep cells with at least this many counts. None: no such filter.
     max_mito
-        Keep cells with at most this fraction (0 to 1) of their counts in mitochondrial genes, whose names
-        begin with MT- or mt-. None: no such filter.
+        Keep cells with at most this fraction (0 to 1) of their counts in mitochondrial genes, which are known by
+        their names in human, mouse, rat, fly, fish, worm and yeast. None: no such filter.
 
     Raises
     ------
@@ -102,7 +103,7 @@ def record(adata: AnnData, kept: Kept) -> None:
 
 def cell_statistics(blocks: Iterable[sparse.csr_matrix], gene_names: pd.Index) -> dict[str, NDArray[Any]]:
     """Return the columns of obs that the filters use, [cells] each; the row blocks are read once."""
-    sums = map_blocks(blocks, partial(_sums, mito_genes=_mitochondrial(gene_names)))
+    sums = map_blocks(blocks, partial(_sums, mito_genes=mitochondrial(gene_names)))
     n_counts, n_genes, mito_counts = (np.concatenate(parts) for parts in zip(*sums, strict=True))
     return {
         "scrae_n_counts": n_counts,
@@ -124,9 +125,11 @@ def apply_filters(
     """Apply the filters to the columns of `cell_statistics` and to row blocks of counts, which are read twice."""
     if max_mito is not None and not 0 <= max_mito <= 1:
         raise ScraeError(f"max_mito is a fraction from 0 to 1, found {max_mito}; for 5 % say 0.05.")
-    mito_genes = _mitochondrial(gene_names)
+    mito_genes = mitochondrial(gene_names)
     if max_mito is not None and not mito_genes.any():
-        raise ScraeError("max_mito is given, but no gene name begins with MT- or mt-; leave it out.")
+        raise ScraeError(
+            "max_mito is given, but no gene has the name of a mitochondrial one (MT-CO1, mt-Co1, ...); leave it out."
+        )
     n_counts, n_genes, mito = (columns[name] for name in ("scrae_n_counts", "scrae_n_genes", "scrae_mito"))
     keep = np.ones(n_counts.size, dtype=bool)
     dropped: dict[str, int] = {}
@@ -165,10 +168,6 @@ def _histogram(values: NDArray[Any], *, log: bool) -> dict[str, NDArray[Any]]:
     else:
         edges = np.linspace(low, max(high, low + 0.01), _BINS + 1)
     return {"edges": edges, "cells": np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0]}
-
-
-def _mitochondrial(gene_names: pd.Index) -> NDArray[np.bool_]:
-    return np.asarray(gene_names.str.startswith(("MT-", "mt-")))
 
 
 def _sums(

@@ -60,7 +60,7 @@ def render(run: Run) -> str:
     files = Path(__file__).parent / "page"
     sentences = advice(run)
     expression = summarize(run.adata) if run.has_clusters else None
-    markers = marker_tables(expression) if expression else {}
+    markers = marker_tables(run.facts.get("markers")) if expression else {}
     scatter = scatter_view(run, markers)
     return environment.get_template("report.html").render(
         title=title_of(run),

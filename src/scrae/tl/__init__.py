@@ -7,6 +7,7 @@ from scrae.tl._codes import neighbors
 from scrae.tl._decode import denoise, generate
 from scrae.tl._deprecated import neighbours as neighbours  # old name
 from scrae.tl._map import map
+from scrae.tl._markers import markers
 from scrae.tl._project import project
 from scrae.tl._significance import significance
 from scrae.tl._stability import agreement, stability, train_again
@@ -23,6 +24,7 @@ __all__ = [
     "embed",
     "generate",
     "map",
+    "markers",
     "neighbors",
     "project",
     "score",

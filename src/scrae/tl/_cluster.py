@@ -107,7 +107,7 @@ def cluster(
     adata.obs[key_added] = pd.Categorical(labels.astype(str), names)
     about = adata.uns.setdefault(key_added, {})
     about["clusters"] = facts | {"n_clusters": found.n_clusters}
-    for earlier in ("tree", "significance"):
+    for earlier in ("tree", "significance", "markers", "marker_test"):
         about.pop(earlier, None)
 
 

@@ -1,0 +1,238 @@
+"""Arithmetic of marker genes on counts [cells, genes]: sums by cluster, a test of two rates, count splitting, AUROC."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse, special
+
+__all__ = ["CountSums", "auroc", "depth_of", "higher_rate", "log_values", "split_counts", "sum_by_cluster"]
+
+_ROWS = 10_000  # cells at a time
+_GENES = 4_000  # genes at a time
+_SMALLEST_DISPERSION, _LARGEST_DISPERSION = 1e-4, 100.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountSums:
+    """Sums over the cells of groups; y are the counts of a gene, N is the total of a cell."""
+
+    size: NDArray[np.float64]
+    """[groups] cells."""
+    depth: NDArray[np.float64]
+    """[groups] sum of N."""
+    depth_squares: NDArray[np.float64]
+    """[groups] sum of N²."""
+    total: NDArray[np.float64]
+    """[groups, genes] sum of y."""
+    squares: NDArray[np.float64]
+    """[groups, genes] sum of y²."""
+    weighted: NDArray[np.float64]
+    """[groups, genes] sum of y N."""
+
+    def rows(self, groups: Any) -> CountSums:
+        """Return the sums of some groups, each with a row."""
+        return CountSums(**{name: values[groups] for name, values in vars(self).items()})
+
+    def rest(self) -> CountSums:
+        """Return for each group the sums over all other groups."""
+        groups: dict[str, NDArray[np.float64]] = vars(self)
+        return CountSums(**{name: values.sum(axis=0) - values for name, values in groups.items()})
+
+    @property
+    def rate(self) -> NDArray[np.float64]:
+        """[groups, genes] counts of the gene per count of the cell."""
+        return np.asarray(self.total / np.maximum(self.depth, 1)[:, None])
+
+    def dispersion(self) -> NDArray[np.float64]:
+        """Return the dispersion φ of each gene [genes] by moments: variance μ + φ μ² around the rates of the groups."""
+        rate, depth2 = self.rate, self.depth_squares[:, None]
+        variance = self.squares - 2 * rate * self.weighted + rate**2 * depth2
+        excess = (variance - self.total).sum(axis=0)
+        scale = (rate**2 * depth2).sum(axis=0)
+        ratio = np.divide(excess, scale, out=np.zeros_like(scale), where=scale > 0)
+        return np.asarray(np.maximum(ratio, 0))
+
+
+def depth_of(counts: sparse.csr_matrix) -> NDArray[np.float64]:
+    """Return the total of each cell [cells]."""
+    return np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
+
+
+def sum_by_cluster(counts: sparse.csr_matrix, codes: NDArray[Any], n_clusters: int) -> CountSums:
+    """Sum counts over the cells of each cluster; ``codes`` [cells] are the clusters, -1 = none."""
+    n_genes = counts.shape[1]
+    depth = depth_of(counts)
+    total, squares, weighted = np.zeros((3, n_clusters, n_genes))
+    for cells in _row_blocks(counts.shape[0]):
+        block = counts[cells]
+        values = block.data.astype(np.float64)
+        deep = np.repeat(depth[cells], np.diff(block.indptr))
+        for into, part in ((total, values), (squares, values**2), (weighted, values * deep)):
+            into += _by_cluster(block, part, codes[cells], n_clusters)
+    known = codes >= 0
+    size, depths, squared = (
+        np.bincount(codes[known], weights=weights[known], minlength=n_clusters).astype(np.float64)
+        for weights in (np.ones_like(depth), depth, depth**2)
+    )
+    return CountSums(
+        size=size, depth=depths, depth_squares=squared, total=total, squares=squares, weighted=weighted
+    )
+
+
+def log_values(
+    counts: sparse.csr_matrix, codes: NDArray[Any], n_clusters: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and variance of log1p(y / N x median N), and the share of cells with the gene.
+
+    Each is [clusters, genes].
+    """
+    depth = depth_of(counts)
+    scale = np.median(depth) / np.maximum(depth, 1)
+    total, squares, seen = np.zeros((3, n_clusters, counts.shape[1]))
+    for cells in _row_blocks(counts.shape[0]):
+        block = counts[cells]
+        values = np.log1p(block.data * np.repeat(scale[cells], np.diff(block.indptr)))
+        for into, part in (
+            (total, values),
+            (squares, values**2),
+            (seen, (block.data > 0).astype(np.float64)),
+        ):
+            into += _by_cluster(block, part, codes[cells], n_clusters)
+    size = np.maximum(np.bincount(codes[codes >= 0], minlength=n_clusters), 1)[:, None]
+    mean = total / size
+    return mean, np.maximum(squares / size - mean**2, 0), seen / size
+
+
+def higher_rate(
+    inside: CountSums, outside: CountSums, dispersion: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Test for each pair of groups and each gene whether the rate inside is higher.
+
+    Score test of equal rates under a negative binomial with the cells' totals as exposure: the statistic is the sum
+    of the counts inside minus its expectation, with the variance under equal rates. Its distribution is approximated
+    by the gamma distribution of the same mean and variance, which is skewed as sums of few counts are; the tail of the
+    normal distribution is too light there.
+
+    Parameters
+    ----------
+    inside, outside : CountSums
+        Sums over the two groups of each pair, [pairs] and [pairs, genes].
+    dispersion : numpy.ndarray
+        φ of each gene, [genes].
+
+    Returns
+    -------
+    numpy.ndarray
+        One-sided p-values, [pairs, genes]; 1 where a group or gene has no counts.
+    """
+    depth_in, depth_out = inside.depth[:, None], outside.depth[:, None]
+    both = depth_in + depth_out
+    pooled = (inside.total + outside.total) / np.maximum(both, 1)
+    expected = pooled * depth_in
+    extra = dispersion * pooled**2
+    variance = (
+        depth_out**2 * (expected + extra * inside.depth_squares[:, None])
+        + depth_in**2 * (pooled * depth_out + extra * outside.depth_squares[:, None])
+    ) / np.maximum(both, 1) ** 2
+    testable = (expected > 0) & (variance > 0)
+    scale = np.divide(variance, expected, out=np.ones_like(variance), where=testable)
+    reached = np.maximum(inside.total - 0.5, 0) / scale  # continuity correction
+    return np.where(testable, special.gammaincc(np.where(testable, expected / scale, 1.0), reached), 1.0)
+
+
+def split_counts(
+    counts: sparse.csr_matrix, dispersion: NDArray[np.float64], seed: int
+) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
+    """Split the molecules of each cell into two halves that are independent given the cell's rates.
+
+    A count of a negative binomial with dispersion φ splits by a share drawn from Beta(1/2φ, 1/2φ), of a Poisson (φ = 0)
+    in half (Neufeld et al. 2023, "Data thinning for convolution-closed distributions").
+
+    Parameters
+    ----------
+    counts : scipy.sparse.csr_matrix
+        Counts, [cells, genes].
+    dispersion : numpy.ndarray
+        φ of each gene, [genes].
+    seed : int
+        Seed.
+
+    Returns
+    -------
+    tuple of scipy.sparse.csr_matrix
+        The halves, [cells, genes] each, with explicit zeros.
+    """
+    rng = np.random.default_rng(seed)
+    half = np.empty_like(counts.data)
+    single = counts.data == 1
+    half[single] = rng.integers(0, 2, int(single.sum()), dtype=np.int8)
+    several = np.flatnonzero(~single)
+    phi = np.clip(dispersion, 0, _LARGEST_DISPERSION)[counts.indices[several]]
+    share = np.full(len(several), 0.5)
+    spread = phi > _SMALLEST_DISPERSION
+    share[spread] = rng.beta(0.5 / phi[spread], 0.5 / phi[spread])
+    half[several] = rng.binomial(counts.data[several], share)
+    first = sparse.csr_matrix((half, counts.indices, counts.indptr), shape=counts.shape)
+    second = sparse.csr_matrix((counts.data - half, counts.indices, counts.indptr), shape=counts.shape)
+    return first, second
+
+
+def auroc(
+    counts: sparse.csr_matrix, codes: NDArray[Any], n_clusters: int, genes: NDArray[Any]
+) -> NDArray[np.float64]:
+    """Return the AUROC of y / N for each cluster against all other cells, [clusters, len(genes)]; 0.5 = no difference.
+
+    ``codes`` [cells] are the clusters, -1 = none; such cells are left out.
+    """
+    known = np.flatnonzero(codes >= 0)
+    codes = codes[known]
+    size = np.bincount(codes, minlength=n_clusters).astype(np.float64)
+    pairs = np.maximum(size * (len(codes) - size), 1)
+    depth = np.maximum(depth_of(counts), 1).astype(np.float32)[known]
+    found = np.empty((n_clusters, len(genes)))
+    for start in range(0, len(genes), _GENES):
+        block = counts[:, genes[start : start + _GENES]][known]
+        values = (block.data / np.repeat(depth, np.diff(block.indptr))).astype(np.float32)
+        columns = sparse.csr_matrix((values, block.indices, block.indptr), shape=block.shape).tocsc()
+        for gene in range(columns.shape[1]):
+            part = slice(columns.indptr[gene], columns.indptr[gene + 1])
+            ranks = _rank_sums(columns.data[part], codes[columns.indices[part]], size)
+            found[:, start + gene] = (ranks - size * (size + 1) / 2) / pairs
+    return np.where(size[:, None] * (len(codes) - size[:, None]) > 0, found, 0.5)
+
+
+def _rank_sums(
+    values: NDArray[np.float32], codes: NDArray[Any], size: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the sum of the ranks of each cluster [clusters]; ``values`` are those above zero, all others are zero."""
+    n_zeros = size.sum() - len(values)
+    order = np.argsort(values)
+    ordered = values[order]
+    first = (
+        np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+        if len(ordered)
+        else np.empty(0, int)
+    )
+    n_tied = np.diff(np.append(first, len(ordered)))
+    rank = np.repeat(n_zeros + first + (n_tied + 1) / 2, n_tied)
+    seen = codes[order]
+    above = np.bincount(seen, weights=rank, minlength=len(size))
+    return np.asarray(above + (size - np.bincount(seen, minlength=len(size))) * (n_zeros + 1) / 2)
+
+
+def _by_cluster(
+    block: sparse.csr_matrix, values: NDArray[np.float64], codes: NDArray[Any], n_clusters: int
+) -> NDArray[np.float64]:
+    cells = np.flatnonzero(codes >= 0)
+    member = sparse.csr_matrix((np.ones(len(cells)), (codes[cells], cells)), shape=(n_clusters, len(codes)))
+    return (member @ sparse.csr_matrix((values, block.indices, block.indptr), shape=block.shape)).toarray()
+
+
+def _row_blocks(n_cells: int) -> Iterator[slice]:
+    for start in range(0, n_cells, _ROWS):
+        yield slice(start, start + _ROWS)
