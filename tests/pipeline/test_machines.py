@@ -46,7 +46,7 @@ def test_a_run_without_home_in_locale_c_under_a_long_path(tmp_path: Path) -> Non
     done = scrae_run("run", folder / "Zählung.csv", "-o", folder / "out", *SMALL, shell="umask 077;")
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-    names = {"clusters.csv", "figures", "model", "report.html", "result.h5ad", "run.json"}
+    names = {"clusters.csv", "figures", "markers.csv", "model", "report.html", "result.h5ad", "run.json"}
     assert {path.name for path in (folder / "out").iterdir()} == names
     for name in names:
         assert stat.S_IMODE((folder / "out" / name).stat().st_mode) & 0o077 == 0, name

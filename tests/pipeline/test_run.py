@@ -66,7 +66,7 @@ def test_run_takes_an_anndata_and_tells_how_far_it_is(tmp_path: Path) -> None:
     assert abs(result.layers["counts"] - counts[:, :]).nnz == 0
     assert heard.epochs == [(1, 2), (2, 2)]
     assert heard.stages == [
-        "read", "preprocess", "train", "cluster", "project", "write model", "figures", "write", "report",
+        "read", "preprocess", "train", "cluster", "find markers", "project", "write model", "figures", "write", "report",
     ]  # fmt: skip
     written = read_h5ad(tmp_path / "out" / "result.h5ad")
     assert np.array_equal(written.obsm["X_scrae"], result.obsm["X_scrae"])
@@ -157,7 +157,7 @@ def test_a_figure_that_fails_costs_only_figures_and_report(
     with pytest.raises(RuntimeError, match="no font"):
         scrae.run(prepared(), tmp_path / "out", SMALL)
     names = {p.name for p in (tmp_path / "out").iterdir()}
-    assert names == {"model", "clusters.csv", "result.h5ad", "run.json"}
+    assert names == {"model", "clusters.csv", "markers.csv", "result.h5ad", "run.json"}
 
 
 def test_the_record_holds_all_settings_and_gives_the_same_run(tmp_path: Path) -> None:
