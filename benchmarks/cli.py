@@ -9,7 +9,18 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks import batches, clusters, paper, prior, scale, searching, significance, speed, summary
+from benchmarks import (
+    batches,
+    clusters,
+    learning,
+    paper,
+    prior,
+    scale,
+    searching,
+    significance,
+    speed,
+    summary,
+)
 from benchmarks.options import (
     CACHE,
     Busy,
@@ -38,6 +49,7 @@ app.add_typer(speed.app, name="speed")
 app.add_typer(prior.app, name="prior")
 app.add_typer(paper.app, name="paper")
 app.add_typer(clusters.app, name="clusters")
+app.add_typer(learning.app, name="learning")
 app.add_typer(batches.app, name="batches")
 app.add_typer(significance.app, name="significance")
 app.command()(summary.summary)
