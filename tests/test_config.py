@@ -32,7 +32,13 @@ ODD = Settings(
     device="cpu",
     seed=12345,
     preprocess=PreprocessConfig(
-        min_cells=3, min_genes=200, min_counts=500, max_mito=0.2, gene_selection="scmarker", n_top_genes=777
+        min_cells=3,
+        min_genes=200,
+        min_counts=500,
+        max_mito=0.2,
+        mito_prefix="chrM:",
+        gene_selection="scmarker",
+        n_top_genes=777,
     ),
     model=ModelConfig(
         n_latent=7,

@@ -12,16 +12,9 @@ from typing import Annotated, Any, Literal, TypeVar
 from .errors import ScraeError, check_fields, did_you_mean, show
 
 __all__ = [
-    "LARGEST_COUNT",
-    "ClusterConfig",
-    "ModelConfig",
-    "PreprocessConfig",
-    "Settings",
-    "TrainConfig",
-    "from_dict",
-    "preset",
-    "to_dict",
-]
+    "LARGEST_COUNT", "ClusterConfig", "ModelConfig", "PreprocessConfig", "Settings", "TrainConfig", "from_dict",
+    "preset", "to_dict",
+]  # fmt: skip
 
 Likelihood = Literal["zinb", "nb"]
 Library = Literal["inferred", "observed"]
@@ -66,6 +59,8 @@ class PreprocessConfig:
         Keep cells with at least this many counts; None = no such filter.
     max_mito : float or None
         Keep cells with at most this mitochondrial fraction (0 to 1); None = no such filter.
+    mito_prefix : str or None
+        What the names of mitochondrial genes begin with; None = the usual names of common species.
     gene_selection : str
         Method that ranks the genes.
     n_top_genes : int
@@ -76,6 +71,7 @@ class PreprocessConfig:
     min_genes: _Count = 1
     min_counts: _Count | None = None
     max_mito: _Share | None = None
+    mito_prefix: str | None = None
     gene_selection: GeneSelection = "seurat_v3"
     n_top_genes: Annotated[int, 2, math.inf] = 2000
 

@@ -409,8 +409,9 @@ class TestOptions:
 
     def test_a_default_is_the_same_everywhere(self) -> None:
         for function, names in (
-            (pp.filter, ("min_cells", "min_genes", "min_counts", "max_mito")),
-            (pp.preprocess_backed, ("min_cells", "min_genes", "min_counts", "max_mito", "n_top_genes")),
+            (pp.filter, ("min_cells", "min_genes", "min_counts", "max_mito", "mito_prefix")),
+            (pp.preprocess_backed, ("min_cells", "min_genes", "min_counts", "max_mito", "mito_prefix")),
+            (pp.preprocess_backed, ("n_top_genes",)),
             (pp.select_genes, ("n_top_genes",)),
             (pp.select_genes_of_file, ("n_top_genes", "min_cells")),
         ):

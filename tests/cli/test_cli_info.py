@@ -66,7 +66,8 @@ def test_it_says_what_is_there_and_what_to_run(cells: AnnData, tmp_path: Path) -
         "  obs 'nothing': no values",
         "",
         f"Try: scrae run '{file}' -o out --label-key 'Cell type'",
-        f"obs 'donor' may be batches. Genes that vary within them: scrae genes '{file}' -o genes.csv --batch-key donor",
+        "obs 'donor' may be batches. If types of cells are the same in all batches, correct for them:",
+        f"  scrae run '{file}' -o out_batch --label-key 'Cell type' --batch-key donor",
     ]
 
 
@@ -90,6 +91,27 @@ def test_the_likeliest_column_of_labels(
     (advice,) = [line for line in info(tmp_path / "c.h5ad") if line.startswith("Try: ")]
     option = f" --label-key {label}" if label else ""
     assert advice == f"Try: scrae run {tmp_path / 'c.h5ad'} -o out{option}"
+
+
+def test_mitochondrial_genes_by_their_prefix(cells: AnnData, tmp_path: Path) -> None:
+    cells.var_names = ["A", "B", "C", "D", "E", "chrM:1"]
+    cells.write_h5ad(tmp_path / "c.h5ad")
+    assert not [line for line in info(tmp_path / "c.h5ad") if "mitochondrial share" in line]
+    lines = info(tmp_path / "c.h5ad", "--mito-prefix", "chrM:")
+    assert "  mitochondrial share: median 0.0%, above 20 % in 10 cells" in lines
+    assert lines[-1] == f"Try: scrae run {tmp_path / 'c.h5ad'} -o out --mito-prefix chrM:"
+
+
+def test_columns_that_look_like_batches(cells: AnnData, tmp_path: Path) -> None:
+    cells.obs["Plate no"] = np.arange(40) % 3
+    cells.obs["stim"] = ["a", "b"] * 20
+    cells.obs["donor"] = pd.Categorical(["a", None] * 20)  # every cell needs a batch
+    cells.obs["barcode_sample"] = [f"b{i}" for i in range(40)]
+    cells.write_h5ad(tmp_path / "c.h5ad")
+    assert info(tmp_path / "c.h5ad")[-2:] == [
+        "obs 'Plate no', 'stim' may be batches. If types of cells are the same in all batches, correct for them:",
+        f"  scrae run {tmp_path / 'c.h5ad'} -o out_batch --batch-key 'Plate no'",
+    ]
 
 
 def test_an_unfiltered_matrix_is_said(cells: AnnData, tmp_path: Path) -> None:

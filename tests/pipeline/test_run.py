@@ -75,6 +75,19 @@ def test_run_takes_an_anndata_and_tells_how_far_it_is(tmp_path: Path) -> None:
     assert np.array_equal(model.encode(scrae.tl.count_data(written)), written.obsm["X_scrae"])
 
 
+def test_clusters_that_are_divided_by_a_column_are_noted(tmp_path: Path) -> None:
+    adata = cells(160, [f"g{i}" for i in range(24)])
+    adata.obs["donor"] = adata.obs.pop("half")
+    scrae.io.use_counts(adata)
+    result = scrae.run(adata, tmp_path / "out", SMALL)
+    (note,) = [note for note in result.uns["scrae"]["notes"] if note.startswith("Batches: ")]
+    assert "most cells have the same “donor”." in note
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert (
+        page.count("scrae run INPUT -o OUT_batch --batch-key donor") == 2
+    )  # among the warnings and the notes
+
+
 def test_several_files_are_samples_and_the_record_names_them_all(tmp_path: Path) -> None:
     paths = [tmp_path / "a.h5ad", tmp_path / "b.h5ad"]
     cells(40, [f"g{i}" for i in range(24)], seed=1).write_h5ad(paths[0])

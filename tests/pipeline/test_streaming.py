@@ -63,6 +63,15 @@ def file(request, tmp_path) -> Path:
     return path
 
 
+def test_the_prefix_of_mitochondrial_genes_holds_in_blocks_too(file):
+    config = replace(SMALL.preprocess, max_mito=None, mito_prefix="MT-g6")
+    adata = io.open_backed(file)
+    pipeline.preprocess(adata, config)
+    assert adata.uns["scrae"]["filter"]["n_mito_genes"] == 1
+    counts = io.read(file).layers["counts"][[int(name[1:]) for name in adata.obs_names]].toarray()
+    np.testing.assert_allclose(adata.obs["scrae_mito"], counts[:, 6] / counts.sum(axis=1))
+
+
 def test_the_same_genes_counts_and_facts_as_in_memory(file):
     for method in ("seurat_v3", "m3drop", "seurat"):
         config = replace(SMALL.preprocess, gene_selection=method)

@@ -51,6 +51,7 @@ def test_a_table_worked_by_hand():
         "min_genes": 1,
         "min_counts": None,
         "max_mito": None,
+        "mito_prefix": None,
         "n_cells_before": 6,
         "n_cells_after": 5,
         "n_genes_before": 5,
@@ -139,6 +140,16 @@ def test_the_filter_that_leaves_nothing_is_named(thresholds, message):
     assert str(caught.value) == message
     assert adata.shape == (6, 5)
     assert "scrae_n_counts" not in adata.obs
+
+
+def test_mitochondrial_genes_by_their_prefix():
+    adata = filtered(min_cells=1, min_genes=0, mito_prefix="mt-")
+    np.testing.assert_allclose(adata.obs["scrae_mito"], [0, 0, 0, 0.1, 0, 0])
+    assert adata.uns["scrae"]["filter"]["n_mito_genes"] == 1
+    with pytest.raises(
+        ScraeError, match=r"^mito_prefix='chrM:': no gene has a name that begins so; names are A, B, "
+    ):
+        filtered(mito_prefix="chrM:")
 
 
 def test_max_mito_without_mitochondrial_genes():

@@ -96,13 +96,15 @@ def test_a_cluster_of_one_sample(run):
     codes = clusters(run, [200, 100, 100])
     run.adata.obs["sample"] = pd.Categorical(np.where(codes == 1, "b", "a"))
     assert advice(run) == [
-        "Cluster 1 has cells from almost only one sample: a batch effect, or the biology of that sample. "
-        "To correct for it: `scrae run INPUT -o OUT_batch --batch-key sample`."
+        "Batches: in 1 of 3 clusters (1), most cells have the same “sample”. If it is technical (sample, donor, day), "
+        "correct for it: `scrae run INPUT -o OUT_batch --batch-key sample`. If it describes the cells (type, tissue, "
+        "stage), the difference is biological."
     ]
     run.adata.obs["donor"] = run.adata.obs.pop("sample")
     run.record["batch_key"] = "donor"
     assert advice(run) == [
-        "Cluster 1 has cells from almost only one donor: a batch effect, or the biology of that donor."
+        "Batches: in 1 of 3 clusters (1), most cells have the same “donor” after the correction for it: some batch "
+        "effect is left, or these cells are only in some batches."
     ]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,14 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["info"]
 
 _MOST_GROUPS = 200
-_BATCHES = re.compile(
-    r"batch|donor|sample|patient|individual|subject|library|lane|chip|replicate|orig.?ident|mouse|plate|stim"
-)
-_LABELS = re.compile(r"type|label|annot|class|ident|popul")
-_CLUSTERS = re.compile(r"leiden|louvain|cluster")
 
 
-@takes("transpose")
+@takes("transpose", "mito_prefix")
 def info(
     file: Annotated[
         Path,
@@ -51,7 +45,7 @@ def info(
 
         io.try_hdf5(file)
         adata = io.read(file, min_counts=0, transpose=transpose)
-        lines = _of_cells(adata, file, transpose)
+        lines = _of_cells(adata, file, transpose, settings.preprocess.mito_prefix)
     for line in lines:
         typer.echo(line)
 
@@ -85,7 +79,7 @@ def _of_model(folder: Path) -> Iterator[str]:
     yield f"\nNew cells: scrae embed NEW.h5ad --model {_quoted(folder)} -o new_codes.h5ad"
 
 
-def _of_cells(adata: AnnData, file: Path, transpose: bool) -> Iterator[str]:
+def _of_cells(adata: AnnData, file: Path, transpose: bool, mito_prefix: str | None) -> Iterator[str]:
     import numpy as np
 
     from scrae.io.empty_droplets import mostly_empty
@@ -95,13 +89,15 @@ def _of_cells(adata: AnnData, file: Path, transpose: bool) -> Iterator[str]:
     totals = np.asarray(counts.sum(axis=1, dtype=np.int64)).ravel()
     yield f"{file}: {adata.n_obs} cells x {adata.n_vars} genes, {counts.nnz / (adata.n_obs * adata.n_vars):.1%} nonzero"
     yield f"  a cell has {np.median(totals):g} counts of {np.median(counts.getnnz(axis=1)):g} genes (medians)"
-    mito = mitochondrial(adata.var_names)
+    mito = mitochondrial(adata.var_names, mito_prefix)
     if mito.any():
         share = np.asarray(counts[:, mito].sum(axis=1)).ravel() / np.maximum(totals, 1)
         yield f"  mitochondrial share: median {np.median(share):.1%}, above 20 % in {int((share > 0.2).sum())} cells"
     yield from (f"- {line}" for line in adata.uns["scrae"]["notes"])
     yield from (f"  obs {name!r}: {_describe(column)}" for name, column in adata.obs.items())
     options = " --transpose" * transpose + " --min-counts 500" * mostly_empty(totals)
+    if mito_prefix is not None:
+        options += f" --mito-prefix {_quoted(mito_prefix)}"
     yield ""
     if mostly_empty(totals):
         yield "Most barcodes are nearly empty, as in an unfiltered 10x matrix: give the filtered one, or a threshold."
@@ -128,7 +124,7 @@ def _describe(column: pd.Series) -> str:
 
 def _advice(adata: AnnData, file: str, options: str) -> Iterator[str]:
     """Which commands to try on the cells, the most likely first."""
-    label, batch = _column(adata, _LABELS), _column(adata, _BATCHES)
+    label, batches = _label(adata), _batches(adata)
     by_label = f" --label-key {_quoted(label)}" if label else ""
     if "X_scrae" in adata.obsm:
         yield "It holds codes of scrae, so the later steps can be done again:"
@@ -139,31 +135,41 @@ def _advice(adata: AnnData, file: str, options: str) -> Iterator[str]:
         yield f"Its genes are selected. Try: scrae train {file} -o model"
         return
     yield f"Try: scrae run {file} -o out{options}{by_label}"
-    if batch:
-        yield (
-            f"obs {batch!r} may be batches. Genes that vary within them: "
-            f"scrae genes {file} -o genes.csv --batch-key {_quoted(batch)}"
-        )
+    if batches:
+        named = ", ".join(map(repr, batches))
+        yield f"obs {named} may be batches. If types of cells are the same in all batches, correct for them:"
+        yield f"  scrae run {file} -o out_batch{options}{by_label} --batch-key {_quoted(batches[0])}"
 
 
-def _column(adata: AnnData, names: re.Pattern[str]) -> str | None:
-    """Return the column of groups whose name says that it holds labels, or batches; None where there is none.
-
-    Where no name says labels, the first column of groups is taken that is neither batches nor another clustering.
-    """
-    groups = [
+def _groups(adata: AnnData) -> list[str]:
+    """Return the columns of groups of cells."""
+    return [
         str(name)
         for name, column in adata.obs.items()
         if 1 < column.nunique() <= min(_MOST_GROUPS, len(column) // 2)
         and not str(name).startswith("scrae")
         and (column.dtype.kind not in "iuf" or column.nunique() <= 20)
     ]
-    batches = [name for name in groups if _BATCHES.search(name.lower())]
-    if names is _BATCHES:
-        return next(iter(batches), None)
-    others = [name for name in groups if name not in batches]
-    named = [name for name in others if names.search(name.lower())]
-    return next(iter(named + [name for name in others if not _CLUSTERS.search(name.lower())]), None)
+
+
+def _batches(adata: AnnData) -> list[str]:
+    """Return the columns of groups whose names suggest batches and that have a value for every cell."""
+    from scrae.io.roles import names_batches
+
+    return [name for name in _groups(adata) if names_batches(name) and adata.obs[name].notna().all()]
+
+
+def _label(adata: AnnData) -> str | None:
+    """Return the first column of groups whose name suggests labels; None where there is none.
+
+    Where no name does, the first column of groups is taken that is neither batches nor another clustering.
+    """
+    from scrae.io.roles import names_batches, names_clusters, names_labels
+
+    groups = _groups(adata)
+    named = [name for name in groups if names_labels(name)]
+    others = [name for name in groups if not names_batches(name) and not names_clusters(name)]
+    return next(iter(named + others), None)
 
 
 def _quoted(text: object) -> str:

@@ -27,12 +27,12 @@ Command = Callable[..., None]
 _EVERYDAY = (
     "label_key", "batch_key", "n_clusters", "cluster_method", "resolution", "gene_selection", "n_top_genes",
     "n_latent", "prior_weight", "max_epochs", "also_2d", "check_seeds", "min_cells", "min_genes", "min_counts",
-    "max_mito", "layer", "transpose", "backed", "seed", "device",
+    "max_mito", "mito_prefix", "layer", "transpose", "backed", "seed", "device",
 )  # fmt: skip
 """Options in the order of ``--help``; all others follow in the panel "Advanced"."""
 _LONGER = {"method": "cluster_method"}
 """Fields whose group says in Python what the option has to say in its name."""
-_AUTOMATIC = ("n_clusters", "resolution", "max_epochs", "n_noise", "layer", "backed")
+_AUTOMATIC = ("n_clusters", "resolution", "max_epochs", "n_noise", "mito_prefix", "layer", "backed")
 """Options whose None is shown as "auto", that of others as "none"; both are accepted."""
 _PARAMETER = inspect.Parameter.KEYWORD_ONLY
 

@@ -27,6 +27,7 @@ from ..files import atomic_path, exclusive_lock, printable
 from ..io.batches import check_keys
 from ..io.lazy import lazy_counts
 from ..io.storable import make_storable
+from ..report._batches import note_batches
 from .memory_plan import MemoryPlan, plan_memory
 from .provenance import refuse_changed, source_of_anndata, source_of_files, states
 from .results import Clock, Progress, write_results
@@ -50,7 +51,8 @@ def preprocess(adata: AnnData, config: PreprocessConfig, *, scratch: Path | None
     scratch : Path or None
         See :func:`scrae.pp.preprocess_backed`.
     """
-    filters = {name: getattr(config, name) for name in ("min_cells", "min_genes", "min_counts", "max_mito")}
+    names = ("min_cells", "min_genes", "min_counts", "max_mito", "mito_prefix")
+    filters = {name: getattr(config, name) for name in names}
     selection: dict[str, Any] = {"method": config.gene_selection, "n_top_genes": config.n_top_genes}
     if lazy_counts(adata) is not None:
         pp.preprocess_backed(adata, **selection, **filters, scratch=scratch)
@@ -145,6 +147,7 @@ def find_clusters(adata: AnnData, settings: Settings, clock: Clock) -> NeighborG
     if adata.obs["scrae"].nunique() > 1:
         with clock.stage("find markers"):
             tl.markers(adata, seed=settings.seed)
+    note_batches(adata, label_key=settings.label_key, batch_key=settings.batch_key)
     return graph
 
 

@@ -31,6 +31,7 @@ def filter(
     min_genes: int = PreprocessConfig.min_genes,
     min_counts: int | None = None,
     max_mito: float | None = None,
+    mito_prefix: str | None = None,
 ) -> None:
     """Drop low-quality cells, then genes that few of the remaining cells express, in place.
 
@@ -50,12 +51,14 @@ def filter(
     max_mito
         Keep cells with at most this fraction (0 to 1) of their counts in mitochondrial genes, which are known by
         their names in human, mouse, rat, fly, fish, worm and yeast. None: no such filter.
+    mito_prefix
+        What the names of mitochondrial genes begin with, e.g. ``"chrM:"``. None: the usual names of these species.
 
     Raises
     ------
     ScraeError
         A filter leaves nothing (the message names it and the best cell or gene), a threshold is out of
-        range, or `max_mito` is given and there are no mitochondrial genes.
+        range, or `max_mito` or `mito_prefix` is given and there are no mitochondrial genes.
 
     Notes
     -----
@@ -68,12 +71,13 @@ def filter(
     counts = [counts_of(adata)]
     kept = apply_filters(
         counts,
-        cell_statistics(counts, adata.var_names),
+        cell_statistics(counts, adata.var_names, mito_prefix),
         adata.var_names,
         min_cells=min_cells,
         min_genes=min_genes,
         min_counts=min_counts,
         max_mito=max_mito,
+        mito_prefix=mito_prefix,
     )
     record(adata, kept)
 
@@ -101,9 +105,11 @@ def record(adata: AnnData, kept: Kept) -> None:
     adata.uns["scrae"]["before_filter"] = kept.before
 
 
-def cell_statistics(blocks: Iterable[sparse.csr_matrix], gene_names: pd.Index) -> dict[str, NDArray[Any]]:
+def cell_statistics(
+    blocks: Iterable[sparse.csr_matrix], gene_names: pd.Index, mito_prefix: str | None = None
+) -> dict[str, NDArray[Any]]:
     """Return the columns of obs that the filters use, [cells] each; the row blocks are read once."""
-    sums = map_blocks(blocks, partial(_sums, mito_genes=mitochondrial(gene_names)))
+    sums = map_blocks(blocks, partial(_sums, mito_genes=mitochondrial(gene_names, mito_prefix)))
     n_counts, n_genes, mito_counts = (np.concatenate(parts) for parts in zip(*sums, strict=True))
     return {
         "scrae_n_counts": n_counts,
@@ -121,14 +127,21 @@ def apply_filters(
     min_genes: int = 1,
     min_counts: int | None = None,
     max_mito: float | None = None,
+    mito_prefix: str | None = None,
 ) -> Kept:
     """Apply the filters to the columns of `cell_statistics` and to row blocks of counts, which are read twice."""
     if max_mito is not None and not 0 <= max_mito <= 1:
         raise ScraeError(f"max_mito is a fraction from 0 to 1, found {max_mito}; for 5 % say 0.05.")
-    mito_genes = mitochondrial(gene_names)
+    mito_genes = mitochondrial(gene_names, mito_prefix)
+    if mito_prefix is not None and not mito_genes.any():
+        raise ScraeError(
+            f"mito_prefix={mito_prefix!r}: no gene has a name that begins so; "
+            f"names are {', '.join(map(str, gene_names[:3]))}, ..."
+        )
     if max_mito is not None and not mito_genes.any():
         raise ScraeError(
-            "max_mito is given, but no gene has the name of a mitochondrial one (MT-CO1, mt-Co1, ...); leave it out."
+            "max_mito is given, but no gene has the name of a mitochondrial one (MT-CO1, mt-Co1, ...); leave it out, "
+            "or say with mito_prefix what the names begin with."
         )
     n_counts, n_genes, mito = (columns[name] for name in ("scrae_n_counts", "scrae_n_genes", "scrae_mito"))
     keep = np.ones(n_counts.size, dtype=bool)
@@ -151,7 +164,7 @@ def apply_filters(
         dropped["no_gene_left"] = int((keep & ~expresses).sum())
         keep &= expresses
     facts: dict[str, Any] = {"min_cells": min_cells, "min_genes": min_genes}
-    facts |= {"min_counts": min_counts, "max_mito": max_mito}
+    facts |= {"min_counts": min_counts, "max_mito": max_mito, "mito_prefix": mito_prefix}
     facts |= {"n_cells_before": keep.size, "n_cells_after": int(keep.sum())}
     facts |= {"n_genes_before": genes.size, "n_genes_after": int(genes.sum())}
     facts |= {"n_mito_genes": int(mito_genes.sum()), "cells_dropped": dropped}

@@ -32,6 +32,7 @@ class Filters(NamedTuple):
     min_genes: int = PreprocessConfig.min_genes
     min_counts: int | None = None
     max_mito: float | None = None
+    mito_prefix: str | None = None
 
 
 def preprocess_backed(
@@ -43,6 +44,7 @@ def preprocess_backed(
     min_genes: int = PreprocessConfig.min_genes,
     min_counts: int | None = None,
     max_mito: float | None = None,
+    mito_prefix: str | None = None,
     scratch: Path | None = None,
 ) -> None:
     """Filter, normalize and select genes of counts in a file or dask array; load the selected genes into memory.
@@ -60,7 +62,7 @@ def preprocess_backed(
         Any but ``pearson_residuals`` and ``scmarker``, which work in memory.
     n_top_genes
         As for `scrae.pp.select_genes`.
-    min_cells, min_genes, min_counts, max_mito
+    min_cells, min_genes, min_counts, max_mito, mito_prefix
         As for `scrae.pp.filter`.
     scratch
         Folder for temporary unnamed files that hold the counts and values of the selected genes if these exceed the
@@ -94,7 +96,7 @@ def preprocess_backed(
     if is_dask(matrix):
         use_dask(adata)
         left_behind = ""
-    blocks = _filtered(adata, Filters(min_cells, min_genes, min_counts, max_mito))
+    blocks = _filtered(adata, Filters(min_cells, min_genes, min_counts, max_mito, mito_prefix))
     factor = _size_factor(adata, blocks)
     select(adata, Cells(blocks, None, factor), method, n_top_genes, None, None)
     adata.uns["scrae"]["genes"] = adata.var[_RANKING].copy()
@@ -162,7 +164,7 @@ def select_genes_of_file(
 def _filtered(adata: AnnData, filters: Filters) -> CountBlocks:
     """Filter in place as `scrae.io.read` and `scrae.pp.filter` do; return what is left of the counts, and no X."""
     blocks = blocks_of(adata)
-    columns = _filter.cell_statistics(blocks, adata.var_names)
+    columns = _filter.cell_statistics(blocks, adata.var_names, filters.mito_prefix)
     keep = with_cell(columns["scrae_n_counts"], filters.min_counts)
     adata.X = None
     if not keep.all():

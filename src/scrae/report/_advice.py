@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scrae.pl import category_column
+from scrae.report._batches import batch_notes
 from scrae.report._method import ROUGH, disagreement
 from scrae.report._run import Run
 from scrae.report._stability import DOUBTFUL, cluster_stability
@@ -17,8 +18,6 @@ __all__ = ["advice"]
 SMALL_CLUSTER = 10  # cells
 HIGH_MITO = 0.2
 POOR_ARI = 0.5
-BATCHES = ("sample", "batch", "donor", "patient")
-"""Columns of obs that usually name batches."""
 _CONSTANT = 1e-5  # of the largest code: float32 rounding
 
 
@@ -29,7 +28,7 @@ def advice(run: Run) -> list[str]:
     """
     rules: tuple[Callable[[Run], list[str]], ...] = (
         _stale, _lost_cells, _unfiltered, _training, _collapsed_codes, _number_of_clusters,
-        _collapsed_clusters, _small_clusters, _unstable_clusters, _poor_clusters, _one_sample, _other_labels,
+        _collapsed_clusters, _small_clusters, _unstable_clusters, _poor_clusters, _batches, _other_labels,
     )  # fmt: skip
     return [sentence for rule in rules for sentence in rule(run)] + run.texts("warnings")
 
@@ -167,29 +166,11 @@ def _poor_clusters(run: Run) -> list[str]:
     return sentences
 
 
-def _one_sample(run: Run) -> list[str]:
-    keys = [key for key in BATCHES if key in run.adata.obs and key != run.label_key]
-    return [sentence for key in keys for sentence in _split_by(run, key)]
-
-
-def _split_by(run: Run, key: str) -> list[str]:
-    """Clusters whose cells come from one category of a column of ``obs`` with samples."""
-    sample = category_column(run.adata, key)
-    if len(sample.categories) < 2:
+def _batches(run: Run) -> list[str]:
+    """Columns of ``obs`` along which the clusters are divided."""
+    if not run.has_clusters:
         return []
-    overall = np.bincount(sample.codes[sample.codes >= 0], minlength=len(sample.categories)) / run.adata.n_obs
-    alone = []
-    for name, cells in _members(run):
-        codes = sample.codes[cells]
-        share = np.bincount(codes[codes >= 0], minlength=len(overall)) / len(cells)
-        if len(cells) >= 50 and share.max() > 0.95 and overall[share.argmax()] < 0.6:
-            alone.append(name)
-    if not alone:
-        return []
-    words = f"cells from almost only one {key}: a batch effect, or the biology of that {key}."
-    corrected = run.record.get("batch_key") == key
-    command = "" if corrected else f" To correct for it: `scrae run INPUT -o OUT_batch --batch-key {key}`."
-    return [f"{_have(alone)} {words}{command}"]
+    return batch_notes(run.adata, label_key=run.label_key, batch_key=run.record.get("batch_key"))
 
 
 def _members(run: Run) -> list[tuple[str, NDArray[np.int64]]]:
