@@ -66,7 +66,8 @@ def test_run_takes_an_anndata_and_tells_how_far_it_is(tmp_path: Path) -> None:
     assert abs(result.layers["counts"] - counts[:, :]).nnz == 0
     assert heard.epochs == [(1, 2), (2, 2)]
     assert heard.stages == [
-        "read", "preprocess", "train", "cluster", "find markers", "project", "write model", "figures", "write", "report",
+        "read", "preprocess", "train", "cluster", "find markers", "project", "write model", "figures", "write",
+        "report",
     ]  # fmt: skip
     written = read_h5ad(tmp_path / "out" / "result.h5ad")
     assert np.array_equal(written.obsm["X_scrae"], result.obsm["X_scrae"])
