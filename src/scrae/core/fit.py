@@ -123,9 +123,7 @@ def fit(
     if state.best_weights:
         model.load_state_dict(state.best_weights)
     if config.neighbor_targets:
-        refit_decoder(
-            model, data, training.train, training.held_out, training.config, seed=state.order.initial_seed()
-        )
+        refit_decoder(model, data, training.train, training.config, seed=state.order.initial_seed())
     best = state.best_epoch or state.epoch
     kept = f"weights of epoch {best} were kept"
     if fault is not None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Generator, Tensor
 from torch.optim import Adam
@@ -18,14 +16,12 @@ __all__ = ["refit_decoder"]
 _STEPS = 200
 
 
-def refit_decoder(
-    model: SCRAE, data: CountData, rows: Tensor, held_out: Tensor, config: TrainConfig, *, seed: int
-) -> None:
+def refit_decoder(model: SCRAE, data: CountData, rows: Tensor, config: TrainConfig, *, seed: int) -> None:
     """Train the decoder on the cells' own counts, with the codes of all their counts, in place.
 
     Neighbor targets make the codes better, but their decoder describes the neighborhood of a cell. Denoised and
-    simulated counts and the likelihood are those of cells. The encoder does not change. The decoder stays as it was if
-    a weight becomes non-finite, or the likelihood of the held-out cells does not improve.
+    simulated counts and the likelihood are those of cells. The encoder does not change. If a weight becomes
+    non-finite, the decoder stays as it was.
 
     Parameters
     ----------
@@ -33,8 +29,8 @@ def refit_decoder(
         After training; its mode is evaluation afterwards.
     data : CountData
         The training cells.
-    rows, held_out : Tensor
-        The cells to train on and those held out, int64.
+    rows : Tensor
+        The cells to train on, int64.
     config : TrainConfig
         Batch size and learning rate, which decays to a hundredth.
     seed : int
@@ -42,7 +38,6 @@ def refit_decoder(
     """
     model.eval()
     before = {name: value.clone() for name, value in model.decoder.state_dict().items()}
-    loss = model.held_out_loss(data, held_out) if len(held_out) else math.inf
     optimizer = Adam(model.decoder.parameters(), fused=True)
     generator = Generator().manual_seed(seed)
     for step in range(_STEPS):
@@ -50,6 +45,5 @@ def refit_decoder(
         cells = data.minibatch(drawn.to(data.device))
         optimizer.param_groups[0]["lr"] = config.learning_rate * rate_factor(step + 1, _STEPS, "cosine")
         descend(optimizer, model.autoencoder_losses(cells).reconstruction.mean())
-    finite = all(bool(value.isfinite().all()) for value in model.decoder.state_dict().values())
-    if not finite or (len(held_out) and not model.held_out_loss(data, held_out) < loss):
+    if not all(bool(value.isfinite().all()) for value in model.decoder.state_dict().values()):
         model.decoder.load_state_dict(before)
