@@ -126,7 +126,7 @@ def _scores(frame: pd.DataFrame, rows: dict[str, tuple[str, str]], title: str, s
 def _differences(frame: pd.DataFrame, rows: dict[str, tuple[str, str]], sets: list[str]) -> Table:
     """Pair the first row with each other one."""
     from benchmarks.render import Table
-    from benchmarks.table import compare
+    from benchmarks.table import compare, difference_cells
 
     part = frame[frame["set"].isin(sets)]
     (_, own), *others = rows.items()
@@ -135,12 +135,7 @@ def _differences(frame: pd.DataFrame, rows: dict[str, tuple[str, str]], sets: li
         for when, method, against in zip(("unknown", "known"), own, pair, strict=True):
             row = [f"{name}; K {when}"]
             for metric in _METRICS:
-                found = compare(part, method, against, metric)
-                row += [
-                    f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]",
-                    f"{found.wins}/{found.sets}",
-                    f"{found.worst:+.3f} {found.worst_set}",
-                ]
+                row += difference_cells(compare(part, method, against, metric))
             cells.append(row)
     return Table(
         title=f"The default minus each other method, {len(sets)} sets",
@@ -152,7 +147,7 @@ def _differences(frame: pd.DataFrame, rows: dict[str, tuple[str, str]], sets: li
 
 def _codes(frame: pd.DataFrame, codes: dict[str, str], sets: list[str]) -> Table:
     from benchmarks.render import Table
-    from benchmarks.table import compare
+    from benchmarks.table import compare, difference_cells
 
     part, (own, *_) = frame[frame["set"].isin(sets)], codes.values()
     cells = []
@@ -160,7 +155,7 @@ def _codes(frame: pd.DataFrame, codes: dict[str, str], sets: list[str]) -> Table
         row = [name, *(f"{_means(frame, sets, method, metric):.3f}" for metric in _METRICS)]
         for metric in _METRICS:
             found = None if method == own else compare(part, own, method, metric)
-            row.append("" if found is None else f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]")
+            row.append("" if found is None else difference_cells(found)[0])
         cells.append(row)
     return Table(
         title=f"Codes alone: K-means with the true K, as in the paper, {len(sets)} sets",

@@ -13,7 +13,17 @@ from benchmarks.records import Record
 from benchmarks.render import Table
 from scrae.errors import ScraeError
 
-__all__ = ["BEST_PEER", "Difference", "compare", "overview", "paired", "per_set", "selections", "tidy"]
+__all__ = [
+    "BEST_PEER",
+    "Difference",
+    "compare",
+    "difference_cells",
+    "overview",
+    "paired",
+    "per_set",
+    "selections",
+    "tidy",
+]
 
 BEST_PEER = "best-peer"
 METRICS = ("nmi", "ari", "ami", "homogeneity", "completeness")
@@ -137,6 +147,15 @@ def compare(frame: pd.DataFrame, method: str, against: str, metric: str) -> Diff
     )
 
 
+def difference_cells(found: Difference) -> list[str]:
+    """Difference with its interval, wins and the worst set, as cells of a table."""
+    return [
+        f"{_signed(found.mean)} [{_signed(found.low)}, {_signed(found.high)}]",
+        f"{found.wins}/{found.sets}",
+        f"{_signed(found.worst)} {found.worst_set}",
+    ]
+
+
 def _set_means(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Means over seeds, sets in rows and methods in columns."""
     return frame.pivot_table(index="set", columns="method", values=metric, aggfunc="mean")
@@ -246,11 +265,7 @@ def paired(frame: pd.DataFrame, against: str, apart: list[str]) -> Table:
         row = [method]
         for metric in ("nmi", "ari"):
             found = compare(frame, method, against, metric)
-            row += [
-                f"{_signed(found.mean)} [{_signed(found.low)}, {_signed(found.high)}]",
-                f"{found.wins}/{found.sets}",
-                f"{_signed(found.worst)} {found.worst_set}",
-            ]
+            row += difference_cells(found)
         rows.append(row)
     columns = [
         f"{metric} {what}" for metric in ("NMI", "ARI") for what in ("difference", "wins", "worst set")

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
-from anndata import AnnData, read_h5ad
-from scipy import sparse
+from anndata import read_h5ad
+from helpers.three_kinds import three_kinds
 from typer.main import get_command
 
 from scrae import __version__, pp, tl
@@ -58,13 +58,7 @@ def scrae(*arguments: object) -> Done:
 @pytest.fixture(scope="session")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """90 cells of three kinds over 60 genes, as an h5ad of raw counts."""
-    rng = np.random.default_rng(11)
-    kind = np.arange(90) % 3
-    rates = np.full((3, 60), 0.4)
-    for k in range(3):
-        rates[k, 15 * k : 15 * k + 15] = 6.0
-    made = AnnData(sparse.csr_matrix(rng.poisson(rates[kind]).astype(np.float32)))
-    made.obs["cell_type"] = pd.Categorical(np.array(["T", "B", "NK"])[kind])
+    made = three_kinds(90, 60, n_marking=15, low=0.4, high=6.0, key="cell_type", seed=11)
     made.obs_names = [f"cell{i}" for i in range(90)]
     made.var_names = [f"gene{i}" for i in range(60)]
     path = tmp_path_factory.mktemp("raw") / "cells.h5ad"

@@ -1,4 +1,4 @@
-"""What is no format of ours is called by its name, with the way to what can be read."""
+"""For files and folders of unsupported formats, the error names the format and says what to give instead."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData, read_h5ad
-from scipy import sparse
+from helpers.three_kinds import SMALL, three_kinds
 from sklearn.metrics import adjusted_rand_score
 
 import scrae
@@ -18,26 +18,13 @@ from scrae import ScraeError
 from scrae.config import ClusterConfig
 from scrae.pipeline.recluster import read_names, recluster
 
-SMALL = scrae.Settings(
-    preprocess=scrae.PreprocessConfig(min_cells=3, n_top_genes=20, gene_selection="deviance"),
-    model=scrae.ModelConfig(n_latent=3, encoder_layers=(8,), decoder_layers=(8,)),
-    train=scrae.TrainConfig(max_epochs=3, batch_size=32),
-    cluster=scrae.ClusterConfig(n_clusters=2),
-)
-
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    rng = np.random.default_rng(0)
-    kind = np.arange(60) % 3
-    rates = np.full((3, 24), 0.5)
-    for k in range(3):
-        rates[k, 8 * k : 8 * k + 8] = 6.0
-    adata = AnnData(sparse.csr_matrix(rng.poisson(rates[kind]).astype(np.float32)))
-    adata.obs["kind"] = pd.Categorical(np.array(["T", "B", "NK"])[kind])
+    adata = three_kinds(60, 24, n_marking=8, low=0.5, high=6.0)
     scrae.io.use_counts(adata)
     folder = tmp_path_factory.mktemp("made") / "out"
-    scrae.run(adata, folder, SMALL, label_key="kind", device="cpu")
+    scrae.run(adata, folder, SMALL, cluster=ClusterConfig(n_clusters=2), label_key="kind", device="cpu")
     (folder / "mine.txt").write_text("kept")
     return folder
 

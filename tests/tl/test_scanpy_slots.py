@@ -10,34 +10,22 @@ import pandas as pd
 import pytest
 import scanpy as sc
 from anndata import AnnData, read_h5ad
+from helpers.three_kinds import SMALL, three_kinds
 from matplotlib.colors import to_rgb
-from scipy import sparse
 
 import scrae
 from scrae import tl
 from scrae.cluster.graph import neighbor_graph
 
-SMALL = scrae.Settings(
-    preprocess=scrae.PreprocessConfig(min_cells=3, n_top_genes=20, gene_selection="deviance"),
-    model=scrae.ModelConfig(n_latent=3, encoder_layers=(8,), decoder_layers=(8,)),
-    train=scrae.TrainConfig(max_epochs=3, batch_size=32),
-    cluster=scrae.ClusterConfig(n_clusters=3),
-)
-
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory) -> AnnData:
-    rng = np.random.default_rng(0)
-    kind = np.arange(90) % 3
-    rates = np.full((3, 30), 0.5)
-    for k in range(3):
-        rates[k, 10 * k : 10 * k + 10] = 5.0
-    adata = AnnData(sparse.csr_matrix(rng.poisson(rates[kind]).astype(np.float32)))
+    adata = three_kinds(90, 30, n_marking=10, low=0.5, high=5.0)
     adata.var_names = [f"Gene{i}" for i in range(30)]
-    adata.obs["kind"] = pd.Categorical(np.array(["T", "B", "NK"])[kind])
     folder = tmp_path_factory.mktemp("scanpy")
     adata.write_h5ad(folder / "cells.h5ad")
-    scrae.run(folder / "cells.h5ad", folder / "out", SMALL, label_key="kind")
+    cluster = scrae.ClusterConfig(n_clusters=3)
+    scrae.run(folder / "cells.h5ad", folder / "out", SMALL, cluster=cluster, label_key="kind")
     return read_h5ad(folder / "out" / "result.h5ad")
 
 

@@ -18,6 +18,7 @@ from .leiden import leiden, leiden_counts, leiden_n_clusters
 __all__ = [
     "ClusterCount",
     "Partition",
+    "check_n_clusters",
     "choose_n_clusters",
     "cluster_codes",
     "gmm",
@@ -120,7 +121,7 @@ def cluster_codes(
         n_clusters = choice.n_clusters
     points = z if graph is None or config.method in ("kmeans", "gmm") else smooth(graph)
     if config.method == "leiden" and graph is not None:
-        _check_n_clusters("leiden", z, n_clusters)
+        check_n_clusters("leiden", len(z), n_clusters)
         labels, resolution = leiden_n_clusters(graph.joined, n_clusters, seed=seed)
         labels = rank_by_size(labels)
     elif config.method == "gmm":
@@ -155,7 +156,7 @@ def kmeans(z: np.ndarray, n_clusters: int, *, seed: int, n_init: int = _N_INIT) 
     ScraeError
         More clusters than cells or than distinct codes.
     """
-    _check_n_clusters("kmeans", z, n_clusters)
+    check_n_clusters("kmeans", len(z), n_clusters)
     _check_n_distinct("kmeans", z, n_clusters)
     labels = KMeans(n_clusters, n_init=n_init, random_state=seed).fit_predict(z)
     return rank_by_size(labels)
@@ -180,7 +181,7 @@ def gmm(z: np.ndarray, n_clusters: int, *, seed: int) -> np.ndarray:
     ScraeError
         More clusters than cells or than distinct codes.
     """
-    _check_n_clusters("gmm", z, n_clusters)
+    check_n_clusters("gmm", len(z), n_clusters)
     _check_n_distinct("gmm", z, n_clusters)
     z = np.asarray(z, dtype=np.float64)
     ridge = _RIDGE * max(float(z.var(axis=0).mean()), np.finfo(float).tiny)
@@ -193,9 +194,12 @@ def gmm(z: np.ndarray, n_clusters: int, *, seed: int) -> np.ndarray:
     return rank_by_size(np.unique(labels, return_inverse=True)[1])
 
 
-def _check_n_clusters(name: str, z: np.ndarray, n_clusters: int) -> None:
-    if n_clusters > len(z):
-        raise ScraeError(f"{name}: expected at most as many clusters as cells ({len(z)}), found {n_clusters}")
+def check_n_clusters(name: str, n_cells: int, n_clusters: int) -> None:
+    """Raise ScraeError if there are more clusters than cells; ``name`` begins the message."""
+    if n_clusters > n_cells:
+        raise ScraeError(
+            f"{name}: expected at most as many clusters as cells ({n_cells}), found {n_clusters}"
+        )
 
 
 def _check_n_distinct(name: str, z: np.ndarray, n_clusters: int) -> None:

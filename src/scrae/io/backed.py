@@ -139,7 +139,7 @@ def read_zarr(path: Path) -> AnnData:
             adata = anndata.io.read_zarr(path)
         except MemoryError:
             raise
-        except Exception:
+        except Exception:  # of one element, of any kind: read_parts reads the others or raises again
             adata = read_parts(group, path)
     for sentence in zeros:
         add_note(adata, sentence)

@@ -17,6 +17,7 @@ from anndata import AnnData
 
 from .. import io, pp, tl
 from ..cluster.graph import NeighborGraph
+from ..cluster.partition import check_n_clusters
 from ..config import PreprocessConfig, Settings, to_dict
 from ..core.checkpoint import TRAINING_FILE, Checkpoint
 from ..core.device import resolve_device
@@ -108,10 +109,8 @@ def analyze(
     with clock.stage("preprocess"):
         preprocess(adata, settings.preprocess, scratch=scratch)
     check_keys(adata, settings.label_key, batch_key)  # the cells with labels may all be gone
-    if (n_clusters := settings.cluster.n_clusters or 0) > adata.n_obs:
-        raise ScraeError(
-            f"n_clusters: expected at most as many clusters as cells ({adata.n_obs}), found {n_clusters}"
-        )
+    if settings.cluster.n_clusters is not None:
+        check_n_clusters("n_clusters", adata.n_obs, settings.cluster.n_clusters)
     with clock.stage("train"):
         model = train(model_config=model_config, checkpoint=checkpoint, on_epoch=clock.progress.on_epoch)
     if settings.also_2d:
