@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmarks import generation
+from benchmarks import arms
 from benchmarks.records import Record, append, head, read
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ app = typer.Typer(
     help="Sweep the weight of the prior, and draw the sweep.", no_args_is_help=True, add_completion=False
 )
 
-app.command()(generation.generate)
+app.command()(arms.run)
 
 
 @app.command()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import generation, prior
+from benchmarks import arms, prior
 from benchmarks.records import read
 
 
@@ -47,5 +47,5 @@ def test_the_area_is_half_for_equal_cells_and_one_for_others():
     rng = np.random.default_rng(0)
     one, same, other = rng.poisson(3, (200, 60)), rng.poisson(3, (200, 60)), rng.poisson(3, (200, 60))
     other[:, :30] *= 3
-    assert abs(generation._auc(one, same) - 0.5) < 0.1
-    assert generation._auc(one, other) > 0.99
+    assert abs(arms._auc(one, same) - 0.5) < 0.1
+    assert arms._auc(one, other) > 0.99

@@ -44,13 +44,16 @@ class FitResult:
         Why training ended.
     fault : str or None
         The non-finite loss or weight that ended training; None if all were finite.
+    held_out : numpy.ndarray
+        The cells that were held out for early stopping, int64, sorted.
     """
 
     history: dict[str, np.ndarray]
     epochs: int
     best_epoch: int
     stopped_because: str
-    fault: str | None = None
+    fault: str | None
+    held_out: np.ndarray
 
 
 def fit(
@@ -133,7 +136,12 @@ def fit(
     else:
         because = f"all {state.epoch} epochs were run" + (f"; {kept}" if best != state.epoch else "")
     return FitResult(
-        history=state.history(), epochs=state.epoch, best_epoch=best, stopped_because=because, fault=fault
+        history=state.history(),
+        epochs=state.epoch,
+        best_epoch=best,
+        stopped_because=because,
+        fault=fault,
+        held_out=np.sort(training.held_out.numpy()),
     )
 
 
