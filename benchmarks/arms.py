@@ -6,12 +6,13 @@ that it generates, by cells of which most molecules were removed, and by how man
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmarks.records import append, head, read
+from benchmarks.records import Record, append, head, read
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,14 +20,14 @@ if TYPE_CHECKING:
 
     from scrae import SCRAE
 
-__all__ = ["run"]
+__all__ = ["novelty", "run", "table"]
 
 _UNSEEN_SHARE = 0.2
 _PRIORS = ("none", "normal", "learned")
 _DEPTHS = (0.05, 0.1, 0.25, 0.5)
 _COMPONENTS, _TREES, _FOLDS = 30, 200, 5
 _PRIOR_DRAWS = 5000
-_RARE, _COVERED = 0.01, 0.1
+_RARE, _COVERED, _LEFT_OUT = 0.01, 0.1, 0.08
 
 
 def run(
@@ -43,7 +44,7 @@ def run(
     from benchmarks.sets import find_sets
 
     torch.set_num_threads(threads)
-    done = {(r["set"], r["seed"], r["prior"]) for r in read(output)}
+    done = {(r["set"], r["seed"], r["prior"]) for r in read(output) if r["kind"] == "prior_arms"}
     for seed in range(seeds):
         for one in find_sets(data, sets.split(",")):
             for prior in _PRIORS:
@@ -202,3 +203,109 @@ def _auc(real: np.ndarray, made: np.ndarray) -> float:
     forest = RandomForestClassifier(_TREES, min_samples_leaf=3, random_state=0)
     share = cross_val_predict(forest, points, is_made, cv=_FOLDS, method="predict_proba")[:, 1]
     return round(float(roc_auc_score(is_made, share)), 4)
+
+
+def novelty(
+    data: Annotated[Path, typer.Option(help='Folder of h5ad files: counts in X, types in obs["cell_type"].')],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File of records (JSON lines) to add to.")],
+    sets: Annotated[str, typer.Option(help="Names of sets, comma separated.")],
+    threads: Annotated[int, typer.Option(min=1, help="Threads for torch.")] = 2,
+    busy: Annotated[bool, typer.Option("--busy", help="Mark the seconds as not comparable.")] = False,
+) -> None:
+    """Leave two types of about 8 % out of the training, and count the flagged cells, by p-value and by distance."""
+    import torch
+
+    from benchmarks.sets import find_sets
+
+    torch.set_num_threads(threads)
+    done = {r["set"] for r in read(output) if r["kind"] == "novelty"}
+    for one in find_sets(data, sets.split(",")):
+        if one.name in done:
+            continue
+        for left_out, found in _left_out(one.path).items():
+            facts = {"set": one.name, "seed": 0, "left_out": left_out}
+            append(output, head("novelty", threads=threads, device="cpu", busy=busy) | facts | found)
+            print(one.name, left_out, *(f"{name} {value:.3f}" for name, value in found.items()), flush=True)
+
+
+def _left_out(path: Path) -> dict[str, dict[str, float]]:
+    import numpy as np
+
+    from benchmarks.genes import prepare
+    from benchmarks.sets import read_counts, read_labels
+    from scrae import tl
+    from scrae.cluster.conformal import conformal_p
+    from scrae.cluster.transfer import transfer_labels
+    from scrae.config import PreprocessConfig
+
+    cells, labels = read_counts(path), read_labels(path)
+    prepare(cells, PreprocessConfig())
+    unseen = np.random.default_rng(0).random(len(labels)) < _UNSEEN_SHARE
+    types, n_cells = np.unique(labels, return_counts=True)
+    found = {}
+    for left_out in types[np.argsort(abs(n_cells / len(labels) - _LEFT_OUT), kind="stable")][:2]:
+        new = labels == left_out
+        train, test = cells[~new & ~unseen].copy(), cells[new | unseen].copy()
+        model = tl.train(train, device="cpu")
+        tl.cluster(train)
+        tl.map(test, train, model)
+        held_out = train.obs["scrae_held_out"].to_numpy()
+        groups = train.obs["scrae"].cat.codes.to_numpy().astype(np.int64)
+        distance = transfer_labels(test.obsm["X_scrae"], train.obsm["X_scrae"], groups)
+        by_distance = (
+            conformal_p(distance.distance[:, None], distance.reference_distance[held_out, None]) <= 0.05
+        )
+        flagged, of_left_out = test.obs["scrae_unseen"].to_numpy(), new[new | unseen]
+        found[str(left_out)] = {
+            "ordinary": round(float(flagged[~of_left_out].mean()), 4),
+            "power": round(float(flagged[of_left_out].mean()), 4),
+            "ordinary_distance": round(float(by_distance[~of_left_out].mean()), 4),
+            "power_distance": round(float(by_distance[of_left_out].mean()), 4),
+        }
+    return found
+
+
+def table(files: Annotated[list[Path], typer.Argument(help="Files of records of run and novelty.")]) -> None:
+    """Print the means over sets, and paired differences of the learned prior from the others, as Markdown."""
+    import pandas as pd
+
+    from benchmarks.table import compare, difference_cells
+
+    records = [record for file in files for record in read(file)]
+    arms = pd.DataFrame([_flat(record) for record in records if record["kind"] == "prior_arms"])
+    print(f"{arms['set'].nunique()} sets, seeds {sorted(arms['seed'].unique().tolist())}\n")
+    print("| | " + " | ".join(_PRIORS) + " | learned minus none | learned minus normal |")
+    print("|---|" + "---:|" * (len(_PRIORS) + 2))
+    for measure in arms.columns.drop(["set", "seed", "method"]):
+        means = [arms.loc[arms["method"] == prior, measure].mean() for prior in _PRIORS]
+        against = ["", ""]
+        if not math.isnan(means[0]):
+            found = [compare(arms, "learned", prior, measure) for prior in ("none", "normal")]
+            against = [difference_cells(difference)[0] for difference in found]
+        print(f"| {measure} | " + " | ".join([*(f"{mean:.3f}" for mean in means), *against]) + " |")
+    print()
+    for record in records:
+        if record["kind"] == "novelty":
+            names = ("ordinary", "power", "ordinary_distance", "power_distance")
+            print(
+                f"| {record['set']} | {record['left_out']} | "
+                + " | ".join(f"{record[n]:.2f}" for n in names)
+                + " |"
+            )
+
+
+def _flat(record: Record) -> dict[str, Any]:
+    """One row of the table: the nested measures of a record under one name each."""
+    row = {
+        "set": record["set"],
+        "seed": record["seed"],
+        "method": record["prior"],
+        "flagged": record["flagged"],
+    }
+    row |= record["clusters"]
+    for part in ("generated", "shallow"):
+        for case, ways in record[part].items():
+            for way, value in ways.items():
+                values = value if isinstance(value, dict) else {"": value}
+                row |= {f"{part} {case} {way} {name}".strip(): number for name, number in values.items()}
+    return row

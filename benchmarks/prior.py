@@ -34,6 +34,8 @@ app = typer.Typer(
 )
 
 app.command()(arms.run)
+app.command()(arms.novelty)
+app.command()(arms.table)
 
 
 @app.command()

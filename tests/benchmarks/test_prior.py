@@ -31,16 +31,26 @@ def test_the_sweep_is_resumed_and_drawn(sets: Path, tmp_path: Path, monkeypatch:
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_simulated_cells_are_compared_with_held_out_ones(sets: Path, tmp_path: Path):
-    command = ["generate", "--data", str(sets), "--sets", "large", "--seeds", "1", "--threads", "1"]
-    command += ["--priors", "learned,none", "-o", str(tmp_path / "found.jsonl")]
+def test_the_three_priors_are_compared(sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(arms, "_DEPTHS", (0.5,))
+    output = tmp_path / "found.jsonl"
+    command = ["--data", str(sets), "--sets", "large", "--threads", "1", "-o", str(output)]
     for _ in range(2):  # the second finds its records
-        done = CliRunner().invoke(prior.app, command, catch_exceptions=False)
-        assert done.exit_code == 0
-    found = {record["prior"]: record["auc"] for record in read(tmp_path / "found.jsonl")}
-    assert set(found["learned"]) == {"real", "density", "prior"}
-    assert set(found["none"]) == {"real", "density"}
-    assert all(0 <= value <= 1 for auc in found.values() for value in auc.values())
+        for name, more in (("run", ["--seeds", "1"]), ("novelty", [])):
+            done = CliRunner().invoke(prior.app, [name, *command, *more], catch_exceptions=False)
+            assert done.exit_code == 0
+    found = read(output)
+    assert [r["prior"] for r in found[:3]] == ["none", "normal", "learned"]
+    assert [set(r["generated"]) for r in found[:3]] == [{"real", "density"}] + [
+        {"real", "density", "prior"}
+    ] * 2
+    for record in found[:3]:
+        assert 0.7 < record["shallow"]["0.5"]["refined"]["agreement"] <= 1
+        assert record["clusters"]["nmi_default"] > 0.9
+    assert {record["kind"] for record in found[3:]} == {"novelty"}
+    assert all(record["power"] > 0.5 > record["ordinary"] for record in found[3:])
+    shown = CliRunner().invoke(prior.app, ["table", str(output)], catch_exceptions=False)
+    assert "| nmi_default | " in shown.output
 
 
 def test_the_area_is_half_for_equal_cells_and_one_for_others():

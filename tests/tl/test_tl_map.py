@@ -114,7 +114,7 @@ def test_a_model_with_batches_refines_no_codes() -> None:
     reference.obs["day"] = pd.Categorical([f"day {i % 2}" for i in range(60)])
     model = tl.train(reference, ModelConfig(n_latent=4), TrainConfig(max_epochs=2), batch_key="day")
     with pytest.raises(
-        ScraeError, match="expected a model without batches .*, found batches; use refine=False"
+        ScraeError, match=r"expected a model without batches .*, found batches; use refine=False"
     ):
         tl.embed(reference, model, refine=True)
 
