@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -11,11 +12,22 @@ from benchmarks.records import read
 
 
 def test_the_sweep_is_resumed_and_drawn(sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(prior, "_WEIGHTS", (0.0, 1.0))
-    monkeypatch.setattr(prior, "_NORMAL", (1.0,))
+    monkeypatch.setattr(prior, "_WEIGHTS", (1.0,))
     monkeypatch.setattr("scrae.config._STEPS", 10)
     records, picture = tmp_path / "prior.jsonl", tmp_path / "prior.png"
-    arguments = ["sweep", "--data", str(sets), "--sets", "small", "--seeds", "1", "-o", str(records)]
+    arguments = [
+        "sweep",
+        "--data",
+        str(sets),
+        "--sets",
+        "small",
+        "--seeds",
+        "1",
+        "--cells",
+        "30",
+        "-o",
+        str(records),
+    ]
     for _ in range(2):
         assert CliRunner().invoke(prior.app, arguments, catch_exceptions=False).exit_code == 0
     found = read(records)
@@ -29,6 +41,13 @@ def test_the_sweep_is_resumed_and_drawn(sets: Path, tmp_path: Path, monkeypatch:
     )
     assert drawn.exit_code == 0
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_decades_within_a_hundredth_of_the_best():
+    values = [0.5, 0.896, 0.9, 0.892, 0.5, 0.9]  # the last is apart from the run
+    group = pd.DataFrame({"weight": [10.0**k for k in range(6)], "nmi": values})
+    assert prior._decades(group.iloc[::-1], "nmi", 1) == 2
+    assert prior._decades(group.assign(nll=-group["nmi"]), "nll", -1) == 2
 
 
 def test_the_three_priors_are_compared(sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
