@@ -10,7 +10,7 @@ from sklearn.cluster import KMeans
 __all__ = ["ClusterTree", "cluster_tree", "nested_tree"]
 
 _PARTS, _CELLS_PER_PART = 8, 20
-"""Parts of each cluster: at most so many, of so many cells on average."""
+"""Of each cluster: the largest number of parts, and the smallest average size of a part."""
 
 
 @dataclass(frozen=True, kw_only=True)
