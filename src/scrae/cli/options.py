@@ -213,7 +213,11 @@ def takes(*names: str, **defaults: Any) -> Callable[[Command], Command]:
             given = {option: values[option] for option in made if values[option] is not None}
             start = changed(_start(given.pop("preset", None), given.pop("config", None)), defaults)
             typed = {option: OPTIONS[option].parse(value) for option, value in given.items()}
-            command(**{name: values[name] for name in own}, settings=changed(start, typed))
+            try:
+                settings = changed(start, typed)
+            except ScraeError as error:
+                raise _named_as_typed(error, typed) from None
+            command(**{name: values[name] for name in own}, settings=settings)
 
         signature = inspect.Signature([*own.values(), *more.values()])
         wrapper.__name__, wrapper.__doc__ = command.__name__, command.__doc__
@@ -222,6 +226,13 @@ def takes(*names: str, **defaults: Any) -> Callable[[Command], Command]:
         return wrapper
 
     return decorate
+
+
+def _named_as_typed(error: ScraeError, typed: Mapping[str, Any]) -> ScraeError:
+    """Return an error about a field as one about the option that set it."""
+    field, colon, rest = str(error).partition(":")
+    option = next((option for option in typed if OPTIONS[option].name == field), None)
+    return error if option is None else ScraeError(f"--{option.replace('_', '-')}{colon}{rest}")
 
 
 def _start(name: str | None, file: Path | None) -> Settings:
