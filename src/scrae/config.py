@@ -227,8 +227,7 @@ class ClusterConfig:
         if self.resolution is not None and (self.method != "leiden" or self.n_clusters is not None):
             other = f"method={self.method!r}" if self.method != "leiden" else f"n_clusters={self.n_clusters}"
             raise ScraeError(
-                "resolution: expected method='leiden' without n_clusters, "
-                f"found {other}; leave one out"
+                f"resolution: expected method='leiden' without n_clusters, found {other}; leave one out"
             )
 
 
@@ -337,9 +336,7 @@ def from_dict(cls: type[C], values: dict[str, Any]) -> C:
         raise ScraeError(f"{where}: expected a mapping of settings, found {type(values).__name__}")
     hints = typing.get_type_hints(cls)
     if unknown := sorted(set(values) - set(hints), key=str):
-        raise ScraeError(
-            f"{where}: unknown setting {show(unknown[0])}; known are {', '.join(sorted(hints))}"
-        )
+        raise ScraeError(f"{where}: unknown setting {show(unknown[0])}; known are {', '.join(sorted(hints))}")
     return cls(**{
         name: from_dict(hints[name], value) if dataclasses.is_dataclass(hints[name])
         else tuple(value) if isinstance(value, list) else value

@@ -422,9 +422,12 @@ class TestOptions:
 
 def test_without_a_terminal_training_is_reported_in_lines(capsys: pytest.CaptureFixture[str]) -> None:
     with Bar() as bar:
+        bar.on_stage("train")
         for number in range(1, 41):
             bar.on_epoch(Epoch(number, 1.5, 0, 0, 0, 0, 0, float("nan"), 0), 40)
-    lines = capsys.readouterr().err.splitlines()
+    written = capsys.readouterr()
+    assert written.out == "train\n"
+    lines = written.err.splitlines()
     assert lines[:2] == ["epoch 4 of 40, loss 1.5", "epoch 8 of 40, loss 1.5"]
     assert len(lines) >= 10
 

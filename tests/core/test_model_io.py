@@ -375,3 +375,17 @@ def test_a_damaged_density(tmp_path: Path, damage: Callable[..., Any], words: st
     assert words in message
     file.write_bytes(b"something else")
     assert refused(tmp_path).startswith("density.safetensors: expected the density")
+
+
+def test_a_loaded_model_says_its_epochs_and_is_where_it_can_be(tmp_path):
+    model = SCRAE(["a", "b"], config())
+    save(model, tmp_path / "untrained")
+    assert "epochs" not in repr(load(tmp_path / "untrained"))
+    model.epochs = 7
+    save(model, tmp_path / "model")
+    found = load(tmp_path / "model")
+    assert found.epochs == 7
+    assert "epochs=7, device=" in repr(found)
+    assert found.library_mean.device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+    with pytest.raises(ScraeError, match="device: expected an available device, found 'cuda:99'"):
+        load(tmp_path / "model", device="cuda:99")

@@ -293,9 +293,12 @@ def print_scores(adata: AnnData) -> None:
         typer.echo(f"scores    {shown}  ({facts['label_key']})")
 
 
-def warn_if_stale(output: Path) -> None:
+def warn_if_stale(output: Path, *, same_clusters: bool = False) -> None:
     """Say which files of a run no longer fit, if a step has written into the folder of one."""
     if output.name != "result.h5ad" or not (output.parent / "run.json").exists():
+        return
+    if same_clusters:
+        typer.echo(f"To show this in the report: scrae report {shlex.quote(str(output.parent))}", err=True)
         return
     typer.echo(
         f"{output.parent} holds a run: its clusters.csv, figures, report.html and run.json still describe the earlier "
