@@ -345,7 +345,7 @@ def leveled(tmp_path_factory: pytest.TempPathFactory, cells: AnnData) -> Path:
 LEVEL = """
     const texts = (query) => [...document.querySelectorAll(query)].map((r) => [...r.cells].map((c) => c.textContent));
     const shown = (query) => document.querySelector(query)?.offsetParent !== null;
-    const at = (k) => { level.value = k; level.dispatchEvent(new Event('input')); };
+    const at = (k) => { level.value = k; level.dispatchEvent(new Event('change')); };
 """
 
 

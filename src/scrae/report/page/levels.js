@@ -156,7 +156,14 @@
   }
 
   $("level-bar").hidden = false;
-  $("level").addEventListener("input", (event) => setLevel(Number(event.target.value)));
+  // While the slider moves, the page follows when it rests: the markers of 20,000 cells take half a second.
+  let rest;
+  $("level").addEventListener("input", (event) => {
+    $("level-n").textContent = event.target.value;
+    clearTimeout(rest);
+    rest = setTimeout(setLevel, 150, Number(event.target.value));
+  });
+  $("level").addEventListener("change", (event) => { clearTimeout(rest); if (now !== Number(event.target.value)) setLevel(Number(event.target.value)); });
   $("level-run").addEventListener("click", () => setLevel(levels.run));
   addEventListener("beforeprint", () => { if (now !== levels.run) setLevel(levels.run); });
   explore.ready.then(() => { genes = true; if (now !== levels.run) setLevel(now); page.onTheme(() => { if (now !== levels.run) setLevel(now); }); });
