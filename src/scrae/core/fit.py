@@ -125,7 +125,7 @@ def fit(
         model.load_state_dict(state.best_weights)
     if config.neighbor_targets:
         refit_decoder(model, data, training.train, training.config, seed=state.order.initial_seed())
-    best = state.best_epoch or state.epoch
+    model.epochs = best = state.best_epoch or state.epoch
     kept = f"weights of epoch {best} were kept"
     if fault is not None:
         because = f"{fault}; {kept}"

@@ -38,7 +38,7 @@ def count_data(
     batch_key: str | None = None,
     batch_names: Sequence[str] | None = None,
     min_overlap: float = 0.5,
-    device: torch.device | str = "cpu",
+    device: torch.device | str = "auto",
 ) -> CountData:
     """Return the raw counts of the modeled genes as the model reads them.
 
@@ -56,7 +56,7 @@ def count_data(
     min_overlap : float
         Smallest allowed fraction of ``genes`` in the data.
     device : torch.device or str
-        Device for the counts.
+        Device for the counts; "auto" = CUDA if available, otherwise the CPU, as for :func:`scrae.load`.
 
     Returns
     -------
