@@ -57,6 +57,7 @@ for command in (
     cluster_commands.significance,
     cluster_commands.subcluster,
     answers.markers,
+    answers.annotate,
     steps.score,
     steps.plot,
     steps.report,

@@ -29,6 +29,7 @@ from ..io.batches import check_keys
 from ..io.lazy import lazy_counts
 from ..io.storable import make_storable
 from ..report._batches import note_batches
+from ..tl._annotate import can_annotate
 from .memory_plan import MemoryPlan, plan_memory
 from .provenance import refuse_changed, source_of_anndata, source_of_files, states
 from .results import Clock, Progress, write_results
@@ -146,6 +147,8 @@ def find_clusters(adata: AnnData, settings: Settings, clock: Clock) -> NeighborG
     if adata.obs["scrae"].nunique() > 1:
         with clock.stage("find markers"):
             tl.markers(adata, seed=settings.seed)
+            if can_annotate(adata):
+                tl.annotate(adata)
     note_batches(adata, label_key=settings.label_key, batch_key=settings.batch_key)
     return graph
 

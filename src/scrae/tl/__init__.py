@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from scrae.tl._annotate import annotate
+from scrae.tl._cell_types import cell_types
 from scrae.tl._cluster import cluster, score
 from scrae.tl._codes import neighbors
 from scrae.tl._decode import denoise, generate
@@ -16,6 +18,8 @@ from scrae.tl._tree import cluster_tree, cut_tree, subcluster
 
 __all__ = [
     "agreement",
+    "annotate",
+    "cell_types",
     "cluster",
     "cluster_tree",
     "count_data",
