@@ -32,6 +32,8 @@ _OF_CLUSTERS = (
     "markers",
     "marker_test",
     "annotation",
+    "doublets",
+    "doublets",
     "scores",
 )
 """Keys of ``uns["scrae"]`` that describe the clusters."""

@@ -8,6 +8,7 @@ from scrae.tl._cluster import cluster, score
 from scrae.tl._codes import neighbors
 from scrae.tl._decode import denoise, generate
 from scrae.tl._deprecated import neighbours as neighbours  # old name
+from scrae.tl._doublets import doublet_clusters, doublets
 from scrae.tl._map import map
 from scrae.tl._markers import markers
 from scrae.tl._project import project
@@ -25,6 +26,8 @@ __all__ = [
     "count_data",
     "cut_tree",
     "denoise",
+    "doublet_clusters",
+    "doublets",
     "embed",
     "generate",
     "map",
