@@ -61,6 +61,9 @@ class PreprocessConfig:
         Keep cells with at most this mitochondrial fraction (0 to 1); None = no such filter.
     mito_prefix : str or None
         What the names of mitochondrial genes begin with; None = the usual names of common species.
+    qc : str or None
+        mad: drop outliers of counts, genes and mitochondrial share by median absolute deviation in each sample; None =
+        no such filter.
     drop_doublets : bool
         Drop the cells that look like doublets.
     gene_selection : str
@@ -74,6 +77,7 @@ class PreprocessConfig:
     min_counts: _Count | None = None
     max_mito: _Share | None = None
     mito_prefix: str | None = None
+    qc: Literal["mad"] | None = None
     drop_doublets: bool = False
     gene_selection: GeneSelection = "seurat_v3"
     n_top_genes: Annotated[int, 2, math.inf] = 2000

@@ -83,7 +83,9 @@ def _of_cells(adata: AnnData, file: Path, transpose: bool, mito_prefix: str | No
     import numpy as np
 
     from scrae.io.empty_droplets import mostly_empty
+    from scrae.pp._filter import cell_statistics
     from scrae.pp._gene_kinds import mitochondrial
+    from scrae.pp._outliers import mad_summary, outliers
 
     counts = adata.layers["counts"]
     totals = np.asarray(counts.sum(axis=1, dtype=np.int64)).ravel()
@@ -93,6 +95,12 @@ def _of_cells(adata: AnnData, file: Path, transpose: bool, mito_prefix: str | No
     if mito.any():
         share = np.asarray(counts[:, mito].sum(axis=1)).ravel() / np.maximum(totals, 1)
         yield f"  mitochondrial share: median {np.median(share):.1%}, above 20 % in {int((share > 0.2).sum())} cells"
+    columns = cell_statistics([counts], adata.var_names, mito_prefix)
+    sample_key = "sample" if "sample" in adata.obs else next(iter(_batches(adata)), None)
+    samples = None if sample_key is None else adata.obs[sample_key]
+    if outliers(columns, samples).any():
+        within = "" if sample_key is None else f" within obs {sample_key!r}"
+        yield f"  {mad_summary(columns, samples)}{within}; scrae run --qc mad drops them"
     yield from (f"- {line}" for line in adata.uns["scrae"]["notes"])
     yield from (f"  obs {name!r}: {_describe(column)}" for name, column in adata.obs.items())
     options = " --transpose" * transpose + " --min-counts 500" * mostly_empty(totals)

@@ -59,7 +59,7 @@ def preprocess(
     config : PreprocessConfig
         Thresholds and gene selection.
     sample_key : str or None
-        Column of ``obs`` with the sample, for doublets; None = ``obs["sample"]``, if there is one.
+        Column of ``obs`` with the sample, for doublets and ``qc``; None = ``obs["sample"]``, if there is one.
     seed : int
         Seed of the simulated doublets.
     scratch : Path or None
@@ -70,8 +70,9 @@ def preprocess(
     ScraeError
         Thresholds that leave nothing, or doublets to drop from counts that are not in memory.
     """
-    names = ("min_cells", "min_genes", "min_counts", "max_mito", "mito_prefix")
-    filters = {name: getattr(config, name) for name in names}
+    names = ("min_cells", "min_genes", "min_counts", "max_mito", "mito_prefix", "qc")
+    sample_key = sample_key or ("sample" if "sample" in adata.obs else None)
+    filters = {name: getattr(config, name) for name in names} | {"sample_key": sample_key}
     selection: dict[str, Any] = {"method": config.gene_selection, "n_top_genes": config.n_top_genes}
     if lazy_counts(adata) is not None:
         if config.drop_doublets:
@@ -79,7 +80,7 @@ def preprocess(
         pp.preprocess_backed(adata, **selection, **filters, scratch=scratch)
         return
     pp.filter(adata, **filters)
-    tl.doublets(adata, sample_key=sample_key or ("sample" if "sample" in adata.obs else None), seed=seed)
+    tl.doublets(adata, sample_key=sample_key, seed=seed)
     if config.drop_doublets:
         adata._inplace_subset_obs(~adata.obs["scrae_doublet"].to_numpy())
         add_note(adata, "Doublets: these cells were dropped.")
