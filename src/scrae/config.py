@@ -257,6 +257,8 @@ class Settings:
         Layer with the raw counts; None = search for them.
     transpose : bool
         Read a csv or tsv with genes as rows.
+    round : bool
+        Round estimated counts of SoupX, CellBender, alevin or RSEM.
     backed : bool or None
         Keep the counts of an h5ad or zarr file on disk and read them in blocks; None = if they do not fit in memory.
     device : str
@@ -273,6 +275,7 @@ class Settings:
     check_seeds: _Count = 0
     layer: str | None = None
     transpose: bool = False
+    round: bool = False
     backed: bool | None = None
     device: Device = "auto"
     seed: _Seed = 0

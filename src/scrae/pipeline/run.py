@@ -291,9 +291,15 @@ def _deferred_warnings() -> Iterator[list[warnings.WarningMessage]]:
 def read_counts(paths: Sequence[Path], settings: Settings, plan: MemoryPlan) -> AnnData:
     """Read the counts of these files, or open the file that they stay in, as the memory plan says."""
     if plan.streamed:
+        if settings.round:
+            raise ScraeError(
+                "round: expected counts that fit in memory, found them read in blocks; round them first"
+            )
         return io.open_backed(paths[0], layer=settings.layer)
     least = settings.preprocess.min_counts
-    return io.read(paths, layer=settings.layer, min_counts=least, transpose=settings.transpose)
+    return io.read(
+        paths, layer=settings.layer, min_counts=least, transpose=settings.transpose, round=settings.round
+    )
 
 
 def _write(adata: AnnData, model: SCRAE, record: dict[str, Any], folder: Path, clock: Clock) -> None:
