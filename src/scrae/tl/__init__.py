@@ -6,6 +6,7 @@ from scrae.tl._annotate import annotate
 from scrae.tl._cell_types import cell_types
 from scrae.tl._cluster import cluster, score
 from scrae.tl._codes import neighbors
+from scrae.tl._conditions import composition, differential_expression, pseudobulk
 from scrae.tl._decode import denoise, generate
 from scrae.tl._deprecated import neighbours as neighbours  # old name
 from scrae.tl._doublets import doublet_clusters, doublets
@@ -23,9 +24,11 @@ __all__ = [
     "cell_types",
     "cluster",
     "cluster_tree",
+    "composition",
     "count_data",
     "cut_tree",
     "denoise",
+    "differential_expression",
     "doublet_clusters",
     "doublets",
     "embed",
@@ -34,6 +37,7 @@ __all__ = [
     "markers",
     "neighbors",
     "project",
+    "pseudobulk",
     "score",
     "significance",
     "stability",
