@@ -19,7 +19,7 @@ SAMPLES = [f"donor{i}" for i in range(6)]
 
 @pytest.fixture(scope="module")
 def adata() -> AnnData:
-    """Six samples, two conditions, two clusters; ten of 80 genes are four times as high in treated cells of cluster 0."""
+    """Six samples, two conditions, two clusters; ten of 80 genes are higher in treated cells of cluster 0."""
     rng = np.random.default_rng(0)
     sample = rng.integers(0, 6, 720)
     cluster = rng.integers(0, 2, 720)

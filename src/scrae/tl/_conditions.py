@@ -157,7 +157,7 @@ def differential_expression(
         raise ScraeError(
             f"differential_expression: expected at least {_FEWEST_SAMPLES} samples of each condition with {min_cells} "
             f"cells in a cluster, found {number.get(first, 0)} and {number.get(reference, 0)} samples in all; without "
-            "replicates a difference between conditions cannot be told from one between samples"
+            "replicates a difference between conditions cannot be distinguished from one between samples"
         )
     table = pd.concat(tables, ignore_index=True)
     table["cluster"] = pd.Categorical(table["cluster"])
