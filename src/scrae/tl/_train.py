@@ -230,7 +230,7 @@ def train(
             adata,
             f"{empty} cells have no counts in the selected genes; they are kept, but their position is arbitrary.",
         )
-    model.density = fit_density(model, data, seed=seed)
+    model.density = fit_density(model, data, seed=seed, held_out=result.held_out)
     _write_codes(adata, model, data, model.encode(data), key_added, seed, write_input)
     if key_added == "X_scrae":
         adata.obs["scrae_held_out"] = np.isin(np.arange(adata.n_obs), result.held_out)
