@@ -61,6 +61,11 @@ class PreprocessConfig:
         Keep cells with at most this mitochondrial fraction (0 to 1); None = no such filter.
     mito_prefix : str or None
         What the names of mitochondrial genes begin with; None = the usual names of common species.
+    qc : str or None
+        mad: drop outliers of counts, genes and mitochondrial share by median absolute deviation in each sample; None =
+        no such filter.
+    drop_doublets : bool
+        Drop the cells that look like doublets.
     gene_selection : str
         Method that ranks the genes.
     n_top_genes : int
@@ -72,6 +77,8 @@ class PreprocessConfig:
     min_counts: _Count | None = None
     max_mito: _Share | None = None
     mito_prefix: str | None = None
+    qc: Literal["mad"] | None = None
+    drop_doublets: bool = False
     gene_selection: GeneSelection = "seurat_v3"
     n_top_genes: Annotated[int, 2, math.inf] = 2000
 
@@ -122,7 +129,7 @@ class ModelConfig:
         check_fields(self)
         if self.prior == "normal" and self.n_noise not in (None, self.n_latent):
             raise ScraeError(
-                f"ModelConfig.n_noise: expected None or {self.n_latent}, since with prior='normal' the noise is the "
+                f"n_noise: expected None or {self.n_latent}, since with prior='normal' the noise is the "
                 f"code, found {self.n_noise}"
             )
 
@@ -192,7 +199,7 @@ class TrainConfig:
         check_fields(self)
         if self.patience is not None and self.validation_fraction == 0:
             raise ScraeError(
-                "TrainConfig.patience: early stopping needs held-out cells, found validation_fraction=0; "
+                "patience: early stopping needs held-out cells, found validation_fraction=0; "
                 "set a fraction or patience=None"
             )
 
@@ -227,8 +234,7 @@ class ClusterConfig:
         if self.resolution is not None and (self.method != "leiden" or self.n_clusters is not None):
             other = f"method={self.method!r}" if self.method != "leiden" else f"n_clusters={self.n_clusters}"
             raise ScraeError(
-                "ClusterConfig.resolution: expected method='leiden' without n_clusters, "
-                f"found {other}; leave one out"
+                f"resolution: expected method='leiden' without n_clusters, found {other}; leave one out"
             )
 
 
@@ -250,6 +256,8 @@ class Settings:
         Layer with the raw counts; None = search for them.
     transpose : bool
         Read a csv or tsv with genes as rows.
+    round : bool
+        Round estimated counts of SoupX, CellBender, alevin or RSEM.
     backed : bool or None
         Keep the counts of an h5ad or zarr file on disk and read them in blocks; None = if they do not fit in memory.
     device : str
@@ -266,6 +274,7 @@ class Settings:
     check_seeds: _Count = 0
     layer: str | None = None
     transpose: bool = False
+    round: bool = False
     backed: bool | None = None
     device: Device = "auto"
     seed: _Seed = 0
@@ -332,13 +341,12 @@ def from_dict(cls: type[C], values: dict[str, Any]) -> C:
     ScraeError
         ``values`` is not a dict, or holds an unknown name or a wrong value.
     """
+    where = cls.__name__.removesuffix("Config").lower()  # as the fields of Settings are called
     if not isinstance(values, dict):
-        raise ScraeError(f"{cls.__name__}: expected a mapping of settings, found {type(values).__name__}")
+        raise ScraeError(f"{where}: expected a mapping of settings, found {type(values).__name__}")
     hints = typing.get_type_hints(cls)
     if unknown := sorted(set(values) - set(hints), key=str):
-        raise ScraeError(
-            f"{cls.__name__}: unknown setting {show(unknown[0])}; known are {', '.join(sorted(hints))}"
-        )
+        raise ScraeError(f"{where}: unknown setting {show(unknown[0])}; known are {', '.join(sorted(hints))}")
     return cls(**{
         name: from_dict(hints[name], value) if dataclasses.is_dataclass(hints[name])
         else tuple(value) if isinstance(value, list) else value

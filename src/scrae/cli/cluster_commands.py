@@ -39,7 +39,7 @@ def significance(
     adata = io.read_h5ad(file)
     tl.significance(adata, cluster_key=cluster_key, sample_key=sample_key, alpha=alpha, seed=settings.seed)
     io.write_h5ad(adata, output)
-    warn_if_stale(output)
+    warn_if_stale(output, same_clusters=True)
     sizes = adata.obs[cluster_key].value_counts()
     facts = adata.uns[cluster_key]["significance"]
     for name, words in assess_clusters(facts).items():

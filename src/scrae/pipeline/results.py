@@ -52,13 +52,15 @@ class Clock:
 def write_results(adata: AnnData, record: dict[str, Any], folder: Path, clock: Clock) -> None:
     """Write all that depends on the clusters: table, figures, result, record and report."""
     with atomic_path(folder / "clusters.csv") as draft:
-        columns = {"scrae": "cluster"} | ({"scrae_name": "name"} if "scrae_name" in adata.obs else {})
+        name = "suggested_name" if "annotation" in adata.uns["scrae"] else "name"
+        columns = {"scrae": "cluster"} | ({"scrae_name": name} if "scrae_name" in adata.obs else {})
         adata.obs[list(columns)].to_csv(draft, index_label="cell", header=list(columns.values()))
-    if "markers" in adata.uns["scrae"]:
-        with atomic_path(folder / "markers.csv") as draft:
-            adata.uns["scrae"]["markers"].to_csv(draft, index=False)
-    else:
-        (folder / "markers.csv").unlink(missing_ok=True)  # of other clusters
+    for key, file in (("markers", "markers.csv"), ("annotation", "suggested_names.csv")):
+        if key not in adata.uns["scrae"]:
+            (folder / file).unlink(missing_ok=True)  # of other clusters
+            continue
+        with atomic_path(folder / file) as draft:
+            adata.uns["scrae"][key].to_csv(draft, index=False)
     try:
         with clock.stage("figures"), atomic_path(folder / "figures") as draft:
             pl.save_figures(adata, draft, label_key=record["label_key"])  # and their colors into uns

@@ -12,8 +12,9 @@ import pandas as pd
 from scrae import pl
 from scrae.pl import category_colors, category_column, cross_table
 from scrae.report._format import chart, duration, number
+from scrae.report._levels import level_data
 from scrae.report._markers import Expression, choose_genes
-from scrae.report._points import scatter_data
+from scrae.report._points import scatter_data, subsample
 from scrae.report._run import Run
 from scrae.tl._codes import is_chosen
 
@@ -78,13 +79,15 @@ def scatter_view(run: Run, markers: Mapping[str, pd.DataFrame]) -> dict[str, Any
     if run.label_key is not None:
         groups[run.label_key] = f"Label ({run.label_key})"
     batch_key = run.record.get("batch_key")
-    for key, title in (("scrae_name", "Name"), (batch_key, f"Batch ({batch_key})"), ("sample", "Sample")):
+    name = "Suggested name" if "annotation" in run.facts else "Name"
+    for key, title in (("scrae_name", name), (batch_key, f"Batch ({batch_key})"), ("sample", "Sample")):
         if isinstance(key, str) and key in run.adata.obs:
             groups.setdefault(key, title)
     data = scatter_data(run.adata, groups, choose_genes(markers, N_COLOR_GENES))
     if not data["bases"]:
         return None
     n_genes = len(data["genes"]["names"])
+    data["levels"] = level_data(run, subsample(run.adata), data["genes"]["names"])
     return {"data": data, "n_shown": data["n"], "n_cells": run.adata.n_obs, "n_genes": n_genes}
 
 
@@ -96,7 +99,9 @@ def cluster_rows(run: Run, markers: Mapping[str, pd.DataFrame]) -> list[dict[str
     colors = category_colors(run.adata, "scrae")
     sizes = np.bincount(column.codes[column.codes >= 0], minlength=len(column.categories))
     keys = [key for key in (run.label_key, "sample") if key is not None and key in run.adata.obs]
-    given = _main_of(run, "scrae_name") if "scrae_name" in run.adata.obs else []
+    suggested = {row["cluster"]: row for row in run.rows("annotation")}
+    named = "scrae_name" in run.adata.obs and not suggested
+    given = _main_of(run, "scrae_name") if named else []
     main = {key: _main_of(run, key) for key in keys}
     rows = []
     for code, name in enumerate(column.categories):
@@ -115,6 +120,7 @@ def cluster_rows(run: Run, markers: Mapping[str, pd.DataFrame]) -> list[dict[str
                 "label": main[run.label_key][code] if run.label_key in main else None,
                 "sample": main["sample"][code] if "sample" in main else None,
                 "markers": genes,
+                "suggested": suggested.get(name),
             }
         )
     return rows
