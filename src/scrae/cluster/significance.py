@@ -5,21 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 from scipy.linalg import eigh, svd
 from scipy.stats import binom, false_discovery_control, mannwhitneyu
 from sklearn.cluster import KMeans
 
 from scrae.cluster.null_model import NullModel, fit_null
+from scrae.cluster.tested_genes import counts_to_test
 from scrae.cluster.valley import Valley, find_valleys, unimodal_p
 
-__all__ = ["MAX_CELLS", "SplitTest", "split_test"]
+__all__ = ["MAX_CELLS", "SplitTest", "is_one_population", "split_test"]
 
 MAX_CELLS = 1000
 MIN_CELLS = 30
 """Fewer cells are never split."""
 _N_COMPONENTS, _GROUPS, _N_DIRECTIONS = 10, (2, 8), 3
 _EXCEEDANCES = 5
-_FDR = 0.05
+_FDR, _DIFFERENT_AUC, _DIFFERENT_GENES = 0.05, 0.8, 10
+_LOOKS = 2
 _SLABS, _FILLED = (5, 10), 0.25
 """Numbers of slabs across each component; p-value from which on cells of a slab fill the gap."""
 _DEEP = 0.3
@@ -61,6 +64,11 @@ class SplitTest:
     n_cells: int
     n_null: int
 
+    @property
+    def different(self) -> bool:
+        """Whether the two sides differ clearly, with or without a gap: AUC of 0.8 and ten genes."""
+        return self.auc >= _DIFFERENT_AUC and self.n_genes >= _DIFFERENT_GENES
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Split:
@@ -70,6 +78,38 @@ class _Split:
     sides: np.ndarray  # bool [cells], from the first half
     second: np.ndarray  # [cells, genes], normalized second half
     across: np.ndarray  # [cells, components], the first half without the direction
+
+
+def is_one_population(counts: sparse.csr_matrix, mitochondrial: np.ndarray, *, seed: int) -> bool:
+    """Whether no difference between cells is found: neither a gap nor two ends of a continuum.
+
+    Two samples of at most 1,000 cells are divided (:func:`split_test`, without draws from the null model). In both, the
+    other half of the molecules has to show no two sides that differ.
+
+    Parameters
+    ----------
+    counts : csr_matrix of shape (n_cells, n_genes)
+        Raw counts.
+    mitochondrial : ndarray of bool, shape (n_genes,)
+        Mitochondrial genes.
+    seed : int
+        Seed of samples and halves.
+
+    Returns
+    -------
+    bool
+        False for fewer than 30 cells or two overdispersed genes, which say nothing.
+    """
+    for look in range(_LOOKS):
+        rng = np.random.default_rng([seed, look])
+        cells = np.sort(rng.choice(counts.shape[0], min(MAX_CELLS, counts.shape[0]), replace=False))
+        genes, depth = counts_to_test(counts[cells], mitochondrial)
+        if genes.shape[0] < MIN_CELLS or genes.shape[1] < 2:
+            return False
+        found = split_test(genes, depth, seed=seed + look, n_null=0)
+        if found.gap == "deep" or found.different:
+            return False
+    return True
 
 
 def split_test(
@@ -88,8 +128,8 @@ def split_test(
     A significant gap divides the cells only if
 
     - it is deep: its density is below 0.3 of that in both flanks. Either the upper 95 % limit for the clearest gap
-      is, or some place has more evidence for it than is expected of that many places. Otherwise, cells of a continuous
-      process lie between the sides.
+      is, or some place has more evidence for it than the best place of the median uniform sample. Otherwise, cells of a
+      continuous process lie between the sides.
     - cells do not connect the sides around it. Along a line, a ring such as the cell cycle has a gap.
 
     Directions with other gaps are passed over; if none is left, the p-value is 1.
@@ -131,7 +171,7 @@ def split_test(
         p_model, drawn = _model_p(found.valley.statistic, fit_null(counts, depth), rng, n_null)
         p = max(p, p_model)
     auc, different = _difference(found)
-    shown = found.deepest if gap == "deep" and found.deepest.statistic >= 0 else found.valley
+    shown = found.deepest if gap == "deep" and found.valley.density_limits()[1] >= _DEEP else found.valley
     return SplitTest(
         p=p,
         auc=auc,
@@ -146,11 +186,12 @@ def split_test(
 
 def _kind(split: _Split, n_cells: int, level: float, rng: np.random.Generator) -> tuple[str, float]:
     """Return what the gap of a split is, see :class:`SplitTest`, and its p-value, corrected for all directions."""
-    one_mode = unimodal_p(split.valley.statistic, n_cells, seed=int(rng.integers(2**31)), smallest=level / 2)
+    seed = int(rng.integers(2**31))
+    one_mode = unimodal_p(split.valley.statistic, n_cells, seed=seed, smallest=level / 2)
     if one_mode > level:
         return "none", min(1.0, _N_DIRECTIONS * one_mode)
-    # one chosen for its clearness alone, or one whose evidence exceeds the penalty for the number of places
-    if split.valley.density_limits()[1] >= _DEEP and split.deepest.statistic < 0:
+    usual = unimodal_p(split.deepest.statistic, n_cells, seed=seed) > 0.5  # no more than the median of chance
+    if split.valley.density_limits()[1] >= _DEEP and usual:
         return "shallow", 1.0
     if _has_bridge(split, split.valley) or _has_bridge(split, split.deepest):
         return "bridged", 1.0

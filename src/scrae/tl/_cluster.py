@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from scipy import sparse
 
 from scrae.cluster.graph import NeighborGraph
 from scrae.cluster.metrics import score as score_clusters
 from scrae.cluster.partition import Partition, cluster_codes, rank_by_size
+from scrae.cluster.significance import is_one_population
 from scrae.cluster.transfer import vote
 from scrae.config import ClusterConfig, ClusterMethod
 from scrae.errors import ScraeError, did_you_mean
 from scrae.io.notes import add_note, remove_notes
+from scrae.pp._gene_kinds import mitochondrial
 from scrae.tl import _codes
 from scrae.tl._codes import codes_of, input_key, neighbors, sample_of
 
 __all__ = ["cluster", "score"]
 
-_SAMPLED = "Clusters were computed on"
+_SAMPLED, _ONE = "Clusters were computed on", "One cluster was chosen:"
 
 
 def cluster(
@@ -47,7 +50,8 @@ def cluster(
         Cells with a latent representation.
     n_clusters : int, optional
         Number of clusters K; None = chosen without labels (:func:`scrae.cluster.partition.choose_n_clusters`), or
-        left to ``resolution``.
+        left to ``resolution``. It is 1 if the raw counts in ``layers["counts"]`` show no difference between cells
+        (:func:`scrae.cluster.significance.is_one_population`).
     method : {"smoothed", "leiden", "kmeans", "gmm"}
         ``smoothed``: K-means on codes averaged over neighboring cells (:func:`scrae.cluster.graph.smooth`).
         ``leiden``: Leiden on the same graph, at the resolution that gives K clusters or the nearest possible number
@@ -84,6 +88,13 @@ def cluster(
         graph = neighbors(adata, use_rep=use_rep, input_rep=second, seed=seed)
     cells = sample_of(len(z), _codes.MAX_CELLS, seed=seed) if graph is None else graph.cells
     found = cluster_codes(z[cells], config, seed=seed, graph=graph)
+    remove_notes(adata, _ONE)
+    if found.choice is not None and _one_population(adata, seed):
+        found = replace(found, labels=np.zeros_like(found.labels), n_requested=1)
+        add_note(
+            adata,
+            f"{_ONE} the counts show no difference between cells; n_clusters divides them nevertheless.",
+        )
     facts: dict[str, Any] = {
         "method": config.method,
         "use_rep": use_rep,
@@ -109,6 +120,14 @@ def cluster(
     about["clusters"] = facts | {"n_clusters": found.n_clusters}
     for earlier in ("tree", "significance", "markers", "marker_test"):
         about.pop(earlier, None)
+
+
+def _one_population(adata: AnnData, seed: int) -> bool:
+    """Whether the raw counts show one population; False without raw counts."""
+    if "counts" not in adata.layers:
+        return False
+    counts = sparse.csr_matrix(adata.layers["counts"])
+    return is_one_population(counts, mitochondrial(adata.var_names), seed=seed)
 
 
 def _note_number(adata: AnnData, found: Partition, method: str) -> None:

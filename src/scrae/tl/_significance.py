@@ -19,8 +19,6 @@ from scrae.tl._tree import cluster_tree, stored_tree
 __all__ = ["significance"]
 
 _LEAST_DRAWS = 39
-_CONTINUOUS_AUC, _CONTINUOUS_GENES = 0.8, 10
-"""From here on, two sides without a gap count as different ends of a continuum."""
 
 
 def significance(
@@ -140,8 +138,7 @@ def _facts(
 def _verdict(found: SplitTest, significant: bool) -> str:
     if significant:
         return "real"
-    different = found.auc >= _CONTINUOUS_AUC and found.n_genes >= _CONTINUOUS_GENES
-    return "continuous" if different else "not supported"
+    return "continuous" if found.different else "not supported"
 
 
 def _of_cluster(leaf: int, verdict: dict[int, str], parent: np.ndarray) -> str:
