@@ -24,26 +24,36 @@ POOR = {
     "LC_ALL": "C",
     "PYTHONUTF8": "0",
     "PYTHONCOERCECLOCALE": "0",
-    "TZ": "Pacific/Kiritimati",
-    "OMP_NUM_THREADS": "1",
     "COLUMNS": "60",
 }
 
 
-def scrae_run(*arguments: str | Path, shell: str = "") -> subprocess.CompletedProcess[str]:
+def scrae_run(*arguments: str | Path, shell: str = "", **changes: str) -> subprocess.CompletedProcess[str]:
     """Run the command line after a line of shell."""
     kept = {
         name: os.environ[name] for name in ("PATH", "PYTHONPATH", "OMP_WAIT_POLICY") if name in os.environ
     }
     command = ["sh", "-c", f'{shell} exec "$@"', "sh", sys.executable, "-m", "scrae", *map(str, arguments)]
-    return subprocess.run(command, env=kept | POOR, capture_output=True, encoding="utf-8", check=False)
+    return subprocess.run(
+        command, env=kept | POOR | changes, capture_output=True, encoding="utf-8", check=False
+    )
 
 
-def test_a_run_without_home_in_locale_c_under_a_long_path(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("threads", "zone"), [("1", "Pacific/Kiritimati"), ("64", "America/St_Johns")])
+def test_a_run_without_home_in_locale_c_under_a_long_path(tmp_path: Path, threads: str, zone: str) -> None:
     folder = tmp_path / LONG
     folder.mkdir()
     table().to_df().astype(int).to_csv(folder / "Zählung.csv")
-    done = scrae_run("run", folder / "Zählung.csv", "-o", folder / "out", *SMALL, shell="umask 077;")
+    done = scrae_run(
+        "run",
+        folder / "Zählung.csv",
+        "-o",
+        folder / "out",
+        *SMALL,
+        shell="umask 077;",
+        OMP_NUM_THREADS=threads,
+        TZ=zone,
+    )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     names = {"clusters.csv", "figures", "markers.csv", "model", "report.html", "result.h5ad", "run.json"}

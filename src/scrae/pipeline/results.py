@@ -14,9 +14,13 @@ from anndata import AnnData
 
 from .. import io, pl, report
 from ..core.checkpoint import Epoch
-from ..files import atomic_path, write_text
+from ..files import write_text
 
-__all__ = ["Clock", "Progress", "peak_memory_mb", "write_results"]
+__all__ = ["OF_CLUSTERS", "Clock", "Progress", "peak_memory_mb", "write_results"]
+
+
+OF_CLUSTERS = ("clusters.csv", "markers.csv", "figures", "result.h5ad", "run.json", "report.html")
+"""Files of a run that depend on its clusters."""
 
 
 class Progress:
@@ -50,18 +54,18 @@ class Clock:
 
 
 def write_results(adata: AnnData, record: dict[str, Any], folder: Path, clock: Clock) -> None:
-    """Write all that depends on the clusters: table, figures, result, record and report."""
-    with atomic_path(folder / "clusters.csv") as draft:
-        columns = {"scrae": "cluster"} | ({"scrae_name": "name"} if "scrae_name" in adata.obs else {})
-        adata.obs[list(columns)].to_csv(draft, index_label="cell", header=list(columns.values()))
+    """Write all that depends on the clusters into a new folder: table, figures, result, record and report."""
+    columns = {"scrae": "cluster"} | ({"scrae_name": "name"} if "scrae_name" in adata.obs else {})
+    adata.obs[list(columns)].to_csv(
+        folder / "clusters.csv", index_label="cell", header=list(columns.values())
+    )
     if "markers" in adata.uns["scrae"]:
-        with atomic_path(folder / "markers.csv") as draft:
-            adata.uns["scrae"]["markers"].to_csv(draft, index=False)
-    else:
-        (folder / "markers.csv").unlink(missing_ok=True)  # of other clusters
+        adata.uns["scrae"]["markers"].to_csv(folder / "markers.csv", index=False)
     try:
-        with clock.stage("figures"), atomic_path(folder / "figures") as draft:
-            pl.save_figures(adata, draft, label_key=record["label_key"])  # and their colors into uns
+        with clock.stage("figures"):
+            pl.save_figures(
+                adata, folder / "figures", label_key=record["label_key"]
+            )  # and their colors into uns
     finally:
         with clock.stage("write"):
             io.write_h5ad(adata, folder / "result.h5ad")
