@@ -118,9 +118,11 @@ def replaced_together(
         draft.mkdir(parents=True)
         try:
             yield draft
-        except Exception:
+        except Exception as error:
             if keep is not None and (draft / keep).exists():
                 _decide(draft, final, names)
+            if isinstance(error, ScraeError):  # it names a file of the draft
+                raise ScraeError(str(error).replace(str(draft), os.fspath(folder))) from error
             raise
         _decide(draft, final, names)
     except OSError as error:

@@ -18,6 +18,11 @@ from scrae.pipeline.provenance import states
 
 LONG = "a path with blanks, umlauts äöü and 細胞 " + "x" * 130
 SMALL = ["--max-epochs", "1", "--n-clusters", "2", "--min-cells", "0", "--gene-selection", "deviance"]
+SETTINGS = Settings(
+    preprocess=scrae.PreprocessConfig(min_cells=0, gene_selection="deviance"),
+    train=scrae.TrainConfig(max_epochs=1),
+    cluster=scrae.ClusterConfig(n_clusters=2),
+)
 POOR = {
     "HOME": "/nonexistent",
     "XDG_CACHE_HOME": "/nonexistent/cache",
@@ -100,3 +105,26 @@ def test_the_state_of_a_folder_is_that_of_its_files(tmp_path: Path) -> None:
     assert states([tmp_path]) == before
     (tmp_path / "inner" / "b").write_text("1")
     assert states([tmp_path]) != before
+
+
+def test_a_disk_that_is_full_in_the_end_costs_neither_the_model_nor_earlier_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run() -> None:
+        scrae.run(table(), tmp_path / "out", SETTINGS, device="cpu")
+
+    def is_full(adata: object, path: Path) -> None:
+        raise ScraeError(f"{path} could not be written: the disk is full; free some space.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scrae.io, "write_h5ad", is_full)
+        with pytest.raises(ScraeError, match=r"^\S*/out/result.h5ad could not be written: the disk is full"):
+            run()
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"model", "clusters.csv", "figures"}
+    scrae.load(tmp_path / "out" / "model")
+    run()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
+    monkeypatch.setattr(scrae.io, "write_h5ad", is_full)
+    with pytest.raises(ScraeError, match="the disk is full"):
+        run()
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before

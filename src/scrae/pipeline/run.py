@@ -278,8 +278,13 @@ def read_counts(paths: Sequence[Path], settings: Settings, plan: MemoryPlan) -> 
 
 
 def _write(adata: AnnData, model: SCRAE, record: dict[str, Any], folder: Path, clock: Clock) -> None:
-    """Write all files of a run together; if a figure or the report fails, the others."""
-    with replaced_together(folder, ("model", *OF_CLUSTERS), keep="run.json") as draft:
+    """Write all files of a run together.
+
+    After an error, those that were written count: at once where there are no earlier results, otherwise only if the
+    record is among them, so that only a figure or the report is missing.
+    """
+    keep = "run.json" if (folder / "run.json").exists() else "model"
+    with replaced_together(folder, ("model", *OF_CLUSTERS), keep=keep) as draft:
         with clock.stage("write model"):
             save(model, draft / "model")
         write_results(adata, record, draft, clock)
