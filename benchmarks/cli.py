@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from benchmarks import (
+    annotation,
     batches,
     clusters,
     learning,
@@ -51,6 +52,7 @@ app.add_typer(paper.app, name="paper")
 app.add_typer(clusters.app, name="clusters")
 app.add_typer(learning.app, name="learning")
 app.add_typer(batches.app, name="batches")
+app.add_typer(annotation.app, name="annotation")
 app.add_typer(significance.app, name="significance")
 app.command()(summary.summary)
 app.command()(scale.scale)

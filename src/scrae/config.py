@@ -61,6 +61,11 @@ class PreprocessConfig:
         Keep cells with at most this mitochondrial fraction (0 to 1); None = no such filter.
     mito_prefix : str or None
         What the names of mitochondrial genes begin with; None = the usual names of common species.
+    qc : str or None
+        mad: drop outliers of counts, genes and mitochondrial share by median absolute deviation in each sample; None =
+        no such filter.
+    drop_doublets : bool
+        Drop the cells that look like doublets.
     gene_selection : str
         Method that ranks the genes.
     n_top_genes : int
@@ -72,6 +77,8 @@ class PreprocessConfig:
     min_counts: _Count | None = None
     max_mito: _Share | None = None
     mito_prefix: str | None = None
+    qc: Literal["mad"] | None = None
+    drop_doublets: bool = False
     gene_selection: GeneSelection = "seurat_v3"
     n_top_genes: Annotated[int, 2, math.inf] = 2000
 
@@ -249,6 +256,8 @@ class Settings:
         Layer with the raw counts; None = search for them.
     transpose : bool
         Read a csv or tsv with genes as rows.
+    round : bool
+        Round estimated counts of SoupX, CellBender, alevin or RSEM.
     backed : bool or None
         Keep the counts of an h5ad or zarr file on disk and read them in blocks; None = if they do not fit in memory.
     device : str
@@ -265,6 +274,7 @@ class Settings:
     check_seeds: _Count = 0
     layer: str | None = None
     transpose: bool = False
+    round: bool = False
     backed: bool | None = None
     device: Device = "auto"
     seed: _Seed = 0

@@ -116,7 +116,7 @@ def test_fractions_are_shown_with_their_digits_and_a_remedy(value, shown):
     with pytest.raises(ScraeError, match=rf"not a whole number \({re.escape(shown)}\) at cell 0") as caught:
         check_counts(matrix)
     assert str(caught.value).endswith(
-        "Estimated counts (alevin, RSEM, SoupX) have to be rounded first: adata.X = numpy.rint(adata.X)."
+        "Estimated counts (SoupX, CellBender, alevin, RSEM) are accepted with --round (round=True), which rounds them."
     )
     np.testing.assert_array_equal(check_counts(np.rint(matrix)).toarray(), [[np.rint(value), 3]])
 

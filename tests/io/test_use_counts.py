@@ -129,7 +129,7 @@ def test_another_layer_with_counts_is_pointed_to():
     adata.layers["lognorm"] = adata.X.copy()
     adata.layers["umis"] = counts()
     with pytest.raises(
-        ScraeError, match=r"numpy.rint\(adata.X\). layers\['umis'\] holds counts: say layer='umis'.$"
+        ScraeError, match=r"which rounds them. layers\['umis'\] holds counts: say layer='umis'.$"
     ):
         use_counts(adata)
 

@@ -52,6 +52,7 @@ def test_a_table_worked_by_hand():
         "min_counts": None,
         "max_mito": None,
         "mito_prefix": None,
+        "qc": None,
         "n_cells_before": 6,
         "n_cells_after": 5,
         "n_genes_before": 5,

@@ -140,3 +140,17 @@ def test_warnings_of_the_run_come_last(run):
     clusters(run, [391, 9])
     run.adata.uns["scrae"]["warnings"] = np.array(["The matrix was transposed."], dtype=object)
     assert advice(run)[1:] == ["The matrix was transposed."]
+
+
+def test_clusters_that_look_like_doublets(run):
+    clusters(run, [200, 100, 100])
+    row = {"cluster": "2", "first": "0", "second": "1", "called": 0.6, "together": 0.94, "apart": 0.05}
+    table = pd.DataFrame(
+        [row | {"genes": "LST1 NKG7", "doublets": True}, row | {"genes": "A B", "doublets": False}]
+    )
+    run.adata.uns["scrae"]["doublets"] = table
+    assert advice(run) == [
+        "Cluster 2 looks like doublets of clusters 0 and 1: 94 % of its cells express markers of both (LST1, "
+        "NKG7, ...), against 5 % of the cells of these; 60 % are called doublets. "
+        "To leave out such cells: `scrae run INPUT -o OUT_singlets --drop-doublets`."
+    ]

@@ -12,7 +12,15 @@ from typing import Annotated
 
 import typer
 
-from scrae.cli import answers, cluster_commands, datasets_commands, result_commands, run_commands, steps
+from scrae.cli import (
+    answers,
+    cluster_commands,
+    conditions,
+    datasets_commands,
+    result_commands,
+    run_commands,
+    steps,
+)
 from scrae.cli.info import info
 from scrae.errors import ScraeError
 
@@ -57,6 +65,10 @@ for command in (
     cluster_commands.significance,
     cluster_commands.subcluster,
     answers.markers,
+    answers.annotate,
+    conditions.pseudobulk,
+    conditions.de,
+    conditions.composition,
     steps.score,
     steps.plot,
     steps.report,

@@ -23,7 +23,7 @@ __all__ = ["info"]
 _MOST_GROUPS = 200
 
 
-@takes("transpose", "mito_prefix")
+@takes("transpose", "mito_prefix", "round")
 def info(
     file: Annotated[
         Path,
@@ -44,8 +44,8 @@ def info(
         from scrae import io
 
         io.try_hdf5(file)
-        adata = io.read(file, min_counts=0, transpose=transpose)
-        lines = _of_cells(adata, file, transpose, settings.preprocess.mito_prefix)
+        adata = io.read(file, min_counts=0, transpose=transpose, round=settings.round)
+        lines = _of_cells(adata, file, settings)
     for line in lines:
         typer.echo(line)
 
@@ -79,12 +79,15 @@ def _of_model(folder: Path) -> Iterator[str]:
     yield f"\nNew cells: scrae embed NEW.h5ad --model {_quoted(folder)} -o new_codes.h5ad"
 
 
-def _of_cells(adata: AnnData, file: Path, transpose: bool, mito_prefix: str | None) -> Iterator[str]:
+def _of_cells(adata: AnnData, file: Path, settings: Settings) -> Iterator[str]:
     import numpy as np
 
     from scrae.io.empty_droplets import mostly_empty
+    from scrae.pp._filter import cell_statistics
     from scrae.pp._gene_kinds import mitochondrial
+    from scrae.pp._outliers import mad_summary, outliers
 
+    transpose, mito_prefix = settings.transpose, settings.preprocess.mito_prefix
     counts = adata.layers["counts"]
     totals = np.asarray(counts.sum(axis=1, dtype=np.int64)).ravel()
     yield f"{file}: {adata.n_obs} cells x {adata.n_vars} genes, {counts.nnz / (adata.n_obs * adata.n_vars):.1%} nonzero"
@@ -93,9 +96,17 @@ def _of_cells(adata: AnnData, file: Path, transpose: bool, mito_prefix: str | No
     if mito.any():
         share = np.asarray(counts[:, mito].sum(axis=1)).ravel() / np.maximum(totals, 1)
         yield f"  mitochondrial share: median {np.median(share):.1%}, above 20 % in {int((share > 0.2).sum())} cells"
+    columns = cell_statistics([counts], adata.var_names, mito_prefix)
+    sample_key = "sample" if "sample" in adata.obs else next(iter(_batches(adata)), None)
+    samples = None if sample_key is None else adata.obs[sample_key]
+    if outliers(columns, samples).any():
+        within = "" if sample_key is None else f" within obs {sample_key!r}"
+        yield f"  {mad_summary(columns, samples)}{within}; scrae run --qc mad drops them"
     yield from (f"- {line}" for line in adata.uns["scrae"]["notes"])
     yield from (f"  obs {name!r}: {_describe(column)}" for name, column in adata.obs.items())
-    options = " --transpose" * transpose + " --min-counts 500" * mostly_empty(totals)
+    options = (
+        " --transpose" * transpose + " --round" * settings.round + " --min-counts 500" * mostly_empty(totals)
+    )
     if mito_prefix is not None:
         options += f" --mito-prefix {_quoted(mito_prefix)}"
     yield ""

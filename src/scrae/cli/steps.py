@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from scrae.core.model import SCRAE
 
 
-@takes("preprocess", "layer", "transpose", "backed")
+@takes("preprocess", "layer", "transpose", "round", "backed")
 def preprocess(file: Input, *, output: OutputH5ad, settings: Settings) -> None:
     """Filter, normalize and select genes."""
     from scrae import io
@@ -43,7 +43,7 @@ def preprocess(file: Input, *, output: OutputH5ad, settings: Settings) -> None:
     print_notes(adata)
 
 
-@takes("gene_selection", "n_top_genes", "min_cells", "layer", "transpose", "backed")
+@takes("gene_selection", "n_top_genes", "min_cells", "layer", "transpose", "round", "backed")
 def genes(
     file: Input,
     *,
@@ -80,7 +80,7 @@ def genes(
             layer=settings.layer,
         )
     else:
-        adata = io.read(file, layer=settings.layer, transpose=settings.transpose)
+        adata = io.read(file, layer=settings.layer, transpose=settings.transpose, round=settings.round)
         pp.filter(adata, min_cells=config.min_cells)
         pp.normalize(adata)
         pp.select_genes(adata, method=method, n_top_genes=number, fdr=fdr, batch_key=batch_key)
@@ -141,13 +141,13 @@ def train(
     typer.echo(f"{facts['epochs']} epochs: {facts['stopped_because']}.")
 
 
-@takes("layer", "transpose")
+@takes("layer", "transpose", "round")
 def embed(file: Input, model: ModelFolder, *, output: OutputH5ad, settings: Settings) -> None:
     """Embed cells, also new ones, with a trained model."""
     from scrae import io, tl
 
     io.try_hdf5(file)
-    adata = io.read(file, layer=settings.layer, transpose=settings.transpose)
+    adata = io.read(file, layer=settings.layer, transpose=settings.transpose, round=settings.round)
     tl.embed(adata, _load(model))
     io.write_h5ad(adata, output)
     warn_if_stale(output)

@@ -231,9 +231,7 @@ class SCRAE(nn.Module):
             ]
         return np.asarray(torch.cat(codes).numpy())
 
-    def held_out_loss(
-        self, data: CountData, rows: Tensor, *, targets: Tensor | None = None, batch_size: int = 1024
-    ) -> float:
+    def held_out_loss(self, data: CountData, rows: Tensor, *, batch_size: int = 1024) -> float:
         """Return minus the mean log-likelihood of the given cells, with s = µs.
 
         Parameters
@@ -241,18 +239,14 @@ class SCRAE(nn.Module):
         data : CountData
             Counts of the model's genes.
         rows : Tensor
-            The cells that are encoded, int64.
-        targets : Tensor or None
-            The cells whose counts are explained, int64, one for each of ``rows``; None: the same cells.
+            The cells, int64.
         batch_size : int
             Cells at a time.
         """
         total = torch.zeros((), dtype=torch.float64, device=data.device)
-        encoded = data.minibatches(batch_size, rows=rows)
-        explained = data.minibatches(batch_size, rows=rows if targets is None else targets)
         with evaluating(self):
-            for seen, cells in zip(encoded, explained, strict=True):
-                total += self.autoencoder_losses(cells, seen=seen).reconstruction.sum(dtype=torch.float64)
+            for cells in data.minibatches(batch_size, rows=rows):
+                total += self.autoencoder_losses(cells).reconstruction.sum(dtype=torch.float64)
         return float(total) / len(rows)
 
 

@@ -24,7 +24,9 @@ _NOISE = 1e-3  # distance from a whole number that is rounding noise of float32,
 ROUNDED = f"values within {_NOISE:g} of whole numbers were rounded."
 _VALUES_AT_A_TIME = 1 << 22
 _GIVE_COUNTS = "Give the matrix of raw counts, from before normalization."
-_ROUND = "Estimated counts (alevin, RSEM, SoupX) have to be rounded first: adata.X = numpy.rint(adata.X)."
+_ROUND = "Estimated counts (SoupX, CellBender, alevin, RSEM) are accepted with --round (round=True), which rounds them."
+_LARGEST_LOG = 25  # exp(25) is more molecules than a cell has
+_SAME_TOTALS = 1e-3  # relative spread of the totals of cells below which they were normalized
 
 
 def check_counts(
@@ -33,6 +35,7 @@ def check_counts(
     *,
     cell_names: Sequence[str] | pd.Index | None = None,
     gene_names: Sequence[str] | pd.Index | None = None,
+    round: bool = False,
 ) -> sparse.csr_matrix:
     """Check that every value of a matrix is a count, and return the counts in one form.
 
@@ -45,6 +48,8 @@ def check_counts(
         Name of the matrix in messages, for instance ``'layers["counts"]'``.
     cell_names, gene_names : sequence of str or pandas.Index, optional
         Names for messages. None: rows and columns are numbered from 0.
+    round : bool
+        Round estimated counts. Values that look log-normalized or normalized are refused all the same.
 
     Returns
     -------
@@ -60,16 +65,16 @@ def check_counts(
     Warns
     -----
     ScraeWarning
-        If values within 0.001 of whole numbers were rounded.
+        If values were rounded.
     """
-    counts, rounded = checked(matrix, where, (cell_names, gene_names))
+    counts, rounded = checked(matrix, where, (cell_names, gene_names), round=round)
     if rounded:
-        warnings.warn(f"{where}: {ROUNDED}", ScraeWarning, stacklevel=2)
+        warnings.warn(f"{where}: {rounded}", ScraeWarning, stacklevel=2)
     return counts
 
 
-def checked(matrix: Any, where: str, names: Names) -> tuple[sparse.csr_matrix, bool]:
-    """Return the counts as `check_counts` does, and whether values were rounded."""
+def checked(matrix: Any, where: str, names: Names, *, round: bool = False) -> tuple[sparse.csr_matrix, str]:
+    """Return the counts as `check_counts` does, and a sentence on what was rounded; "" = nothing."""
     if hasattr(matrix, "to_memory"):  # anndata's sparse matrices that live in a file
         matrix = matrix.to_memory()
     if hasattr(matrix, "__dask_graph__"):
@@ -82,6 +87,9 @@ def checked(matrix: Any, where: str, names: Names) -> tuple[sparse.csr_matrix, b
     n_cells, n_genes = matrix.shape
     if n_cells == 0 or n_genes == 0:
         raise ScraeError(f"{where} is empty: {n_cells} cells x {n_genes} genes.")
+    said = ""
+    if round:
+        matrix, said = _round(matrix, where)
     if sparse.issparse(matrix):
         counts, rounded = from_sparse(matrix, where, names)
     elif isinstance(matrix, np.ndarray) or hasattr(matrix, "chunks"):
@@ -92,7 +100,27 @@ def checked(matrix: Any, where: str, names: Names) -> tuple[sparse.csr_matrix, b
         )
     if counts.nnz == 0:
         raise ScraeError(f"{where} holds no count: all of its {n_cells} x {n_genes} values are 0.")
-    return counts, rounded
+    return counts, said or (ROUNDED if rounded else "")
+
+
+def _round(matrix: Any, where: str) -> tuple[Any, str]:
+    """Return a matrix of estimated counts as whole numbers, and a sentence on the change; others as they are."""
+    is_sparse = bool(sparse.issparse(matrix))
+    if not is_sparse:
+        matrix = np.asarray(matrix[:])
+    values = matrix.data if is_sparse else matrix
+    if values.dtype.kind != "f" or not np.isfinite(values).all() or _first_bad(values.reshape(-1)) is None:
+        return matrix, ""
+    totals = np.asarray(matrix.sum(axis=1), dtype=np.float64).ravel()
+    if np.abs(values).max() < _LARGEST_LOG or totals.std() < _SAME_TOTALS * totals.mean():
+        raise ScraeError(f"{where}: expected estimated counts to round.{_guess(values)} {_GIVE_COUNTS}")
+    whole = matrix.copy()
+    (whole.data if is_sparse else whole)[...] = np.rint(values)
+    change = float(whole.sum(dtype=np.float64)) / totals.sum() - 1
+    return (
+        whole,
+        f"estimated counts were rounded to whole numbers; their sum changed by {100 * change:+.2f} %.",
+    )
 
 
 def from_sparse(matrix: Any, where: str, names: Names) -> tuple[sparse.csr_matrix, bool]:
@@ -200,7 +228,7 @@ def _guess(values: NDArray[Any]) -> str:
         return ""
     if finite.min() < 0:
         return " It looks like scaled (centered) values."
-    if finite.max() < 25:  # exp(25) is more molecules than a cell has
+    if finite.max() < _LARGEST_LOG:
         return " It looks like log-normalized values."
     return " It looks like normalized values."
 

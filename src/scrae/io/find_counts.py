@@ -12,7 +12,7 @@ from anndata import AnnData, ImplicitModificationWarning
 from scipy import sparse
 
 from scrae.errors import ScraeError, ScraeWarning, did_you_mean
-from scrae.io.check import ROUNDED, checked
+from scrae.io.check import checked
 from scrae.io.names import clean_names, some
 from scrae.io.notes import add_note
 from scrae.io.orientation import refuse_genes_as_cells
@@ -31,10 +31,10 @@ class Found(NamedTuple):
     counts: sparse.csr_matrix  # [cells, genes of the place]
     place: str  # "X", "raw" or the name of a layer
     words: str  # the same for a message
-    rounded: bool  # values within noise of whole numbers were rounded
+    rounded: str  # a sentence on values that were rounded; "" = none
 
 
-def use_counts(adata: AnnData, layer: str | None = None) -> None:
+def use_counts(adata: AnnData, layer: str | None = None, *, round: bool = False) -> None:
     """Find and check the counts of an AnnData and put them in their slots, in place.
 
     The counts are those of `layer`; where it is None, the first of ``X``, ``layers["counts"]`` and ``raw``
@@ -47,6 +47,8 @@ def use_counts(adata: AnnData, layer: str | None = None) -> None:
         any matrix that `check_counts` knows.
     layer
         Name of the layer that holds the counts; also ``"X"`` and ``"raw"``.
+    round
+        Round estimated counts (SoupX, CellBender, alevin, RSEM). False: they are refused.
 
     Raises
     ------
@@ -66,16 +68,19 @@ def use_counts(adata: AnnData, layer: str | None = None) -> None:
     """
     refuse_other_features(adata)
     refuse_genes_as_cells(adata)
-    found = find_counts(adata, layer)
+    found = find_counts(adata, layer, round=round)
     if found.place == "raw":
         found = _genes_of_x(found, adata.raw.var_names, adata.var_names)
     put_counts(adata, found)
 
 
-def find_counts(adata: AnnData, layer: str | None = None) -> Found:
-    """Return the checked counts of an AnnData, which is not changed; see `use_counts`."""
+def find_counts(adata: AnnData, layer: str | None = None, *, round: bool = False) -> Found:
+    """Return the checked counts of an AnnData, which is not changed; see `use_counts`.
+
+    Whole numbers anywhere come before estimated counts.
+    """
     if layer is not None:
-        return _check(adata, layer)
+        return _check(adata, layer, round=round)
     places = _places(adata)
     usual = [place for place in IN_ORDER if place in places]
     problems: list[ScraeError] = []
@@ -88,6 +93,8 @@ def find_counts(adata: AnnData, layer: str | None = None) -> Found:
         if place == "X" and "counts" in usual:
             _warn_if_another(adata, found.counts)
         return found
+    if round and usual:
+        return _check(adata, usual[0], round=True)
     first = f"{problems[0]}" if problems else "The data has no X, layers['counts'] or raw."
     raise ScraeError(f"{first}{_hint(adata, usual)}")
 
@@ -106,8 +113,8 @@ def put_counts(adata: AnnData, found: Found) -> None:
     replaced = "; they took the place of other values in X" if had_others else ""
     add_note(adata, f"Counts were found in {found.words}: {n_cells} cells x {n_genes} genes{replaced}.")
     if found.rounded:
-        add_note(adata, f"In {found.words}, {ROUNDED}")
-        warnings.warn(f"{found.words}: {ROUNDED}", ScraeWarning, stacklevel=3)
+        add_note(adata, f"In {found.words}, {found.rounded}")
+        warnings.warn(f"{found.words}: {found.rounded}", ScraeWarning, stacklevel=3)
     clean_names(adata)
 
 
@@ -137,7 +144,7 @@ def layer_names(adata: AnnData) -> list[str]:
     return [name for name in adata.layers if name is not None]
 
 
-def _check(adata: AnnData, place: str) -> Found:
+def _check(adata: AnnData, place: str, *, round: bool = False) -> Found:
     places = _places(adata)
     if place not in places:
         raise ScraeError(
@@ -151,7 +158,7 @@ def _check(adata: AnnData, place: str) -> Found:
         matrix = adata.X
     else:
         matrix, genes = adata.raw.X, adata.raw.var_names
-    counts, rounded = checked(matrix, places[place], (adata.obs_names, genes))
+    counts, rounded = checked(matrix, places[place], (adata.obs_names, genes), round=round)
     return Found(counts, place, places[place], rounded)
 
 

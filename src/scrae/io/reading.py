@@ -48,6 +48,7 @@ def read(
     layer: str | None = None,
     min_counts: int | None = None,
     transpose: bool = False,
+    round: bool = False,
 ) -> AnnData:
     """Read raw counts from one file, or from several files as several samples.
 
@@ -67,6 +68,8 @@ def read(
     transpose
         For csv and tsv: the rows are genes and the columns are cells. For mtx: the rows are cells; needed only where
         there are as many cells as genes, since otherwise the lists beside the matrix say it.
+    round
+        Round estimated counts (SoupX, CellBender, alevin, RSEM). False: they are refused.
 
     Returns
     -------
@@ -81,23 +84,23 @@ def read(
         `use_counts` and `check_counts` say; or the files share no gene.
     """
     if isinstance(paths, str | os.PathLike):
-        return _read_one(Path(paths), layer, min_counts, transpose)
+        return _read_one(Path(paths), layer, min_counts, transpose, round)
     files = [Path(path) for path in paths]
     if not files:
         raise ScraeError("No file was given to read; give at least one path.")
     if len(files) == 1:
-        return _read_one(files[0], layer, min_counts, transpose)
+        return _read_one(files[0], layer, min_counts, transpose, round)
     if len({file.resolve() for file in files}) < len(files):
         raise ScraeError("The same file was given twice; each file is one sample.")
-    joined = join_samples([_read_one(file, layer, min_counts, transpose) for file in files], files)
+    joined = join_samples([_read_one(file, layer, min_counts, transpose, round) for file in files], files)
     make_storable(joined)
     return joined
 
 
-def _read_one(path: Path, layer: str | None, min_counts: int | None, transpose: bool) -> AnnData:
+def _read_one(path: Path, layer: str | None, min_counts: int | None, transpose: bool, round: bool) -> AnnData:
     adata = _open(path, transpose)
     try:
-        adata = _with_counts(adata, layer)
+        adata = _with_counts(adata, layer, round)
         refuse_genes_as_cells(adata)
         make_storable(adata)
         return _without_empty(_genes_only(adata), min_counts)
@@ -156,9 +159,9 @@ def _genes_only(adata: AnnData) -> AnnData:
     return adata
 
 
-def _with_counts(adata: AnnData, layer: str | None) -> AnnData:
+def _with_counts(adata: AnnData, layer: str | None, round: bool) -> AnnData:
     """Give the counts their slots. Where they are in raw, all genes of raw are kept; raw itself is not."""
-    found = find_counts(adata, layer)
+    found = find_counts(adata, layer, round=round)
     if found.place == "raw":
         lost = [
             *(f"layers[{name!r}]" for name in layer_names(adata)),

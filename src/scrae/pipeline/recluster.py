@@ -22,7 +22,17 @@ from .run import find_clusters
 
 __all__ = ["read_names", "recluster"]
 
-_OF_CLUSTERS = ("agreement", "stability", "significance", "tree", "markers", "marker_test", "names", "scores")
+_OF_CLUSTERS = (
+    "agreement",
+    "stability",
+    "significance",
+    "tree",
+    "markers",
+    "marker_test",
+    "annotation",
+    "doublets",
+    "scores",
+)
 """Keys of ``uns["scrae"]`` that describe the clusters."""
 
 
@@ -32,6 +42,7 @@ def recluster(
     cluster: ClusterConfig | None = None,
     cut: int | None = None,
     names: Mapping[str, str] | None = None,
+    annotation: Mapping[str, Any] | None = None,
     command: str = "scrae.recluster",
     progress: Progress | None = None,
 ) -> AnnData:
@@ -44,12 +55,14 @@ def recluster(
     folder : str or Path
         Folder of a run.
     cluster : ClusterConfig or None
-        How to cluster; None = as the run did, or not at all if there are ``names``.
+        How to cluster; None = as the run did, or not at all if there are ``names`` or an ``annotation``.
     cut : int or None
         Take the clusters that the slider of the report shows at this number (:func:`scrae.tl.cluster_levels`). They
         are nested in those of the run or hold them; those of ``cluster`` are found anew. None = do not.
     names : mapping of str to str or None
         Cluster → its name, for ``obs["scrae_name"]``; a cluster without one keeps its number. None = no names.
+    annotation : mapping of str to object or None
+        Arguments of :func:`scrae.tl.annotate`, for other suggestions of names. None = those of the run.
     command : str
         How this was started, for ``run.json``.
     progress : Progress or None
@@ -71,7 +84,7 @@ def recluster(
     settings = from_dict(Settings, record.get("config") or {})
     with exclusive_lock(folder):
         adata = io.read_h5ad(folder / "result.h5ad")
-        if cut is not None or cluster is not None or names is None:
+        if cut is not None or cluster is not None or (names is None and annotation is None):
             if cut is not None:
                 cluster = replace(settings.cluster, n_clusters=cut, resolution=None)
             settings = replace(settings, cluster=cluster or settings.cluster)
@@ -79,6 +92,8 @@ def recluster(
             find_clusters(adata, settings, clock, cut=cut)
             if settings.label_key is not None:
                 tl.score(adata, settings.label_key)
+        if annotation is not None:
+            tl.annotate(adata, **annotation)
         if names is not None:
             _name(adata, names)
         _describe(record, adata, settings, command)
@@ -114,6 +129,7 @@ def _name(adata: AnnData, names: Mapping[str, str]) -> None:
     order = list(dict.fromkeys(all_names.values()))
     adata.obs["scrae_name"] = pd.Categorical(clusters.map(all_names).to_numpy(), order)
     adata.uns.pop("scrae_name_colors", None)
+    adata.uns["scrae"].pop("annotation", None)  # the names are no suggestions
 
 
 def _describe(record: dict[str, Any], adata: AnnData, settings: Settings, command: str) -> None:

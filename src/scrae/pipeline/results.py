@@ -19,7 +19,15 @@ from ..files import write_text
 __all__ = ["OF_CLUSTERS", "Clock", "Progress", "peak_memory_mb", "write_results"]
 
 
-OF_CLUSTERS = ("clusters.csv", "markers.csv", "figures", "result.h5ad", "run.json", "report.html")
+OF_CLUSTERS = (
+    "clusters.csv",
+    "markers.csv",
+    "suggested_names.csv",
+    "figures",
+    "result.h5ad",
+    "run.json",
+    "report.html",
+)
 """Files of a run that depend on its clusters."""
 
 
@@ -54,18 +62,17 @@ class Clock:
 
 
 def write_results(adata: AnnData, record: dict[str, Any], folder: Path, clock: Clock) -> None:
-    """Write all that depends on the clusters into a new folder: table, figures, result, record and report."""
-    columns = {"scrae": "cluster"} | ({"scrae_name": "name"} if "scrae_name" in adata.obs else {})
-    adata.obs[list(columns)].to_csv(
-        folder / "clusters.csv", index_label="cell", header=list(columns.values())
-    )
-    if "markers" in adata.uns["scrae"]:
-        adata.uns["scrae"]["markers"].to_csv(folder / "markers.csv", index=False)
+    """Write all that depends on the clusters into a new folder: tables, figures, result, record and report."""
+    name = "suggested_name" if "annotation" in adata.uns["scrae"] else "name"
+    columns = {"scrae": "cluster"} | ({"scrae_name": name} if "scrae_name" in adata.obs else {})
+    table = adata.obs[list(columns)]
+    table.to_csv(folder / "clusters.csv", index_label="cell", header=list(columns.values()))
+    for key, file in (("markers", "markers.csv"), ("annotation", "suggested_names.csv")):
+        if key in adata.uns["scrae"]:
+            adata.uns["scrae"][key].to_csv(folder / file, index=False)
     try:
-        with clock.stage("figures"):
-            pl.save_figures(
-                adata, folder / "figures", label_key=record["label_key"]
-            )  # and their colors into uns
+        with clock.stage("figures"):  # their colors go into uns
+            pl.save_figures(adata, folder / "figures", label_key=record["label_key"])
     finally:
         with clock.stage("write"):
             io.write_h5ad(adata, folder / "result.h5ad")

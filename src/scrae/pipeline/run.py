@@ -27,8 +27,10 @@ from ..errors import ScraeError, ScraeWarning
 from ..files import exclusive_lock, printable, replaced_together
 from ..io.batches import check_keys
 from ..io.lazy import lazy_counts
+from ..io.notes import add_note
 from ..io.storable import make_storable
 from ..report._batches import note_batches
+from ..tl._annotate import can_annotate
 from .memory_plan import MemoryPlan, plan_memory
 from .provenance import refuse_changed, source_of_anndata, source_of_files, states
 from .results import OF_CLUSTERS, Clock, Progress, write_results
@@ -38,10 +40,17 @@ __all__ = ["analyze", "find_clusters", "preprocess", "read_counts", "run"]
 _LIBRARIES = ("scrae", "torch", "numpy", "scipy", "scikit-learn", "anndata", "scanpy")
 
 
-def preprocess(adata: AnnData, config: PreprocessConfig, *, scratch: Path | None = None) -> None:
-    """Filter, normalize and select genes, in place.
+def preprocess(
+    adata: AnnData,
+    config: PreprocessConfig,
+    *,
+    sample_key: str | None = None,
+    seed: int = 0,
+    scratch: Path | None = None,
+) -> None:
+    """Filter, score doublets, normalize and select genes, in place.
 
-    Of counts in a file or dask array only those of the selected genes are kept.
+    Of counts in a file or dask array only those of the selected genes are kept, and doublets are not scored.
 
     Parameters
     ----------
@@ -49,16 +58,32 @@ def preprocess(adata: AnnData, config: PreprocessConfig, *, scratch: Path | None
         As ``io.read`` or ``io.open_backed`` returns it.
     config : PreprocessConfig
         Thresholds and gene selection.
+    sample_key : str or None
+        Column of ``obs`` with the sample, for doublets and ``qc``; None = ``obs["sample"]``, if there is one.
+    seed : int
+        Seed of the simulated doublets.
     scratch : Path or None
         See :func:`scrae.pp.preprocess_backed`.
+
+    Raises
+    ------
+    ScraeError
+        Thresholds that leave nothing, or doublets to drop from counts that are not in memory.
     """
-    names = ("min_cells", "min_genes", "min_counts", "max_mito", "mito_prefix")
-    filters = {name: getattr(config, name) for name in names}
+    names = ("min_cells", "min_genes", "min_counts", "max_mito", "mito_prefix", "qc")
+    sample_key = sample_key or ("sample" if "sample" in adata.obs else None)
+    filters = {name: getattr(config, name) for name in names} | {"sample_key": sample_key}
     selection: dict[str, Any] = {"method": config.gene_selection, "n_top_genes": config.n_top_genes}
     if lazy_counts(adata) is not None:
+        if config.drop_doublets:
+            raise ScraeError("drop_doublets: expected counts in memory, found them in a file; leave it out")
         pp.preprocess_backed(adata, **selection, **filters, scratch=scratch)
         return
     pp.filter(adata, **filters)
+    tl.doublets(adata, sample_key=sample_key, seed=seed)
+    if config.drop_doublets:
+        adata._inplace_subset_obs(~adata.obs["scrae_doublet"].to_numpy())
+        add_note(adata, "Doublets: these cells were dropped.")
     pp.normalize(adata)
     pp.select_genes(adata, **selection)
 
@@ -107,7 +132,7 @@ def analyze(
     }
     train = partial(tl.train, adata, train_config=settings.train, **options)
     with clock.stage("preprocess"):
-        preprocess(adata, settings.preprocess, scratch=scratch)
+        preprocess(adata, settings.preprocess, sample_key=batch_key, seed=seed, scratch=scratch)
     check_keys(adata, settings.label_key, batch_key)  # the cells with labels may all be gone
     if settings.cluster.n_clusters is not None:
         check_n_clusters("n_clusters", adata.n_obs, settings.cluster.n_clusters)
@@ -155,6 +180,9 @@ def find_clusters(
     if adata.obs["scrae"].nunique() > 1:
         with clock.stage("find markers"):
             tl.markers(adata, seed=settings.seed)
+            tl.doublet_clusters(adata)
+            if can_annotate(adata):
+                tl.annotate(adata)
     note_batches(adata, label_key=settings.label_key, batch_key=settings.batch_key)
     return graph
 
@@ -272,9 +300,15 @@ def _deferred_warnings() -> Iterator[list[warnings.WarningMessage]]:
 def read_counts(paths: Sequence[Path], settings: Settings, plan: MemoryPlan) -> AnnData:
     """Read the counts of these files, or open the file that they stay in, as the memory plan says."""
     if plan.streamed:
+        if settings.round:
+            raise ScraeError(
+                "round: expected counts that fit in memory, found them read in blocks; round them first"
+            )
         return io.open_backed(paths[0], layer=settings.layer)
     least = settings.preprocess.min_counts
-    return io.read(paths, layer=settings.layer, min_counts=least, transpose=settings.transpose)
+    return io.read(
+        paths, layer=settings.layer, min_counts=least, transpose=settings.transpose, round=settings.round
+    )
 
 
 def _write(adata: AnnData, model: SCRAE, record: dict[str, Any], folder: Path, clock: Clock) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from scrae.config import PreprocessConfig
-from scrae.errors import ScraeError
+from scrae.errors import ScraeError, did_you_mean
 from scrae.gene_selection._blocks import map_blocks
 from scrae.io.notes import add_note
 from scrae.pp._counts import counts_of
 from scrae.pp._gene_kinds import mitochondrial
+from scrae.pp._outliers import mad_summary, outliers
 
-__all__ = ["apply_filters", "cell_statistics", "filter", "record"]
+__all__ = ["apply_filters", "cell_statistics", "filter", "record", "samples_of"]
 
 _BINS = 48
 
@@ -32,6 +33,8 @@ def filter(
     min_counts: int | None = None,
     max_mito: float | None = None,
     mito_prefix: str | None = None,
+    qc: Literal["mad"] | None = None,
+    sample_key: str | None = None,
 ) -> None:
     """Drop low-quality cells, then genes that few of the remaining cells express, in place.
 
@@ -53,12 +56,18 @@ def filter(
         their names in human, mouse, rat, fly, fish, worm and yeast. None: no such filter.
     mito_prefix
         What the names of mitochondrial genes begin with, e.g. ``"chrM:"``. None: the usual names of these species.
+    qc
+        ``"mad"``: drop also the cells whose counts or genes are more than five scaled median absolute deviations from
+        the median of their logarithms, or whose mitochondrial share is more than three above the median and above
+        0.05. None: no such filter; ``uns["scrae"]["notes"]`` says how many cells it would drop.
+    sample_key
+        Column of obs: medians and deviations are those of each sample. None: of all cells.
 
     Raises
     ------
     ScraeError
         A filter leaves nothing (the message names it and the best cell or gene), a threshold is out of
-        range, or `max_mito` or `mito_prefix` is given and there are no mitochondrial genes.
+        range, `max_mito` or `mito_prefix` is given and there are no mitochondrial genes, or no such column.
 
     Notes
     -----
@@ -78,8 +87,19 @@ def filter(
         min_counts=min_counts,
         max_mito=max_mito,
         mito_prefix=mito_prefix,
+        qc=qc,
+        samples=samples_of(adata, sample_key),
     )
     record(adata, kept)
+
+
+def samples_of(adata: AnnData, key: str | None) -> pd.Series | None:
+    """Return the column of obs with the sample of each cell; None = one sample."""
+    if key is not None and key not in adata.obs:
+        raise ScraeError(
+            f"sample_key: expected a column of obs, found no {key!r}{did_you_mean(key, adata.obs)}"
+        )
+    return None if key is None else adata.obs[key]
 
 
 class Kept(NamedTuple):
@@ -90,6 +110,7 @@ class Kept(NamedTuple):
     columns: dict[str, NDArray[Any]]  # columns of obs, [cells] each
     facts: dict[str, Any]  # thresholds and numbers
     before: dict[str, dict[str, NDArray[Any]]]  # histograms of the columns over all cells
+    advice: str  # on a filter that was not used; "" = none
 
 
 def record(adata: AnnData, kept: Kept) -> None:
@@ -101,6 +122,8 @@ def record(adata: AnnData, kept: Kept) -> None:
     if not kept.genes.all():
         adata._inplace_subset_var(kept.genes)
     add_note(adata, _summary(kept.facts))
+    if kept.advice:
+        add_note(adata, kept.advice)
     adata.uns["scrae"]["filter"] = kept.facts
     adata.uns["scrae"]["before_filter"] = kept.before
 
@@ -128,6 +151,8 @@ def apply_filters(
     min_counts: int | None = None,
     max_mito: float | None = None,
     mito_prefix: str | None = None,
+    qc: Literal["mad"] | None = None,
+    samples: pd.Series | None = None,
 ) -> Kept:
     """Apply the filters to the columns of `cell_statistics` and to row blocks of counts, which are read twice."""
     if max_mito is not None and not 0 <= max_mito <= 1:
@@ -151,6 +176,10 @@ def apply_filters(
         _apply("min_counts", min_counts, n_counts >= min_counts, n_counts, keep, dropped)
     if max_mito is not None:
         _apply("max_mito", max_mito, mito <= max_mito, mito, keep, dropped)
+    odd = outliers(columns, samples)
+    if qc == "mad":
+        dropped["qc"] = int((keep & odd).sum())
+        keep &= ~odd
     seen_in = np.zeros(gene_names.size, dtype=np.int64)
     for seen in map_blocks(blocks, _seen_in, keep):
         seen_in += seen
@@ -164,12 +193,15 @@ def apply_filters(
         dropped["no_gene_left"] = int((keep & ~expresses).sum())
         keep &= expresses
     facts: dict[str, Any] = {"min_cells": min_cells, "min_genes": min_genes}
-    facts |= {"min_counts": min_counts, "max_mito": max_mito, "mito_prefix": mito_prefix}
+    facts |= {"min_counts": min_counts, "max_mito": max_mito, "mito_prefix": mito_prefix, "qc": qc}
     facts |= {"n_cells_before": keep.size, "n_cells_after": int(keep.sum())}
     facts |= {"n_genes_before": genes.size, "n_genes_after": int(genes.sum())}
     facts |= {"n_mito_genes": int(mito_genes.sum()), "cells_dropped": dropped}
     before = {name: _histogram(values, log=name != "scrae_mito") for name, values in columns.items()}
-    return Kept(keep, genes, columns, facts, before)
+    advice = (
+        f"Quality: {mad_summary(columns, samples)}; --qc mad drops them." if qc is None and odd.any() else ""
+    )
+    return Kept(keep, genes, columns, facts, before, advice)
 
 
 def _histogram(values: NDArray[Any], *, log: bool) -> dict[str, NDArray[Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from anndata import AnnData
@@ -33,6 +33,7 @@ class Filters(NamedTuple):
     min_counts: int | None = None
     max_mito: float | None = None
     mito_prefix: str | None = None
+    qc: Literal["mad"] | None = None
 
 
 def preprocess_backed(
@@ -45,6 +46,8 @@ def preprocess_backed(
     min_counts: int | None = None,
     max_mito: float | None = None,
     mito_prefix: str | None = None,
+    qc: Literal["mad"] | None = None,
+    sample_key: str | None = None,
     scratch: Path | None = None,
 ) -> None:
     """Filter, normalize and select genes of counts in a file or dask array; load the selected genes into memory.
@@ -62,7 +65,7 @@ def preprocess_backed(
         Any but ``pearson_residuals`` and ``scmarker``, which work in memory.
     n_top_genes
         As for `scrae.pp.select_genes`.
-    min_cells, min_genes, min_counts, max_mito, mito_prefix
+    min_cells, min_genes, min_counts, max_mito, mito_prefix, qc, sample_key
         As for `scrae.pp.filter`.
     scratch
         Folder for temporary unnamed files that hold the counts and values of the selected genes if these exceed the
@@ -96,7 +99,9 @@ def preprocess_backed(
     if is_dask(matrix):
         use_dask(adata)
         left_behind = ""
-    blocks = _filtered(adata, Filters(min_cells, min_genes, min_counts, max_mito, mito_prefix))
+    blocks = _filtered(
+        adata, Filters(min_cells, min_genes, min_counts, max_mito, mito_prefix, qc), sample_key
+    )
     factor = _size_factor(adata, blocks)
     select(adata, Cells(blocks, None, factor), method, n_top_genes, None, None)
     adata.uns["scrae"]["genes"] = adata.var[_RANKING].copy()
@@ -161,7 +166,7 @@ def select_genes_of_file(
     return adata
 
 
-def _filtered(adata: AnnData, filters: Filters) -> CountBlocks:
+def _filtered(adata: AnnData, filters: Filters, sample_key: str | None = None) -> CountBlocks:
     """Filter in place as `scrae.io.read` and `scrae.pp.filter` do; return what is left of the counts, and no X."""
     blocks = blocks_of(adata)
     columns = _filter.cell_statistics(blocks, adata.var_names, filters.mito_prefix)
@@ -172,7 +177,9 @@ def _filtered(adata: AnnData, filters: Filters) -> CountBlocks:
         blocks = blocks.only(cells=keep)
         adata._inplace_subset_obs(keep)
         add_note(adata, left_out(keep, filters.min_counts))
-    kept = _filter.apply_filters(blocks, columns, adata.var_names, **filters._asdict())
+    kept = _filter.apply_filters(
+        blocks, columns, adata.var_names, samples=_filter.samples_of(adata, sample_key), **filters._asdict()
+    )
     _filter.record(adata, kept)
     return blocks.only(cells=kept.cells, genes=kept.genes)
 

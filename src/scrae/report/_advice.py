@@ -28,7 +28,7 @@ def advice(run: Run) -> list[str]:
     """
     rules: tuple[Callable[[Run], list[str]], ...] = (
         _stale, _lost_cells, _unfiltered, _training, _collapsed_codes, _number_of_clusters,
-        _collapsed_clusters, _small_clusters, _unstable_clusters, _poor_clusters, _batches, _other_labels,
+        _collapsed_clusters, _small_clusters, _unstable_clusters, _poor_clusters, _doublets, _batches, _other_labels,
     )  # fmt: skip
     return [sentence for rule in rules for sentence in rule(run)] + run.texts("warnings")
 
@@ -164,6 +164,18 @@ def _poor_clusters(run: Run) -> list[str]:
                 f"{_have(low)} less than a quarter of the median counts per cell: possibly debris or empty droplets."
             )
     return sentences
+
+
+def _doublets(run: Run) -> list[str]:
+    """Clusters that look like the sum of two others."""
+    return [
+        f"Cluster {row['cluster']} looks like doublets of clusters {row['first']} and {row['second']}: "
+        f"{100 * row['together']:.0f} % of its cells express markers of both ({row['genes'].replace(' ', ', ')}, ...), "
+        f"against {100 * row['apart']:.0f} % of the cells of these; {100 * row['called']:.0f} % are called doublets. "
+        "To leave out such cells: `scrae run INPUT -o OUT_singlets --drop-doublets`."
+        for row in run.rows("doublets")
+        if row["doublets"]
+    ]
 
 
 def _batches(run: Run) -> list[str]:

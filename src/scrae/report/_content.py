@@ -79,7 +79,8 @@ def scatter_view(run: Run, markers: Mapping[str, pd.DataFrame]) -> dict[str, Any
     if run.label_key is not None:
         groups[run.label_key] = f"Label ({run.label_key})"
     batch_key = run.record.get("batch_key")
-    for key, title in (("scrae_name", "Name"), (batch_key, f"Batch ({batch_key})"), ("sample", "Sample")):
+    name = "Suggested name" if "annotation" in run.facts else "Name"
+    for key, title in (("scrae_name", name), (batch_key, f"Batch ({batch_key})"), ("sample", "Sample")):
         if isinstance(key, str) and key in run.adata.obs:
             groups.setdefault(key, title)
     data = scatter_data(run.adata, groups, choose_genes(markers, N_COLOR_GENES))
@@ -98,7 +99,9 @@ def cluster_rows(run: Run, markers: Mapping[str, pd.DataFrame]) -> list[dict[str
     colors = category_colors(run.adata, "scrae")
     sizes = np.bincount(column.codes[column.codes >= 0], minlength=len(column.categories))
     keys = [key for key in (run.label_key, "sample") if key is not None and key in run.adata.obs]
-    given = _main_of(run, "scrae_name") if "scrae_name" in run.adata.obs else []
+    suggested = {row["cluster"]: row for row in run.rows("annotation")}
+    named = "scrae_name" in run.adata.obs and not suggested
+    given = _main_of(run, "scrae_name") if named else []
     main = {key: _main_of(run, key) for key in keys}
     rows = []
     for code, name in enumerate(column.categories):
@@ -117,6 +120,7 @@ def cluster_rows(run: Run, markers: Mapping[str, pd.DataFrame]) -> list[dict[str
                 "label": main[run.label_key][code] if run.label_key in main else None,
                 "sample": main["sample"][code] if "sample" in main else None,
                 "markers": genes,
+                "suggested": suggested.get(name),
             }
         )
     return rows

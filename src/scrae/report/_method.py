@@ -23,7 +23,7 @@ METHODS = {
     "leiden": "Leiden on the neighbor graph",
     "smoothed": "K-means on the latent representation, averaged over neighboring cells",
 }
-FILTERS = ("min_genes", "min_counts", "max_mito", "min_cells")
+FILTERS = ("min_genes", "min_counts", "max_mito", "qc", "min_cells")
 
 
 def k_view(run: Run) -> dict[str, Any] | None:

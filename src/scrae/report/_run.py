@@ -47,6 +47,11 @@ class Run:
         values = self.facts.get(name, self.record.get(name))
         return [] if values is None else list(map(str, np.atleast_1d(np.asarray(values, dtype=object))))
 
+    def rows(self, name: str) -> list[dict[str, Any]]:
+        """Return the rows of a table of ``uns["scrae"]``; none where it is missing."""
+        table = self.facts.get(name)
+        return [] if table is None else table.to_dict("records")
+
     def setting(self, group: str, name: str) -> Any:
         """Return a setting of ``config`` in ``run.json``; None where it is missing."""
         settings = self.record.get("config") or {}

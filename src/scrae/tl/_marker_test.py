@@ -85,13 +85,17 @@ def sum_by_cluster(counts: sparse.csr_matrix, codes: NDArray[Any], n_clusters: i
 
 
 def log_values(
-    counts: sparse.csr_matrix, codes: NDArray[Any], n_clusters: int
+    counts: sparse.csr_matrix,
+    codes: NDArray[Any],
+    n_clusters: int,
+    *,
+    depth: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return mean and variance of log1p(y / N x median N), and the share of cells with the gene.
 
-    Each is [clusters, genes].
+    Each is [clusters, genes]. ``depth`` [cells] is N; None = the totals of ``counts``.
     """
-    depth = depth_of(counts)
+    depth = depth_of(counts) if depth is None else depth
     scale = np.median(depth) / np.maximum(depth, 1)
     total, squares, seen = np.zeros((3, n_clusters, counts.shape[1]))
     for cells in _row_blocks(counts.shape[0]):

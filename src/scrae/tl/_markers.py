@@ -19,7 +19,7 @@ from scrae.pp._counts import counts_of
 from scrae.pp._gene_kinds import gene_kinds
 from scrae.tl import _marker_test as test
 
-__all__ = ["markers", "shown"]
+__all__ = ["clusters_of", "markers", "shown"]
 
 _FDR = 0.05
 _PSEUDOCOUNT = 0.01  # counts of a cell of median depth
@@ -84,7 +84,7 @@ def markers(
     """
     if not 0 <= min_share <= 1:
         raise ScraeError(f"markers: expected min_share from 0 to 1, found {min_share}; for 10 % say 0.1")
-    clusters = _clusters(adata, cluster_key)
+    clusters = clusters_of(adata, cluster_key)
     counts, names = counts_of(adata), clusters.categories.tolist()
     codes = clusters.codes.astype(np.int64)
     sums = test.sum_by_cluster(counts, codes, len(names))
@@ -121,17 +121,17 @@ def shown(table: pd.DataFrame, *, all_genes: bool = False) -> pd.DataFrame:
     return found if all_genes else found[found["kind"].astype(str) == ""]
 
 
-def _clusters(adata: AnnData, key: str) -> pd.Categorical:
+def clusters_of(adata: AnnData, key: str, *, at_least: int = 2) -> pd.Categorical:
+    """Return the clusters of the cells, with names as text and without empty ones."""
     if key not in adata.obs:
         raise ScraeError(
-            f"markers: expected a column {key!r} in obs, found {', '.join(map(str, adata.obs.columns)) or 'none'}"
+            f"expected a column {key!r} in obs, found {', '.join(map(str, adata.obs.columns)) or 'none'}"
             f"{did_you_mean(key, adata.obs)}"
         )
     column = adata.obs[key].astype("category").cat.remove_unused_categories()
-    if len(column.cat.categories) < 2:
-        raise ScraeError(
-            f"markers: expected at least two clusters in obs[{key!r}], found {len(column.cat.categories)}"
-        )
+    if len(column.cat.categories) < at_least:
+        number = "two clusters" if at_least == 2 else "one cluster"
+        raise ScraeError(f"expected at least {number} in obs[{key!r}], found {len(column.cat.categories)}")
     return pd.Categorical(column.cat.rename_categories([str(name) for name in column.cat.categories]))
 
 
