@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -234,3 +236,91 @@ def test_text_that_python_decoded_in_the_locale_c(tmp_path):
     in_c = "Zählung.csv".encode().decode("ascii", "surrogateescape")
     write_text(tmp_path / "a.txt", f"{in_c} \ud800 \udcff")
     assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "Zählung.csv \ufffd \ufffd"
+
+
+NAMES = ("model", "a.csv", "b.csv", "c.csv")
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A folder with results of an earlier run, without c.csv, and a file of the user."""
+    folder = tmp_path / "out"
+    (folder / "model").mkdir(parents=True)
+    for name in ("a.csv", "b.csv", "model/weights", "mine.txt"):
+        (folder / name).write_text("old")
+    return folder
+
+
+def write_new(folder: Path, **options: str) -> None:
+    """Write new results, without b.csv."""
+    with files.replaced_together(folder, NAMES, **options) as draft:
+        (draft / "model").mkdir()
+        for name in ("a.csv", "c.csv", "model/weights"):
+            (draft / name).write_text("new")
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+OLD = {"a.csv": "old", "b.csv": "old", "model/weights": "old", "mine.txt": "old"}
+NEW = {"a.csv": "new", "c.csv": "new", "model/weights": "new", "mine.txt": "old"}
+
+
+def test_files_are_replaced_together_and_others_stay(old: Path):
+    write_new(old)
+    assert contents(old) == NEW
+
+
+@pytest.mark.parametrize(("keep", "after"), [(None, OLD), ("c.csv", OLD), ("a.csv", NEW)])
+def test_after_an_error_the_old_files_stay_or_what_was_written_counts(old: Path, keep, after):
+    def fail_in_the_end() -> None:
+        with files.replaced_together(old, NAMES, keep=keep) as draft:
+            (draft / "model").mkdir()
+            for name in ("a.csv", "model/weights"):
+                (draft / name).write_text("new")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail_in_the_end()
+    assert contents(old) == {name: text for name, text in after.items() if name != "c.csv"}
+
+
+class Killed(BaseException):
+    """In place of a signal that no code can catch."""
+
+
+@pytest.mark.parametrize("step", range(7))
+def test_a_process_killed_at_any_step_leaves_the_old_files_or_all_new_ones(old: Path, monkeypatch, step):
+    steps = iter(range(100))
+
+    def until_killed(function):
+        def wrapped(*arguments):
+            if next(steps) == step:
+                raise Killed
+            return function(*arguments)
+
+        return wrapped
+
+    with monkeypatch.context() as patch:
+        for name in ("_flush", "_fsync", "_move"):
+            patch.setattr(files, name, until_killed(getattr(files, name)))
+        with contextlib.suppress(Killed):
+            write_new(old)
+    decided = (old / files.READY).exists() or contents(old) == NEW
+    with exclusive_lock(old):
+        pass
+    assert contents(old) == (NEW if decided else OLD)
+
+
+def test_a_replacement_that_cannot_be_completed_is_one_line(old: Path):
+    shutil.rmtree(old / "model")
+    (old / "model").write_text("a file of the user")
+    with pytest.raises(ScraeError, match="out could not be written: a file stands where a folder is needed"):
+        write_new(old)
+    with pytest.raises(ScraeError, match="a file stands where a folder is needed"), exclusive_lock(old):
+        pass
+    (old / "model").unlink()
+    with exclusive_lock(old):
+        pass
+    assert contents(old) == NEW

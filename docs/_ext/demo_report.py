@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 from sphinx.application import Sphinx
+
+from scrae.cli import app as program
 
 
 def write_report(app: Sphinx, error: Exception | None) -> None:
@@ -16,8 +16,7 @@ def write_report(app: Sphinx, error: Exception | None) -> None:
     if error is not None or app.builder.format != "html":
         return
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "scrae", "demo", "-o", f"{folder}/demo"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # noqa: S603  our own program
+        program(["demo", "-o", f"{folder}/demo"], standalone_mode=False)
         shutil.copy(f"{folder}/demo/report.html", Path(app.outdir) / "demo.html")
 
 

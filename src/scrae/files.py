@@ -1,4 +1,4 @@
-"""Atomic writes of files and folders, and an exclusive lock on output folders."""
+"""Atomic writes of files, folders and sets of files, and an exclusive lock on output folders."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import platform
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from .errors import ScraeError
 
-__all__ = ["atomic_path", "exclusive_lock", "printable", "write_text"]
+__all__ = ["READY", "atomic_path", "exclusive_lock", "printable", "replaced_together", "write_text"]
 
 _REASONS = {
     errno.ENOSPC: "the disk is full; free some space",
@@ -36,6 +36,10 @@ _MARKED = re.compile(
 )
 _LONE_SURROGATES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 _LOCK_FILE = ".scrae.lock"
+READY = ".scrae.ready"
+"""Complete new files that replace those of the folder around it."""
+_GONE = ".gone"
+"""Names of files to remove, in a folder of new files."""
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)
 
 
@@ -79,6 +83,77 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         _remove(draft)
 
 
+@contextmanager
+def replaced_together(
+    folder: str | os.PathLike[str], names: Sequence[str], *, keep: str | None = None
+) -> Iterator[Path]:
+    """Write files that replace those of a folder all together, or not at all.
+
+    The block writes into a hidden folder. At its end, one renaming decides that the new files count; then each takes
+    its place. If the process is killed before the decision, the old files stay. If it is killed after it,
+    `exclusive_lock` on the folder completes the replacement. Other files of the folder stay.
+
+    Parameters
+    ----------
+    folder : str or os.PathLike
+        The folder, locked by `exclusive_lock`.
+    names : sequence of str
+        Files and folders that belong together: those that the block does not write are removed.
+    keep : str or None
+        If the block raises after it wrote this file, what it wrote counts; None = then the old files stay.
+
+    Yields
+    ------
+    pathlib.Path
+        Folder for the new files.
+
+    Raises
+    ------
+    ScraeError
+        As `atomic_path`.
+    """
+    final = Path(os.path.realpath(folder))
+    draft = _beside(final / "results", _DRAFT)
+    try:
+        draft.mkdir(parents=True)
+        try:
+            yield draft
+        except Exception as error:
+            if keep is not None and (draft / keep).exists():
+                _decide(draft, final, names)
+            if isinstance(error, ScraeError):  # it names a file of the draft
+                raise ScraeError(str(error).replace(str(draft), os.fspath(folder))) from error
+            raise
+        _decide(draft, final, names)
+    except OSError as error:
+        raise ScraeError(f"{os.fspath(folder)} could not be written: {_reason(error)}.") from error
+    finally:
+        _remove(draft)
+
+
+def _decide(draft: Path, folder: Path, names: Sequence[str]) -> None:
+    gone = [name for name in names if not (draft / name).exists()]
+    (draft / _GONE).write_text("\n".join(gone), encoding="utf-8")
+    _flush(draft)
+    draft.rename(folder / READY)
+    _fsync(folder)
+    _complete(folder)
+
+
+def _complete(folder: Path) -> None:
+    """Put new files in place, also those that a killed process left after its decision."""
+    ready = folder / READY
+    if not ready.is_dir():
+        return
+    for new in sorted(ready.iterdir()):
+        if new.name != _GONE:
+            _move(new, folder / new.name)
+    with suppress(FileNotFoundError):
+        for name in filter(None, (ready / _GONE).read_text(encoding="utf-8").split("\n")):
+            _remove(folder / name)
+    _remove(ready)
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write UTF-8 text to a file atomically; see `atomic_path`.
 
@@ -104,8 +179,9 @@ def exclusive_lock(folder: str | os.PathLike[str]) -> Iterator[None]:
     """Keep other runs out of a folder while the block runs.
 
     The folder is created if it is missing, and removed at the end if it is still empty. The operating system
-    releases the lock when the process ends, even if it is killed. Drafts of processes that are no longer alive are
-    removed; those of living processes and of other hosts stay.
+    releases the lock when the process ends, even if it is killed. A replacement by `replaced_together` that a killed
+    process had decided on is completed. Drafts of processes that are no longer alive are removed; those of living
+    processes and of other hosts stay.
 
     Parameters
     ----------
@@ -123,6 +199,8 @@ def exclusive_lock(folder: str | os.PathLike[str]) -> Iterator[None]:
     lock_file = path / _LOCK_FILE
     lock = FileLock(lock_file, timeout=0)
     try:
+        if created:
+            _sweep(path)  # a process was killed while it replaced the folder
         path.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire()
@@ -138,6 +216,10 @@ def exclusive_lock(folder: str | os.PathLike[str]) -> Iterator[None]:
     except OSError as error:
         raise ScraeError(f"{os.fspath(folder)} could not be written: {_reason(error)}.") from error
     try:
+        try:
+            _complete(path)
+        except OSError as error:
+            raise ScraeError(f"{os.fspath(folder)} could not be written: {_reason(error)}.") from error
         _sweep(path)
         yield
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anndata
 import h5py
 import numpy as np
 import pytest
@@ -97,3 +98,21 @@ def test_other_hdf5_files(tmp_path, key, words):
         file[key] = [1]
     with pytest.raises(ScraeError, match=words):
         read(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize("place", ["obs/age", "uns/tool", "layers/other"])
+def test_too_little_memory_for_an_element_is_no_damage(tmp_path, monkeypatch, place):
+    adata_with_everything().write_h5ad(tmp_path / "cells.h5ad")
+    with h5py.File(tmp_path / "cells.h5ad", "a") as file:
+        del file["obsm/X_pca"].attrs["encoding-type"]
+        file["obsm/X_pca"].attrs["encoding-type"] = "unknown"
+    read_elem = anndata.io.read_elem
+
+    def scarce(element):
+        if element.name in {f"/{place}", f"/{place.split('/')[0]}"}:
+            raise MemoryError
+        return read_elem(element)
+
+    monkeypatch.setattr(anndata.io, "read_elem", scarce)
+    with pytest.raises(ScraeError, match="does not fit in memory"):
+        read(tmp_path / "cells.h5ad")

@@ -18,32 +18,47 @@ from scrae.pipeline.provenance import states
 
 LONG = "a path with blanks, umlauts äöü and 細胞 " + "x" * 130
 SMALL = ["--max-epochs", "1", "--n-clusters", "2", "--min-cells", "0", "--gene-selection", "deviance"]
+SETTINGS = Settings(
+    preprocess=scrae.PreprocessConfig(min_cells=0, gene_selection="deviance"),
+    train=scrae.TrainConfig(max_epochs=1),
+    cluster=scrae.ClusterConfig(n_clusters=2),
+)
 POOR = {
     "HOME": "/nonexistent",
     "XDG_CACHE_HOME": "/nonexistent/cache",
     "LC_ALL": "C",
     "PYTHONUTF8": "0",
     "PYTHONCOERCECLOCALE": "0",
-    "TZ": "Pacific/Kiritimati",
-    "OMP_NUM_THREADS": "1",
     "COLUMNS": "60",
 }
 
 
-def scrae_run(*arguments: str | Path, shell: str = "") -> subprocess.CompletedProcess[str]:
+def scrae_run(*arguments: str | Path, shell: str = "", **changes: str) -> subprocess.CompletedProcess[str]:
     """Run the command line after a line of shell."""
     kept = {
         name: os.environ[name] for name in ("PATH", "PYTHONPATH", "OMP_WAIT_POLICY") if name in os.environ
     }
     command = ["sh", "-c", f'{shell} exec "$@"', "sh", sys.executable, "-m", "scrae", *map(str, arguments)]
-    return subprocess.run(command, env=kept | POOR, capture_output=True, encoding="utf-8", check=False)
+    return subprocess.run(
+        command, env=kept | POOR | changes, capture_output=True, encoding="utf-8", check=False
+    )
 
 
-def test_a_run_without_home_in_locale_c_under_a_long_path(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("threads", "zone"), [("1", "Pacific/Kiritimati"), ("64", "America/St_Johns")])
+def test_a_run_without_home_in_locale_c_under_a_long_path(tmp_path: Path, threads: str, zone: str) -> None:
     folder = tmp_path / LONG
     folder.mkdir()
     table().to_df().astype(int).to_csv(folder / "Zählung.csv")
-    done = scrae_run("run", folder / "Zählung.csv", "-o", folder / "out", *SMALL, shell="umask 077;")
+    done = scrae_run(
+        "run",
+        folder / "Zählung.csv",
+        "-o",
+        folder / "out",
+        *SMALL,
+        shell="umask 077;",
+        OMP_NUM_THREADS=threads,
+        TZ=zone,
+    )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     names = {"clusters.csv", "figures", "markers.csv", "model", "report.html", "result.h5ad", "run.json"}
@@ -90,3 +105,26 @@ def test_the_state_of_a_folder_is_that_of_its_files(tmp_path: Path) -> None:
     assert states([tmp_path]) == before
     (tmp_path / "inner" / "b").write_text("1")
     assert states([tmp_path]) != before
+
+
+def test_a_disk_that_is_full_in_the_end_costs_neither_the_model_nor_earlier_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run() -> None:
+        scrae.run(table(), tmp_path / "out", SETTINGS, device="cpu")
+
+    def is_full(adata: object, path: Path) -> None:
+        raise ScraeError(f"{path} could not be written: the disk is full; free some space.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scrae.io, "write_h5ad", is_full)
+        with pytest.raises(ScraeError, match=r"^\S*/out/result.h5ad could not be written: the disk is full"):
+            run()
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"model", "clusters.csv", "figures"}
+    scrae.load(tmp_path / "out" / "model")
+    run()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
+    monkeypatch.setattr(scrae.io, "write_h5ad", is_full)
+    with pytest.raises(ScraeError, match="the disk is full"):
+        run()
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before

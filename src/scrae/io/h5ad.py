@@ -83,7 +83,7 @@ def write_h5ad(adata: AnnData, path: str | os.PathLike[str]) -> None:
                 raise disk.failure
         try:
             _open_parts(draft)
-        except Exception as error:
+        except Exception as error:  # nearly any, by content
             raise ScraeError(
                 f"{os.fspath(path)} was not written, because the file could not be read again: {_reason(error)}"
             ) from error

@@ -67,6 +67,8 @@ def read_table_parts(group: Any, where: str, lost: list[str]) -> pd.DataFrame:
     """Return a table without those columns that cannot be read, which are appended to ``lost``."""
     try:
         table: pd.DataFrame = anndata.io.read_elem(group)
+    except MemoryError:
+        raise
     except Exception:  # of one column, of any kind: the columns are then read one by one
         if "_index" not in getattr(group, "attrs", {}):
             raise
@@ -88,6 +90,8 @@ def _mapping(group: Any, where: str, lost: list[str]) -> dict[str, Any]:
         place = f"{where}[{key!r}]"
         try:
             found[key] = anndata.io.read_elem(child)
+        except MemoryError:
+            raise
         except Exception:  # of any kind, by content: the element is left out and named
             if hasattr(child, "keys") and child.attrs.get("encoding-type", "dict") == "dict":
                 found[key] = _mapping(child, place, lost)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +15,9 @@ from anndata import AnnData
 from .. import io, tl
 from ..config import ClusterConfig, Settings, from_dict, to_dict
 from ..errors import ScraeError, did_you_mean
-from ..files import atomic_path, exclusive_lock
+from ..files import exclusive_lock, replaced_together
 from ..report import read_run
-from .results import Clock, Progress, write_results
+from .results import OF_CLUSTERS, Clock, Progress, write_results
 from .run import find_clusters
 
 __all__ = ["read_names", "recluster"]
@@ -32,7 +30,6 @@ _OF_CLUSTERS = (
     "markers",
     "marker_test",
     "annotation",
-    "doublets",
     "doublets",
     "scores",
 )
@@ -51,7 +48,7 @@ def recluster(
 ) -> AnnData:
     """Cluster the cells of a run again, or name its clusters, and renew its table, figures, result, record and report.
 
-    The model and the latent representation stay. The folder is replaced as a whole: after an error it is as before.
+    The model and the latent representation stay. The files are replaced together: after an error they are as before.
 
     Parameters
     ----------
@@ -101,8 +98,7 @@ def recluster(
             _name(adata, names)
         _describe(record, adata, settings, command)
         clock.seconds = dict(record.get("seconds") or {}) | clock.seconds
-        with atomic_path(folder) as draft:
-            shutil.copytree(folder, draft, copy_function=_link, ignore=shutil.ignore_patterns(".*"))
+        with replaced_together(folder, OF_CLUSTERS) as draft:
             write_results(adata, record, draft, clock)
     return adata
 
@@ -145,14 +141,6 @@ def _describe(record: dict[str, Any], adata: AnnData, settings: Settings, comman
     record["scores"] = {name: value for name, value in scores.items() if name != "label_key"} or None
     record["reclustered"] = command
     facts["settings"] = json.dumps(record["config"])
-
-
-def _link(source: str, target: str) -> None:
-    """Link a file, or copy it where the file system has no links; files are replaced, never changed in place."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 def read_names(path: str | Path) -> dict[str, str]:

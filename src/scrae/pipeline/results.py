@@ -14,9 +14,21 @@ from anndata import AnnData
 
 from .. import io, pl, report
 from ..core.checkpoint import Epoch
-from ..files import atomic_path, write_text
+from ..files import write_text
 
-__all__ = ["Clock", "Progress", "peak_memory_mb", "write_results"]
+__all__ = ["OF_CLUSTERS", "Clock", "Progress", "peak_memory_mb", "write_results"]
+
+
+OF_CLUSTERS = (
+    "clusters.csv",
+    "markers.csv",
+    "suggested_names.csv",
+    "figures",
+    "result.h5ad",
+    "run.json",
+    "report.html",
+)
+"""Files of a run that depend on its clusters."""
 
 
 class Progress:
@@ -50,20 +62,17 @@ class Clock:
 
 
 def write_results(adata: AnnData, record: dict[str, Any], folder: Path, clock: Clock) -> None:
-    """Write all that depends on the clusters: table, figures, result, record and report."""
-    with atomic_path(folder / "clusters.csv") as draft:
-        name = "suggested_name" if "annotation" in adata.uns["scrae"] else "name"
-        columns = {"scrae": "cluster"} | ({"scrae_name": name} if "scrae_name" in adata.obs else {})
-        adata.obs[list(columns)].to_csv(draft, index_label="cell", header=list(columns.values()))
+    """Write all that depends on the clusters into a new folder: tables, figures, result, record and report."""
+    name = "suggested_name" if "annotation" in adata.uns["scrae"] else "name"
+    columns = {"scrae": "cluster"} | ({"scrae_name": name} if "scrae_name" in adata.obs else {})
+    table = adata.obs[list(columns)]
+    table.to_csv(folder / "clusters.csv", index_label="cell", header=list(columns.values()))
     for key, file in (("markers", "markers.csv"), ("annotation", "suggested_names.csv")):
-        if key not in adata.uns["scrae"]:
-            (folder / file).unlink(missing_ok=True)  # of other clusters
-            continue
-        with atomic_path(folder / file) as draft:
-            adata.uns["scrae"][key].to_csv(draft, index=False)
+        if key in adata.uns["scrae"]:
+            adata.uns["scrae"][key].to_csv(folder / file, index=False)
     try:
-        with clock.stage("figures"), atomic_path(folder / "figures") as draft:
-            pl.save_figures(adata, draft, label_key=record["label_key"])  # and their colors into uns
+        with clock.stage("figures"):  # their colors go into uns
+            pl.save_figures(adata, folder / "figures", label_key=record["label_key"])
     finally:
         with clock.stage("write"):
             io.write_h5ad(adata, folder / "result.h5ad")

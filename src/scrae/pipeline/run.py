@@ -24,7 +24,7 @@ from ..core.device import resolve_device
 from ..core.model import SCRAE
 from ..core.model_io import save
 from ..errors import ScraeError, ScraeWarning
-from ..files import atomic_path, exclusive_lock, printable
+from ..files import exclusive_lock, printable, replaced_together
 from ..io.batches import check_keys
 from ..io.lazy import lazy_counts
 from ..io.notes import add_note
@@ -33,7 +33,7 @@ from ..report._batches import note_batches
 from ..tl._annotate import can_annotate
 from .memory_plan import MemoryPlan, plan_memory
 from .provenance import refuse_changed, source_of_anndata, source_of_files, states
-from .results import Clock, Progress, write_results
+from .results import OF_CLUSTERS, Clock, Progress, write_results
 
 __all__ = ["analyze", "find_clusters", "preprocess", "read_counts", "run"]
 
@@ -312,10 +312,16 @@ def read_counts(paths: Sequence[Path], settings: Settings, plan: MemoryPlan) -> 
 
 
 def _write(adata: AnnData, model: SCRAE, record: dict[str, Any], folder: Path, clock: Clock) -> None:
-    """Write all files of a run, each atomically; those that cannot fail for a figure come first."""
-    with clock.stage("write model"), atomic_path(folder / "model") as draft:
-        save(model, draft)
-    write_results(adata, record, folder, clock)
+    """Write all files of a run together.
+
+    After an error, those that were written count: at once where there are no earlier results, otherwise only if the
+    record is among them, so that only a figure or the report is missing.
+    """
+    keep = "run.json" if (folder / "run.json").exists() else "model"
+    with replaced_together(folder, ("model", *OF_CLUSTERS), keep=keep) as draft:
+        with clock.stage("write model"):
+            save(model, draft / "model")
+        write_results(adata, record, draft, clock)
 
 
 def _record(adata: AnnData, settings: Settings, origin: dict[str, Any]) -> dict[str, Any]:

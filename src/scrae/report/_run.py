@@ -13,6 +13,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from scrae.errors import ScraeError
+from scrae.files import READY, exclusive_lock
 from scrae.io.h5ad import open_h5ad
 
 __all__ = ["Run", "read_run"]
@@ -89,6 +90,9 @@ def read_run(folder: str | Path) -> Run:
         When one of them is missing or cannot be read.
     """
     folder = Path(folder)
+    if (folder / READY).is_dir():  # a process was killed while it replaced the files
+        with exclusive_lock(folder):
+            pass
     record_file, cells_file = folder / "run.json", folder / "result.h5ad"
     for name in ("result.h5ad", "run.json"):
         if not (folder / name).is_file():
