@@ -10,13 +10,24 @@ import numpy as np
 from scipy import sparse
 
 from benchmarks.sets import read_labels
+from scrae.pp._gene_kinds import mitochondrial
 
-__all__ = ["MIXTURES", "SIMULATED", "SORTED", "mixture", "sorted_cells"]
+__all__ = [
+    "CONTINUA",
+    "MIXTURES",
+    "SIMULATED",
+    "SORTED",
+    "continuum",
+    "mitochondrial_of",
+    "mixture",
+    "sorted_cells",
+]
 
 _N_GENES, _DISPERSION = 300, 0.3
 _PART = 0.7
 """Share of a sorted kind that a set gets, so that sets differ."""
 
+CONTINUA = ("malaria_pb10x", "marques_oligo", "paul15")
 SORTED = {
     "cell line": ("celseq2_5cl", ("A549", "H838", "H1975", "H2228", "HCC827")),
     "B cells": ("zheng_facs", ("CD19+ B",)),
@@ -91,6 +102,14 @@ SIMULATED: dict[str, Callable[[np.random.Generator], sparse.csr_matrix]] = {
 
 
 @cache
+def mitochondrial_of(path: Path) -> np.ndarray:
+    """Return which genes of a set are mitochondrial."""
+    from anndata import read_h5ad
+
+    return mitochondrial(read_h5ad(path, backed="r").var_names)
+
+
+@cache
 def _read(path: Path) -> tuple[sparse.csr_matrix, np.ndarray]:
     from anndata import read_h5ad
 
@@ -116,3 +135,10 @@ def mixture(data: Path, name: str, share: float, rng: np.random.Generator) -> sp
         rng.choice(cells, n, replace=False) for cells, n in ((first, n_cells - n_second), (second, n_second))
     ]
     return counts[np.concatenate(parts)]
+
+
+def continuum(data: Path, name: str, rng: np.random.Generator) -> sparse.csr_matrix:
+    """At most 1,000 random cells, and at most 90 %, of a continuous process."""
+    counts, _ = _read(data / f"{name}.h5ad")
+    n_cells = counts.shape[0]
+    return counts[rng.choice(n_cells, min(1000, int(0.9 * n_cells)), replace=False)]

@@ -6,23 +6,27 @@ is judged after the same number of steps.
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmarks import generation
+from benchmarks import arms
 from benchmarks.records import Record, append, head, read
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
     from matplotlib.axes import Axes
 
 __all__ = ["app"]
 
-_WEIGHTS = (0.0, 0.1, 1.0, 10.0, 100.0, 1000.0)
-_NORMAL = (1.0, 30.0)
+_WEIGHTS = (1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0, 1000.0)
+_MOST_UNSEEN = 2000
+_WITHIN = 0.01
 _UNSEEN_SHARE = 0.2
+_IDENTITY = ("set", "seed", "prior", "weight", "n_cells")
 _PANELS = {
     "nll": "minus log-likelihood a cell",
     "nmi_kmeans": "NMI, K-means on the codes",
@@ -33,7 +37,9 @@ app = typer.Typer(
     help="Sweep the weight of the prior, and draw the sweep.", no_args_is_help=True, add_completion=False
 )
 
-app.command()(generation.generate)
+app.command()(arms.run)
+app.command()(arms.novelty)
+app.command()(arms.table)
 
 
 @app.command()
@@ -41,6 +47,7 @@ def sweep(
     data: Annotated[Path, typer.Option(help='Folder of h5ad files: counts in X, types in obs["cell_type"].')],
     output: Annotated[Path, typer.Option("--output", "-o", help="File of records (JSON lines) to add to.")],
     sets: Annotated[str, typer.Option(help="Names of sets, comma separated.")] = "cao",
+    cells: Annotated[str, typer.Option(help="Numbers of training cells, comma separated; 0: all.")] = "0",
     seeds: Annotated[int, typer.Option(min=1, help="Run seeds 0 to this minus 1.")] = 3,
     threads: Annotated[int, typer.Option(min=1, help="Threads for torch.")] = 2,
     busy: Annotated[bool, typer.Option("--busy", help="Mark the seconds as not comparable.")] = False,
@@ -51,23 +58,24 @@ def sweep(
     from benchmarks.sets import find_sets, read_labels
 
     torch.set_num_threads(threads)
-    done = {(r["set"], r["seed"], r["prior"], r["weight"]) for r in read(output)}
-    priors = [("learned" if weight else "none", weight) for weight in _WEIGHTS]
-    priors += [("normal", weight) for weight in _NORMAL]
-    for one in find_sets(data, sets.split(",")):
-        labels = read_labels(one.path)
-        for seed in range(seeds):
+    done = [{key: r.get(key, 0) for key in _IDENTITY} for r in read(output)]
+    priors = [("none", 0.0)] + [(prior, weight) for weight in _WEIGHTS for prior in ("learned", "normal")]
+    for seed, number in product(range(seeds), map(int, cells.split(","))):
+        for one in find_sets(data, sets.split(",")):
+            labels = read_labels(one.path)
             for prior, weight in priors:
-                if (one.name, seed, prior, weight) in done:
+                facts = dict(zip(_IDENTITY, (one.name, seed, prior, weight, number), strict=True))
+                if facts in done:
                     continue
-                facts = {"set": one.name, "seed": seed, "prior": prior, "weight": weight}
-                found = _run(one.path, labels, seed=seed, prior=prior, weight=weight)
+                found = _run(one.path, labels, seed=seed, prior=prior, weight=weight, n_cells=number)
                 append(output, head("prior", threads=threads, device="cpu", busy=busy) | facts | found)
                 shown = "  ".join(f"{name} {value:.3f}" for name, value in found.items())
-                print(f"{one.name:12} seed {seed}  {prior:8} {weight:6g}  {shown}")
+                print(f"{one.name:12} {number:5} seed {seed}  {prior:8} {weight:6g}  {shown}", flush=True)
 
 
-def _run(path: Path, labels: np.ndarray, *, seed: int, prior: str, weight: float) -> dict[str, float]:
+def _run(
+    path: Path, labels: np.ndarray, *, seed: int, prior: str, weight: float, n_cells: int
+) -> dict[str, float]:
     import numpy as np
     import torch
 
@@ -82,7 +90,8 @@ def _run(path: Path, labels: np.ndarray, *, seed: int, prior: str, weight: float
     prepare(counts, PreprocessConfig())
     order = np.random.default_rng(seed).permutation(counts.n_obs)
     n_unseen = round(_UNSEEN_SHARE * counts.n_obs)
-    parts = {"unseen": np.sort(order[:n_unseen]), "seen": np.sort(order[n_unseen:])}
+    seen = order[n_unseen:] if not n_cells else order[n_unseen : n_unseen + n_cells]
+    parts = {"unseen": np.sort(order[: min(n_unseen, _MOST_UNSEEN)]), "seen": np.sort(seen)}
     ready = {name: tl.count_data(counts[cells]) for name, cells in parts.items()}
     model = SCRAE.for_data(ready["seen"], from_dict(ModelConfig, {"prior": prior}), seed=seed)
     config = TrainConfig(prior_weight=weight, validation_fraction=0.0, patience=None)
@@ -107,6 +116,35 @@ def _scores(codes: np.ndarray, labels: np.ndarray, n_types: int, seed: int, part
         scores = score(labels, clusters)
         found |= {f"nmi_{name}_{part}": scores.nmi, f"ari_{name}_{part}": scores.ari}
     return found
+
+
+@app.command()
+def width(files: Annotated[list[Path], typer.Argument(help="Files of records of sweep.")]) -> None:
+    """Print over how many decades of the weight each prior stays within 1 % of its best, as Markdown."""
+    import pandas as pd
+
+    frame = pd.DataFrame([r for file in files for r in read(file) if r["kind"] == "prior" and r["weight"]])
+    frame["n_cells"] = frame.get("n_cells", pd.Series(0, frame.index)).fillna(0).astype(int)
+    print("| set | cells | measure | learned | normal |\n|---|---:|---|---:|---:|")
+    for (name, number), group in frame.groupby(["set", "n_cells"]):
+        for measure, sign in (("nmi_smoothed_unseen", 1), ("nmi_smoothed_seen", 1), ("nll_unseen", -1)):
+            found = [
+                _decades(group[group["prior"] == prior], measure, sign) for prior in ("learned", "normal")
+            ]
+            print(f"| {name} | {number or 'all'} | {measure} | {found[0]} | {found[1]} |")
+
+
+def _decades(group: pd.DataFrame, measure: str, sign: int) -> int:
+    """Decades between the smallest and the largest weight in one run of weights around the best, mean over seeds."""
+    values = sign * group.groupby("weight")[measure].mean()
+    near = (values >= values.max() - _WITHIN * abs(values.max())).to_numpy()
+    best = int(values.to_numpy().argmax())
+    first, last = best, best
+    while first > 0 and near[first - 1]:
+        first -= 1
+    while last + 1 < len(near) and near[last + 1]:
+        last += 1
+    return last - first
 
 
 @app.command()

@@ -57,6 +57,9 @@ def scale(
     n_genes: Annotated[int, typer.Option(min=2, help="Most frequent genes to make.")] = 20_000,
     seed: Annotated[int, typer.Option(help="Of cells and runs.")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="Threads for every library.")] = 2,
+    max_epochs: Annotated[
+        int | None, typer.Option(min=1, help="Few epochs, where only the size of the report is asked for.")
+    ] = None,
     busy: Annotated[bool, typer.Option("--busy", help="Mark the seconds as not comparable.")] = False,
 ) -> None:
     """Make cells, run scrae on them in a process of its own, and record seconds, peak memory and scores."""
@@ -66,7 +69,9 @@ def scale(
         start = time.perf_counter()
         density = write_cells(file, profiles, number, seed=seed)
         made = round(time.perf_counter() - start, 1)
-        found = _run(file, folder, len(set(profiles.types)), seed, threads)
+        options = ["--n-clusters", len(set(profiles.types)), "--seed", seed]
+        options += [] if max_epochs is None else ["--max-epochs", max_epochs]
+        found = _run(file, folder, options, threads)
         facts = {
             "cells": number,
             "genes": profiles.counts.shape[1],
@@ -250,7 +255,7 @@ def write_cells(path: Path, profiles: Profiles, n_cells: int, *, seed: int) -> f
     return int(ends[-1][-1]) / n_cells / n_genes
 
 
-def _run(file: Path, folder: Path, n_clusters: int, seed: int, threads: int) -> Record:
+def _run(file: Path, folder: Path, options: list[Any], threads: int) -> Record:
     """Run scrae on a file in a process of its own; what it recorded, and the size of its report."""
     import os
 
@@ -266,7 +271,7 @@ def _run(file: Path, folder: Path, n_clusters: int, seed: int, threads: int) -> 
         "--label-key",
         "cell_type",
     ]
-    command += ["--n-clusters", n_clusters, "--seed", seed]
+    command += options
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
     done = subprocess.run(
         list(map(str, command)), env=environment, capture_output=True, text=True, check=False

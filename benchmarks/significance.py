@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 _LEVEL, _DRAWS = 0.05, 39
-_SHARES = (0.5, 0.1, 0.02)
+_SHARES = (0.5, 0.25, 0.1, 0.05, 0.02)
+_CONTINUUM = 0
+"""Stands for the number of populations of a continuous process."""
 
 app = typer.Typer(
     help="Calibration and power of tl.significance.", no_args_is_help=True, add_completion=False
@@ -35,19 +37,22 @@ def study(
     kinds: Annotated[str | None, typer.Option(help="Only these kinds, comma separated.")] = None,
     sets: Annotated[int, typer.Option(min=1, help="Sets of one population of each kind.")] = 200,
     mixtures: Annotated[int, typer.Option(min=0, help="Mixtures of each pair and share.")] = 20,
+    continua: Annotated[int, typer.Option(min=0, help="Samples of each continuous process.")] = 20,
     busy: Busy = False,
 ) -> None:
     """Test sets of one population and mixtures; one record a kind, for those that have none yet."""
+    from benchmarks.one_population import mitochondrial_of
     from benchmarks.sets import find_sets
 
     done = {record["name"] for record in read(output)}
     files = {one.name: one.sha256 for one in find_sets(data)}
     for name, (source, true, make) in _plan(data).items():
-        count = sets if true == 1 else mixtures
+        count = sets if true == 1 else mixtures if true == 2 else continua
+        genes = mitochondrial_of(data / f"{source}.h5ad") if source else None
         if name in done or not count or (kinds and name not in kinds.split(",")):
             continue
         start = time.perf_counter()
-        tests = [_test(make, seed) for seed in range(count)]
+        tests = [_test(make, genes, seed) for seed in range(count)]
         facts = {
             "name": name,
             "data": {"name": source, "sha256": files[source]} if source else None,
@@ -68,25 +73,42 @@ def _plan(
     """Return for each name the file, the number of populations and a function that makes a set."""
     from functools import partial
 
-    from benchmarks.one_population import MIXTURES, SIMULATED, SORTED, mixture, sorted_cells
+    from benchmarks.one_population import (
+        CONTINUA,
+        MIXTURES,
+        SIMULATED,
+        SORTED,
+        continuum,
+        mixture,
+        sorted_cells,
+    )
 
     plan: dict[str, Any] = {name: (None, 1, make) for name, make in SIMULATED.items()}
     plan |= {name: (file, 1, partial(sorted_cells, data, name)) for name, (file, _) in SORTED.items()}
+    plan |= {name: (name, _CONTINUUM, partial(continuum, data, name)) for name in CONTINUA}
     for name, (file, *_) in MIXTURES.items():
         for share in _SHARES:
             plan[f"{name} {share:.0%}"] = (file, 2, partial(mixture, data, name, share))
     return plan
 
 
-def _test(make: Callable[[np.random.Generator], sparse.csr_matrix], seed: int) -> dict[str, Any]:
+def _test(
+    make: Callable[[np.random.Generator], sparse.csr_matrix], mitochondrial: np.ndarray | None, seed: int
+) -> dict[str, Any]:
     import numpy as np
 
-    from scrae.cluster.significance import choose_genes, split_test
+    from scrae.cluster.significance import split_test
+    from scrae.cluster.tested_genes import counts_to_test
 
-    counts = make(np.random.default_rng(seed))
-    depth = np.asarray(counts.sum(axis=1)).ravel()
-    found = split_test(counts[:, choose_genes(counts)].toarray(), depth, seed=seed, n_null=_DRAWS)
-    return {"p": round(found.p, 4), "auc": round(found.auc, 3), "bridge": found.bridge, "n": found.n_cells}
+    genes, depth = counts_to_test(make(np.random.default_rng(seed)), mitochondrial)
+    found = split_test(genes, depth, seed=seed, n_null=_DRAWS)
+    return {
+        "p": round(found.p, 4),
+        "auc": round(found.auc, 3),
+        "gap": found.gap,
+        "density": round(found.density, 3),
+        "n": found.n_cells,
+    }
 
 
 @app.command()
@@ -104,7 +126,11 @@ def _tables(records: list[dict[str, Any]]) -> list[Table]:
 
     from benchmarks.render import Table
 
-    titles = {1: "One population: share of sets split", 2: "Two sorted kinds: share of mixtures split"}
+    titles = {
+        1: "One population: share of sets split",
+        _CONTINUUM: "Continuous processes: share of samples split",
+        2: "Two sorted kinds: share of mixtures split",
+    }
     tables = []
     for true, title in titles.items():
         rows = []

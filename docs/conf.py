@@ -18,7 +18,14 @@ author = "The scrae developers"
 copyright = author
 version = release = __version__
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "cli_reference"]
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "cli_reference",
+    "demo_report",
+]
 exclude_patterns = ["build", "_ext", "Thumbs.db"]
 default_role = "py:obj"  # a name in single backticks in a docstring
 myst_enable_extensions = ["colon_fence", "deflist"]

@@ -133,133 +133,133 @@ def test_another_preset_is_refused():
         (
             ModelConfig,
             {"n_latent": 2.0},
-            "ModelConfig.n_latent: expected a whole number from 1 to 65536, found 2.0",
+            "n_latent: expected a whole number from 1 to 65536, found 2.0",
         ),
         (
             ModelConfig,
             {"n_latent": True},
-            "ModelConfig.n_latent: expected a whole number from 1 to 65536, found True",
+            "n_latent: expected a whole number from 1 to 65536, found True",
         ),
         (
             ModelConfig,
             {"n_latent": 0},
-            "ModelConfig.n_latent: expected a whole number from 1 to 65536, found 0",
+            "n_latent: expected a whole number from 1 to 65536, found 0",
         ),
         (
             ModelConfig,
             {"n_noise": "9"},
-            "ModelConfig.n_noise: expected a whole number from 1 to 65536 or None, found '9'",
+            "n_noise: expected a whole number from 1 to 65536 or None, found '9'",
         ),
-        (ModelConfig, {"leak": 1.5}, "ModelConfig.leak: expected a number from 0 to 1, found 1.5"),
-        (ModelConfig, {"leak": float("nan")}, "ModelConfig.leak: expected a number from 0 to 1, found nan"),
-        (ModelConfig, {"dropout": 1}, "ModelConfig.dropout: expected a number from 0 to 0.95, found 1"),
+        (ModelConfig, {"leak": 1.5}, "leak: expected a number from 0 to 1, found 1.5"),
+        (ModelConfig, {"leak": float("nan")}, "leak: expected a number from 0 to 1, found nan"),
+        (ModelConfig, {"dropout": 1}, "dropout: expected a number from 0 to 0.95, found 1"),
         (
             ModelConfig,
             {"encoder_layers": [10, 0]},
-            f"ModelConfig.encoder_layers: {SIZES}, found (10, 0)",
+            f"encoder_layers: {SIZES}, found (10, 0)",
         ),
         (
             ModelConfig,
             {"critic_layers": [70_000]},
-            f"ModelConfig.critic_layers: {SIZES}, found (70000,)",
+            f"critic_layers: {SIZES}, found (70000,)",
         ),
         (
             ModelConfig,
             {"generator_layers": [1] * 33},
-            f"ModelConfig.generator_layers: {SIZES}, found ({'1, ' * 25}1...",
+            f"generator_layers: {SIZES}, found ({'1, ' * 25}1...",
         ),
         (
             ModelConfig,
             {"decoder_layers": 64},
-            f"ModelConfig.decoder_layers: {SIZES}, found 64",
+            f"decoder_layers: {SIZES}, found 64",
         ),
         (
             ModelConfig,
             {"decoder_layers": ["64"]},
-            f"ModelConfig.decoder_layers: {SIZES}, found ('64',)",
+            f"decoder_layers: {SIZES}, found ('64',)",
         ),
         (
             ModelConfig,
             {"likelihood": "ZINB"},
-            "ModelConfig.likelihood: expected one of 'zinb', 'nb', found 'ZINB'; did you mean 'zinb'?",
+            "likelihood: expected one of 'zinb', 'nb', found 'ZINB'; did you mean 'zinb'?",
         ),
         (
             ModelConfig,
             {"prior": "normal", "n_latent": 4, "n_noise": 5},
-            "ModelConfig.n_noise: expected None or 4, since with prior='normal' the noise is the code, found 5",
+            "n_noise: expected None or 4, since with prior='normal' the noise is the code, found 5",
         ),
         (
             TrainConfig,
             {"batch_size": 0},
-            "TrainConfig.batch_size: expected a whole number of at least 1, found 0",
+            "batch_size: expected a whole number of at least 1, found 0",
         ),
         (
             TrainConfig,
             {"prior_weight_batched": -1},
-            "TrainConfig.prior_weight_batched: expected a number of at least 0, found -1",
+            "prior_weight_batched: expected a number of at least 0, found -1",
         ),
         (
             TrainConfig,
             {"prior_weight": -1},
-            "TrainConfig.prior_weight: expected a number of at least 0, found -1",
+            "prior_weight: expected a number of at least 0, found -1",
         ),
         (
             TrainConfig,
             {"prior_weight": float("inf")},
-            "TrainConfig.prior_weight: expected a number of at least 0, found inf",
+            "prior_weight: expected a number of at least 0, found inf",
         ),
         (
             TrainConfig,
             {"learning_rate": 1.1},
-            "TrainConfig.learning_rate: expected a number from 0 to 1, found 1.1",
+            "learning_rate: expected a number from 0 to 1, found 1.1",
         ),
-        (Settings, {"seed": -1}, "Settings.seed: expected a whole number from 0 to 4294967295, found -1"),
+        (Settings, {"seed": -1}, "seed: expected a whole number from 0 to 4294967295, found -1"),
         (
             Settings,
             {"seed": 2**32},
-            "Settings.seed: expected a whole number from 0 to 4294967295, found 4294967296",
+            "seed: expected a whole number from 0 to 4294967295, found 4294967296",
         ),
-        (Settings, {"label_key": 3}, "Settings.label_key: expected a text or None, found 3"),
-        (Settings, {"backed": 0}, "Settings.backed: expected True or False or None, found 0"),
-        (Settings, {"device": "mps"}, "Settings.device: expected one of 'auto', 'cpu', 'cuda', found 'mps'"),
+        (Settings, {"label_key": 3}, "label_key: expected a text or None, found 3"),
+        (Settings, {"backed": 0}, "backed: expected True or False or None, found 0"),
+        (Settings, {"device": "mps"}, "device: expected one of 'auto', 'cpu', 'cuda', found 'mps'"),
         (
             TrainConfig,
             {"patience": 3, "validation_fraction": 0},
-            "TrainConfig.patience: early stopping needs held-out cells, found validation_fraction=0; "
+            "patience: early stopping needs held-out cells, found validation_fraction=0; "
             "set a fraction or patience=None",
         ),
         (
             PreprocessConfig,
             {"n_top_genes": 1},
-            "PreprocessConfig.n_top_genes: expected a whole number of at least 2, found 1",
+            "n_top_genes: expected a whole number of at least 2, found 1",
         ),
         (
             PreprocessConfig,
             {"max_mito": 20},
-            "PreprocessConfig.max_mito: expected a number from 0 to 1 or None, found 20",
+            "max_mito: expected a number from 0 to 1 or None, found 20",
         ),
         (
             ClusterConfig,
             {"n_clusters": 0},
-            "ClusterConfig.n_clusters: expected a whole number of at least 1 or None, found 0",
+            "n_clusters: expected a whole number of at least 1 or None, found 0",
         ),
         (
             ClusterConfig,
             {"method": "gmm", "resolution": 1.0},
-            "ClusterConfig.resolution: expected method='leiden' without n_clusters, found method='gmm'; leave one out",
+            "resolution: expected method='leiden' without n_clusters, found method='gmm'; leave one out",
         ),
         (
             ClusterConfig,
             {"method": "leiden", "n_clusters": 3, "resolution": 1.0},
-            "ClusterConfig.resolution: expected method='leiden' without n_clusters, found n_clusters=3; leave one out",
+            "resolution: expected method='leiden' without n_clusters, found n_clusters=3; leave one out",
         ),
         (
             ClusterConfig,
             {"method": "leiden", "resolution": -1.0},
-            "ClusterConfig.resolution: expected a number from 0 to 64 or None, found -1.0",
+            "resolution: expected a number from 0 to 64 or None, found -1.0",
         ),
-        (Settings, {"model": [1]}, "ModelConfig: expected a mapping of settings, found list"),
-        (Settings, "default", "Settings: expected a mapping of settings, found str"),
+        (Settings, {"model": [1]}, "model: expected a mapping of settings, found list"),
+        (Settings, "default", "settings: expected a mapping of settings, found str"),
     ],
 )
 def test_a_wrong_value_is_named(cls: type[Any], values: Any, message: str):
@@ -272,11 +272,11 @@ def test_an_unknown_setting_is_named_with_those_known():
     with pytest.raises(ScraeError) as error:
         from_dict(Settings, {"model": {"latent": 3}})
     expected = ", ".join(sorted(field.name for field in fields(ModelConfig)))
-    assert str(error.value) == f"ModelConfig: unknown setting 'latent'; known are {expected}"
+    assert str(error.value) == f"model: unknown setting 'latent'; known are {expected}"
 
 
 def test_the_parts_of_settings_have_their_own_types():
-    with pytest.raises(ScraeError, match=r"^Settings.model: expected ModelConfig, found TrainConfig\("):
+    with pytest.raises(ScraeError, match=r"^model: expected ModelConfig, found TrainConfig\("):
         Settings(model=TrainConfig())  # type: ignore[arg-type]
 
 

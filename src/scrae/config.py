@@ -129,7 +129,7 @@ class ModelConfig:
         check_fields(self)
         if self.prior == "normal" and self.n_noise not in (None, self.n_latent):
             raise ScraeError(
-                f"ModelConfig.n_noise: expected None or {self.n_latent}, since with prior='normal' the noise is the "
+                f"n_noise: expected None or {self.n_latent}, since with prior='normal' the noise is the "
                 f"code, found {self.n_noise}"
             )
 
@@ -199,7 +199,7 @@ class TrainConfig:
         check_fields(self)
         if self.patience is not None and self.validation_fraction == 0:
             raise ScraeError(
-                "TrainConfig.patience: early stopping needs held-out cells, found validation_fraction=0; "
+                "patience: early stopping needs held-out cells, found validation_fraction=0; "
                 "set a fraction or patience=None"
             )
 
@@ -234,8 +234,7 @@ class ClusterConfig:
         if self.resolution is not None and (self.method != "leiden" or self.n_clusters is not None):
             other = f"method={self.method!r}" if self.method != "leiden" else f"n_clusters={self.n_clusters}"
             raise ScraeError(
-                "ClusterConfig.resolution: expected method='leiden' without n_clusters, "
-                f"found {other}; leave one out"
+                f"resolution: expected method='leiden' without n_clusters, found {other}; leave one out"
             )
 
 
@@ -342,13 +341,12 @@ def from_dict(cls: type[C], values: dict[str, Any]) -> C:
     ScraeError
         ``values`` is not a dict, or holds an unknown name or a wrong value.
     """
+    where = cls.__name__.removesuffix("Config").lower()  # as the fields of Settings are called
     if not isinstance(values, dict):
-        raise ScraeError(f"{cls.__name__}: expected a mapping of settings, found {type(values).__name__}")
+        raise ScraeError(f"{where}: expected a mapping of settings, found {type(values).__name__}")
     hints = typing.get_type_hints(cls)
     if unknown := sorted(set(values) - set(hints), key=str):
-        raise ScraeError(
-            f"{cls.__name__}: unknown setting {show(unknown[0])}; known are {', '.join(sorted(hints))}"
-        )
+        raise ScraeError(f"{where}: unknown setting {show(unknown[0])}; known are {', '.join(sorted(hints))}")
     return cls(**{
         name: from_dict(hints[name], value) if dataclasses.is_dataclass(hints[name])
         else tuple(value) if isinstance(value, list) else value

@@ -48,7 +48,7 @@ def check_fields(config: Any) -> None:
         value = getattr(config, name)
         if not _fits(value, hint):
             raise ScraeError(
-                f"{type(config).__name__}.{name}: expected {_describe(hint)}, found {show(value)}"
+                f"{name}: expected {_describe(hint)}, found {show(value)}"
                 f"{did_you_mean(value, typing.get_args(hint))}"
             )
 

@@ -3,19 +3,31 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import generation, prior
+from benchmarks import arms, prior
 from benchmarks.records import read
 
 
 def test_the_sweep_is_resumed_and_drawn(sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(prior, "_WEIGHTS", (0.0, 1.0))
-    monkeypatch.setattr(prior, "_NORMAL", (1.0,))
+    monkeypatch.setattr(prior, "_WEIGHTS", (1.0,))
     monkeypatch.setattr("scrae.config._STEPS", 10)
     records, picture = tmp_path / "prior.jsonl", tmp_path / "prior.png"
-    arguments = ["sweep", "--data", str(sets), "--sets", "small", "--seeds", "1", "-o", str(records)]
+    arguments = [
+        "sweep",
+        "--data",
+        str(sets),
+        "--sets",
+        "small",
+        "--seeds",
+        "1",
+        "--cells",
+        "30",
+        "-o",
+        str(records),
+    ]
     for _ in range(2):
         assert CliRunner().invoke(prior.app, arguments, catch_exceptions=False).exit_code == 0
     found = read(records)
@@ -31,21 +43,38 @@ def test_the_sweep_is_resumed_and_drawn(sets: Path, tmp_path: Path, monkeypatch:
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_simulated_cells_are_compared_with_held_out_ones(sets: Path, tmp_path: Path):
-    command = ["generate", "--data", str(sets), "--sets", "large", "--seeds", "1", "--threads", "1"]
-    command += ["--priors", "learned,none", "-o", str(tmp_path / "found.jsonl")]
+def test_decades_within_a_hundredth_of_the_best():
+    values = [0.5, 0.896, 0.9, 0.892, 0.5, 0.9]  # the last is apart from the run
+    group = pd.DataFrame({"weight": [10.0**k for k in range(6)], "nmi": values})
+    assert prior._decades(group.iloc[::-1], "nmi", 1) == 2
+    assert prior._decades(group.assign(nll=-group["nmi"]), "nll", -1) == 2
+
+
+def test_the_three_priors_are_compared(sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(arms, "_DEPTHS", (0.5,))
+    output = tmp_path / "found.jsonl"
+    command = ["--data", str(sets), "--sets", "large", "--threads", "1", "-o", str(output)]
     for _ in range(2):  # the second finds its records
-        done = CliRunner().invoke(prior.app, command, catch_exceptions=False)
-        assert done.exit_code == 0
-    found = {record["prior"]: record["auc"] for record in read(tmp_path / "found.jsonl")}
-    assert set(found["learned"]) == {"real", "density", "prior"}
-    assert set(found["none"]) == {"real", "density"}
-    assert all(0 <= value <= 1 for auc in found.values() for value in auc.values())
+        for name, more in (("run", ["--seeds", "1"]), ("novelty", [])):
+            done = CliRunner().invoke(prior.app, [name, *command, *more], catch_exceptions=False)
+            assert done.exit_code == 0
+    found = read(output)
+    assert [r["prior"] for r in found[:3]] == ["none", "normal", "learned"]
+    assert [set(r["generated"]) for r in found[:3]] == [{"real", "density"}] + [
+        {"real", "density", "prior"}
+    ] * 2
+    for record in found[:3]:
+        assert 0.7 < record["shallow"]["0.5"]["refined"]["agreement"] <= 1
+        assert record["clusters"]["nmi_default"] > 0.9
+    assert {record["kind"] for record in found[3:]} == {"novelty"}
+    assert all(record["power"] > 0.5 > record["ordinary"] for record in found[3:])
+    shown = CliRunner().invoke(prior.app, ["table", str(output)], catch_exceptions=False)
+    assert "| nmi_default | " in shown.output
 
 
 def test_the_area_is_half_for_equal_cells_and_one_for_others():
     rng = np.random.default_rng(0)
     one, same, other = rng.poisson(3, (200, 60)), rng.poisson(3, (200, 60)), rng.poisson(3, (200, 60))
     other[:, :30] *= 3
-    assert abs(generation._auc(one, same) - 0.5) < 0.1
-    assert generation._auc(one, other) > 0.99
+    assert abs(arms._auc(one, same) - 0.5) < 0.1
+    assert arms._auc(one, other) > 0.99

@@ -32,12 +32,14 @@ def test_the_study_and_its_table(sets: Path, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(one_population, "SIMULATED", {})
     monkeypatch.setattr(one_population, "SORTED", {"made": ("large", ("alpha",))})
     monkeypatch.setattr(one_population, "MIXTURES", {})
+    monkeypatch.setattr(one_population, "CONTINUA", ("large",))
     output = tmp_path / "records.jsonl"
-    command = ["study", "--data", str(sets), "-o", str(output), "--sets", "4"]
+    command = ["study", "--data", str(sets), "-o", str(output), "--sets", "4", "--continua", "2"]
     for _ in range(2):  # what has a record is not run again
         done = CliRunner().invoke(significance.app, command)
         assert done.exit_code == 0, done.output
-    (record,) = read(output)
+    record, other = read(output)
+    assert (other["name"], other["populations"], other["seeds"]) == ("large", 0, 2)
     assert (record["name"], record["populations"], record["seeds"]) == ("made", 1, 4)
     assert record["data"]["name"] == "large"
     record["tests"][0]["p"], record["tests"][1]["p"] = 0.05, 0.0501

@@ -11,12 +11,14 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 import pytest
+from anndata import AnnData
 from helpers.fabricated import fabricate, run_record, write_run
 from matplotlib.image import imread
 from scipy import stats
 
-from scrae import report
+from scrae import report, tl
 
 BROWSER = os.environ.get("SCRAE_BROWSER", "")
 pytestmark = pytest.mark.skipif(not BROWSER, reason="SCRAE_BROWSER does not name a Chromium")
@@ -289,7 +291,7 @@ def test_a_selected_cluster_has_its_genes_and_barcodes(tmp_path, page):
         stats.ttest_ind(x[cells], x[~cells], equal_var=False).statistic, rel=0.02
     )
     assert float(change) == pytest.approx(
-        np.log2(np.expm1(x[cells].mean()) / np.expm1(x[~cells].mean())), abs=0.05
+        np.log2((np.expm1(x[cells]).mean() + 0.01) / (np.expm1(x[~cells]).mean() + 0.01)), abs=0.05
     )
     assert inside == f"{100 * (x[cells] > 0).mean():.1f} %"
     assert outside == f"{100 * (x[~cells] > 0).mean():.1f} %"
@@ -328,3 +330,122 @@ def test_colors_of_clusters_stand_out_in_the_dark(tmp_path):
         linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
         color, ground = linear @ [0.2126, 0.7152, 0.0722]
         assert (color + 0.05) / (ground + 0.05) >= 3
+
+
+@pytest.fixture(scope="module")
+def cells() -> AnnData:
+    return fabricate(1500, 200, 6, levels=True)
+
+
+@pytest.fixture(scope="module")
+def leveled(tmp_path_factory: pytest.TempPathFactory, cells: AnnData) -> Path:
+    return report.build(write_run(tmp_path_factory.mktemp("levels"), cells))
+
+
+LEVEL = """
+    const texts = (query) => [...document.querySelectorAll(query)].map((r) => [...r.cells].map((c) => c.textContent));
+    const shown = (query) => document.querySelector(query)?.offsetParent !== null;
+    const at = (k) => { level.value = k; level.dispatchEvent(new Event('change')); };
+"""
+
+
+@pytest.mark.parametrize("k", [4, 11])
+def test_map_and_tables_follow_the_number_of_clusters(tmp_path, leveled, cells, k):
+    probe = (
+        LEVEL
+        + f"""
+        const before = frame();
+        at({k});
+        found.changed = frame() !== before;
+        found.legend = listed('#legend .name');
+        found.counts = listed('#legend .count');
+        found.table = texts('#cluster-table tbody tr');
+        found.labels = texts('#label-table tbody tr');
+        found.heads = texts('#label-table thead tr')[0];
+        found.plotted = document.querySelectorAll('#plot svg path').length > 0;
+        found.tables = [...document.querySelectorAll('#level-markers tbody')]
+          .map((t) => [...t.rows].map((r) => [...r.cells].map((c) => c.textContent)));
+        found.run = shown('#markers .of-run');
+        found.note = document.getElementById('level-note').textContent;
+        document.getElementById('level-run').click();
+        found.back = [frame() === before, shown('#markers .of-run'), texts('#cluster-table tbody tr').length];
+    """
+    )
+    found = ask(tmp_path, leveled, probe)
+    adata = cells.copy()
+    tl.cut_tree(adata, k, cluster_key="scrae_fine", key_added="cut")
+    tl.markers(adata, cluster_key="cut")
+    sizes = adata.obs["cut"].value_counts(sort=False)
+    assert found["wrong"] == []
+    assert found["changed"]
+    assert found["plotted"]
+    assert not found["run"]
+    assert found["back"] == [True, True, 6]
+    assert found["legend"] == list(sizes.index)
+    assert [int(size.replace(",", "")) for size in found["counts"]] == sizes.tolist()
+
+    counts = adata.obs.groupby("cut", observed=False)["scrae_n_counts"].median()
+    labels = pd.crosstab(adata.obs["cell_type"], adata.obs["cut"])
+    for row, name in zip(found["table"], sizes.index, strict=True):
+        assert row[0] == name
+        assert row[3] == f"{round(counts[name]):,}"
+        assert row[5].split("\xa0")[0].rsplit(" ", 1)[0] == labels[name].idxmax()
+    assert found["heads"] == ["Label", "Cells", *sizes.index]
+    for row in found["labels"]:
+        share = 100 * labels.loc[row[0]] / labels.loc[row[0]].sum()
+        assert [float(text or 0) for text in row[2:]] == pytest.approx(
+            share.where(share >= 0.5, 0).to_numpy(), abs=0.51
+        )
+    assert f"--cut {k}" in found["note"]
+    assert ("divided" in found["note"]) == (k > 6)
+
+    table = adata.uns["cut"]["markers"]
+    for name, rows in zip(sizes.index, found["tables"], strict=True):
+        best = table[table["cluster"] == name].set_index("gene")
+        most = len(set(best.index[:10]) & {row[0] for row in rows})
+        assert most >= 0.7 * min(10, len(best)), name
+        for gene, auroc, change, inside, _ in rows:
+            if gene in best.index:
+                assert float(auroc) == pytest.approx(best["auroc"][gene], abs=0.03)
+                assert float(change) == pytest.approx(best["log2_fold_change"][gene], abs=0.4)
+                assert float(inside[:-2]) == pytest.approx(100 * best["share_in"][gene], abs=0.51)
+
+
+def test_chosen_genes_are_drawn_as_violins_and_dots(tmp_path, leveled, cells):
+    table = cells.uns["scrae"]["markers"]
+    other = table["gene"][table["cluster"] == "0"].iloc[0]
+    probe = """
+        const box = document.getElementById('plot-genes');
+        const type = (names) => { box.value = names; box.dispatchEvent(new Event('change')); };
+        type('gene3, OTHER nonsense');
+        found.said = document.getElementById('plot-said').textContent;
+        found.violins = document.getElementById('plot').innerHTML;
+        const gene = page.explore.geneIndex.get('gene3'), group = page.explore.data.groups[0];
+        const sizes = page.explore.tally(group.codes, 6), unit = page.explore.unit(gene);
+        found.density = expression.density(page.explore.counted(gene, group.codes, sizes)[3], unit);
+        document.getElementById('plot-dots').click();
+        found.dots = document.getElementById('plot').innerHTML;
+    """.replace("OTHER", other)
+    found = ask(tmp_path, leveled, probe)
+    assert found["wrong"] == []
+    assert found["said"] == "Not among the genes in this page: nonsense."
+    space = "{http://www.w3.org/2000/svg}"
+    violins, dots = map(ElementTree.fromstring, (found["violins"], found["dots"]))
+    assert len(list(violins.iter(f"{space}path"))) == 12
+    assert {"Gene3", other} <= {t.text for t in violins.iter(f"{space}text")}
+
+    x = cells[cells.obs["scrae"] == "3", "Gene3"].X.toarray().ravel().astype(float)
+    places, heights = np.array(found["density"]).T
+    assert [places[0], places[-1]] == pytest.approx([x.min(), x.max()], abs=x.max() / 62)
+    # values are rounded to 31 steps: compared at the scale of the highest density
+    np.testing.assert_allclose(
+        heights, stats.gaussian_kde(x)(places), atol=0.06 * stats.gaussian_kde(x)(places).max()
+    )
+
+    radii = sorted(float(circle.get("r")) for circle in dots.iter(f"{space}circle"))
+    share = [
+        (cells[cells.obs["scrae"] == name, gene].X.toarray() > 0).mean()
+        for name in cells.obs["scrae"].cat.categories
+        for gene in ("Gene3", other)
+    ]
+    assert radii == pytest.approx(sorted(8.3 * np.sqrt(s) for s in share if s >= 0.01), abs=0.01)

@@ -209,7 +209,7 @@ def test_plot_and_report_can_be_made_again(result: Path, tmp_path: Path) -> None
         ),
         (
             ("--n-clusters", "many"),
-            "ClusterConfig.n_clusters: expected a whole number of at least 1 or None, found 'many'",
+            "--n-clusters: expected a whole number of at least 1 or None, found 'many'",
         ),
         (
             ("--preset", "papr"),
@@ -217,9 +217,9 @@ def test_plot_and_report_can_be_made_again(result: Path, tmp_path: Path) -> None
         ),
         (("--gene-selection", "m3dorp"), "'scmarker', found 'm3dorp'; did you mean 'm3drop'?"),
         (("--cluster-method", "laiden"), "found 'laiden'; did you mean 'leiden'?"),
-        (("--n-latent", "0"), "ModelConfig.n_latent: expected a whole number from 1 to 65536, found 0"),
-        (("--gene-selection", "best"), "PreprocessConfig.gene_selection: expected one of 'seurat_v3'"),
-        (("--device", "tpu"), "Settings.device: expected one of 'auto', 'cpu', 'cuda', found 'tpu'"),
+        (("--n-latent", "0"), "--n-latent: expected a whole number from 1 to 65536, found 0"),
+        (("--gene-selection", "best"), "--gene-selection: expected one of 'seurat_v3'"),
+        (("--device", "tpu"), "--device: expected one of 'auto', 'cpu', 'cuda', found 'tpu'"),
         (("--layer", "spliced"), "spliced"),
         (("--n-clusters", "500"), "expected at most as many clusters as cells (90), found 500"),
     ],
@@ -338,7 +338,7 @@ def test_settings_are_read_from_yaml(raw: Path, tmp_path: Path) -> None:
     [
         ("{", (), "--config: expected JSON or YAML in"),
         ("[1]", (), "--config: expected a mapping of settings in"),
-        ('{"model": {"latent": 3}}', (), "ModelConfig: unknown setting 'latent'"),
+        ('{"model": {"latent": 3}}', (), "model: unknown setting 'latent'"),
         (
             "{}",
             ("--preset", "paper"),
@@ -422,9 +422,12 @@ class TestOptions:
 
 def test_without_a_terminal_training_is_reported_in_lines(capsys: pytest.CaptureFixture[str]) -> None:
     with Bar() as bar:
+        bar.on_stage("train")
         for number in range(1, 41):
             bar.on_epoch(Epoch(number, 1.5, 0, 0, 0, 0, 0, float("nan"), 0), 40)
-    lines = capsys.readouterr().err.splitlines()
+    written = capsys.readouterr()
+    assert written.out == "train\n"
+    lines = written.err.splitlines()
     assert lines[:2] == ["epoch 4 of 40, loss 1.5", "epoch 8 of 40, loss 1.5"]
     assert len(lines) >= 10
 

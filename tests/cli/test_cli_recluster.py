@@ -43,6 +43,8 @@ def test_recluster_takes_a_number_and_names(folder: Path, tmp_path: Path) -> Non
 def test_options_that_exclude_each_other_are_refused(folder: Path) -> None:
     with pytest.raises(ScraeError, match="--n-clusters and --resolution both set the clusters"):
         scrae("recluster", folder, "-k", 4, "--resolution", 1)
+    with pytest.raises(ScraeError, match="--cut, --n-clusters and --resolution all set the clusters"):
+        scrae("recluster", folder, "-k", 4, "--cut", 3)
     with pytest.raises(ScraeError, match="expected a whole number or auto, found 'many'"):
         scrae("recluster", folder, "-k", "many")
 
@@ -52,6 +54,8 @@ def test_a_step_into_the_file_of_a_run_says_what_is_stale(folder: Path, tmp_path
     assert f"To change the clusters in all files together: scrae recluster {folder}" in done.stderr
     done = scrae("cluster", folder / "result.h5ad", "-o", tmp_path / "other.h5ad", "--n-clusters", 2)
     assert "recluster" not in done.stderr
+    done = scrae("significance", folder / "result.h5ad", "-o", folder / "result.h5ad")
+    assert f"To show this in the report: scrae report {folder}\n" in done.stderr
 
 
 def test_run_does_not_replace_results_unasked(folder: Path, tmp_path: Path) -> None:

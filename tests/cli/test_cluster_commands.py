@@ -33,7 +33,8 @@ def test_the_verdicts_are_printed_and_written(file, monkeypatch):
     monkeypatch.setattr("scrae.tl._significance._LEAST_DRAWS", 0)
     done = CliRunner().invoke(app, ["significance", str(file), "-o", str(file), "--seed", "3"])
     assert done.exit_code == 0, done.output
-    lines = done.stdout.splitlines()
+    *lines, summary = done.stdout.splitlines()
+    assert summary == "2 of 2 clusters are separated by a gap."
     assert [line.split()[:3] for line in lines] == [["0", "120", "cells"], ["1", "80", "cells"]]
     assert all("real: a gap separates it from its neighbors" in line for line in lines)
     assert list(read_h5ad(file).uns["scrae"]["significance"]["cluster_verdict"]) == ["real", "real"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import sparse
 
 from scrae.cluster.null_model import fit_null
-from scrae.cluster.significance import choose_genes, split_test
+from scrae.cluster.significance import _has_bridge, _Split, split_test
+from scrae.cluster.valley import find_valleys
 
 N_GENES = 80
 
@@ -50,7 +50,7 @@ def test_two_populations_are_found_and_the_seed_decides():
     rng = np.random.default_rng(0)
     counts = draw(pair(rng), rng)
     found = split_test(counts, counts.sum(axis=1), seed=1, n_null=24)
-    assert (found.p, found.n_null, found.bridge, found.n_cells) == (0.04, 24, False, 200)
+    assert (found.p, found.n_null, found.gap, found.n_cells) == (0.04, 24, "deep", 200)
     assert found.auc > 0.95
     assert found.n_genes > 20
     assert split_test(counts, counts.sum(axis=1), seed=1, n_null=24) == found
@@ -62,18 +62,39 @@ def test_few_cells_or_genes_are_one_population():
     assert split_test(np.ones((50, 1)), np.ones(50), seed=0).p == 1
 
 
-def test_genes_are_chosen_by_their_excess_over_poisson_variance():
-    rng = np.random.default_rng(4)
-    counts = rng.poisson(2.0, (300, 400))
-    counts[:, 7] = rng.poisson(2 * rng.gamma(1, 1, 300))
-    counts[:, 9] = 0
-    depth, share = counts.sum(axis=1), counts.sum(axis=0) / counts.sum()
-    expected = np.outer(depth, share)
-    excess = ((counts - expected) ** 2).sum(axis=0) / np.maximum(expected.sum(axis=0), 1e-12) - 1
-    chosen = choose_genes(sparse.csr_matrix(counts))
-    assert set(chosen) == set(np.flatnonzero(excess > 0))
-    assert {7} <= set(chosen)
-    assert 9 not in chosen
+@pytest.mark.parametrize("seed", range(4))
+def test_cells_of_a_ring_bridge_the_gap_between_its_sides_and_those_of_two_groups_do_not(seed):
+    rng = np.random.default_rng(seed)
+    phase = rng.uniform(0, 2 * np.pi, 400)
+    noise = rng.normal(0, 0.15, (400, 3))
+    groups = np.where(np.arange(400) < 200, -1, 1) + rng.normal(0, 0.35, 400)
+    for along, across, bridged in (
+        (np.cos(phase), np.sin(phase), True),
+        (groups, rng.normal(0, 0.7, 400), False),
+    ):
+        x = along + noise[:, 0]
+        (valley,) = find_valleys(x[None])
+        split = _Split(
+            valley=valley,
+            deepest=valley,
+            judged=x,
+            sides=x > 0,
+            second=noise,
+            across=np.column_stack([across, noise[:, 1:], np.zeros(400)]),
+        )
+        assert _has_bridge(split, valley) is bridged
+
+
+@pytest.mark.parametrize(("n_between", "gap", "p"), [(400, "shallow", 1.0), (24, "deep", 0.05)])
+def test_a_shallow_gap_does_not_divide(n_between, gap, p):
+    rng = np.random.default_rng(2)
+    place = np.r_[rng.uniform(0, 1, 300), rng.uniform(1, 3, n_between), rng.uniform(3, 4, 300)]
+    counts = draw(np.outer(place - 2, rng.normal(0, 0.7, N_GENES)), rng)
+    found = split_test(counts, counts.sum(axis=1), seed=3, n_null=19)
+    assert (found.gap, found.p) == (gap, p)
+    low, high = found.density_limits
+    assert low < found.density < high
+    assert (found.density < 0.3) is (gap == "deep")
 
 
 def test_the_null_model_has_the_moments_of_the_counts():

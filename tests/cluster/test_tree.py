@@ -5,7 +5,7 @@ import pytest
 from scipy.cluster.hierarchy import fcluster, ward
 from sklearn.metrics import adjusted_rand_score
 
-from scrae.cluster.tree import cluster_tree
+from scrae.cluster.tree import cluster_tree, nested_tree
 
 
 def test_single_points_give_the_linkage_of_scipy():
@@ -50,3 +50,35 @@ def _is_below(tree, leaf: int, node: int) -> bool:
     while leaf < node and leaf != 2 * tree.n_leaves - 2:
         leaf = tree.n_leaves + int(np.flatnonzero((tree.children == leaf).any(axis=1))[0])
     return leaf == node
+
+
+def test_clusters_of_a_group_are_joined_before_groups_are():
+    points = np.array([[0.0], [10.0], [11.0], [30.0]])
+    assert cluster_tree(points, np.arange(4)).children[0].tolist() == [1, 2]
+    tree = cluster_tree(points, np.arange(4), within=np.array([0, 0, 1, 1]))
+    assert sorted(map(sorted, tree.children[:2].tolist())) == [[0, 1], [2, 3]]
+    assert (np.diff(tree.height) >= 0).all()
+
+
+@pytest.fixture
+def islands() -> tuple[np.ndarray, np.ndarray]:
+    """Two clusters: the first is two islands of 100 and 60 cells, the second one island of 80."""
+    island = np.repeat([0, 1, 2], [100, 60, 80])
+    points = np.array([[0, 0], [0, 8], [90, 0]])[island] + np.random.default_rng(0).normal(size=(240, 2))
+    return points, island
+
+
+def test_a_nested_tree_holds_the_clusters_and_divides_the_one_with_a_gap_first(islands):
+    points, island = islands
+    leaves, tree = nested_tree(points, island // 2, most=7, seed=0)
+    assert tree.n_leaves == 7
+    assert tree.sizes.tolist() == np.bincount(leaves).tolist()
+    assert adjusted_rand_score(tree.cut(2)[leaves], island // 2) == 1
+    assert adjusted_rand_score(tree.cut(3)[leaves], island) == 1
+
+
+def test_small_clusters_stay_whole(islands):
+    points, island = islands
+    leaves, tree = nested_tree(points[:220:10], island[:220:10], most=9, seed=0)
+    assert adjusted_rand_score(leaves, island[:220:10]) == 1
+    assert tree.n_leaves == 3

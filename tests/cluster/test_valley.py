@@ -16,14 +16,14 @@ def find(x: np.ndarray) -> Valley:
     return find_valleys(x[None])[0]
 
 
-def slow(x: np.ndarray) -> float:
+def slow(x: np.ndarray, below: float = 1.0) -> float:
     """Every triple of intervals, one after the other."""
     x, best = np.sort(x), -np.inf
     for v, f in itertools.product([1, 2, 4, 8, 16], [8, 16, 32, 64]):
         if not v <= f <= max(8 * v, 8):
             continue
         for i in range(f, len(x) - v - f):
-            gap = x[i + v] - x[i]
+            gap = below * (x[i + v] - x[i])
             left = min(x[j + f] - x[j] for j in range(i - f + 1))
             right = min(x[j + f] - x[j] for j in range(i + v, len(x) - f))
             tail = beta(v, f).sf(gap / (gap + max(left, right)))
@@ -35,6 +35,7 @@ def slow(x: np.ndarray) -> float:
 def test_the_statistic_equals_that_of_the_slow_search(n_cells):
     x = np.random.default_rng(n_cells).normal(size=n_cells)
     assert find(x).statistic == pytest.approx(slow(x))
+    assert find_valleys(x[None], below=0.3)[0].statistic == pytest.approx(slow(x, 0.3))
 
 
 def test_the_gap_lies_between_the_groups_and_units_do_not_matter():
@@ -52,6 +53,19 @@ def test_one_mode_is_rarely_split(draw):
     rng = np.random.default_rng(1)
     p = np.array([unimodal_p(find(getattr(rng, draw)(size=120)).statistic, 120, seed=i) for i in range(80)])
     assert binomtest(int((p <= 0.1).sum()), 80, 0.1, alternative="greater").pvalue > 0.01
+
+
+def test_the_density_in_the_gap_and_its_limits():
+    valley = Valley(statistic=1, interval=(2, 6), left=(0, 1), right=(7, 9), n_gap=3, n_flank=10)
+    assert valley.density == pytest.approx((3 / 4) / (10 / 2))
+    rng = np.random.default_rng(3)
+    inside, covered = 0.2, 0
+    for _ in range(400):  # lengths of spacings at densities of 0.2 and 1
+        gap, flank = rng.gamma(3, 1 / inside), rng.gamma(10)
+        drawn = Valley(statistic=1, interval=(0, gap), left=(0, flank), right=(0, flank), n_gap=3, n_flank=10)
+        low, high = drawn.density_limits()
+        covered += low < inside < high
+    assert binomtest(covered, 400, 0.95).pvalue > 0.01
 
 
 def test_too_few_values():

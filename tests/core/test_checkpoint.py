@@ -155,8 +155,8 @@ def test_an_unfinished_training_is_not_overwritten(kept: Checkpoint):
 @pytest.mark.parametrize(
     ("changes", "found"),
     [
-        ({"max_epochs": None}, "TrainConfig.max_epochs=6, found None"),
-        ({"encoder_layers": (12, 3)}, "ModelConfig.encoder_layers=[12], found [12, 3]"),
+        ({"max_epochs": None}, "max_epochs=6, found None"),
+        ({"encoder_layers": (12, 3)}, "encoder_layers=[12], found [12, 3]"),
     ],
 )
 def test_other_settings_are_refused(kept: Checkpoint, changes: dict[str, Any], found: str):

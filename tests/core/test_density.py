@@ -118,3 +118,15 @@ def test_the_seed_decides_and_training_mode_is_kept():
     np.testing.assert_array_equal(first.mixtures[0].means, again.mixtures[0].means)
     assert model.training
     assert replace(first).theta.shape == (DATA.n_genes,)
+
+
+def test_held_out_cells_are_left_out():
+    counts = np.random.default_rng(0).poisson(3.0, size=(60, 9))
+    data, rest = CountData(counts), CountData(counts[12:])
+    model = trained(data)
+    found, expected = (
+        fit_density(model, data, seed=1, held_out=np.arange(12)),
+        fit_density(model, rest, seed=1),
+    )
+    np.testing.assert_allclose(found.theta, expected.theta)
+    np.testing.assert_allclose(found.mixtures[0].means, expected.mixtures[0].means)

@@ -161,17 +161,17 @@ def rewrite(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
         (lambda c: c.update(n_genes=0), "expected a positive whole number n_genes, found 0"),
         (lambda c: c.update(n_genes=True), "expected a positive whole number n_genes, found True"),
         (lambda c: c.pop("n_genes"), "expected a positive whole number n_genes, found None"),
-        (lambda c: c.update(model=7), "ModelConfig: expected a mapping of settings, found int"),
+        (lambda c: c.update(model=7), "model: expected a mapping of settings, found int"),
         (lambda c: c["model"].pop("leak"), "expected every setting of the model, found none for 'leak'"),
-        (lambda c: c["model"].update(leak="x"), "ModelConfig.leak: expected a number from 0 to 1, found 'x'"),
-        (lambda c: c["model"].update(leak=float("nan")), "ModelConfig.leak: expected a number from 0 to 1, found nan"),
+        (lambda c: c["model"].update(leak="x"), "leak: expected a number from 0 to 1, found 'x'"),
+        (lambda c: c["model"].update(leak=float("nan")), "leak: expected a number from 0 to 1, found nan"),
         (
             lambda c: c["model"].update(n_latent=10**9),
-            "ModelConfig.n_latent: expected a whole number from 1 to 65536, found 1000000000",
+            "n_latent: expected a whole number from 1 to 65536, found 1000000000",
         ),
         (
             lambda c: c["model"].update(encoder_layers=[1] * 20_000),
-            f"ModelConfig.encoder_layers: expected a tuple of at most 32 sizes, each a whole number from 1 to 65536, "
+            f"encoder_layers: expected a tuple of at most 32 sizes, each a whole number from 1 to 65536, "
             f"found ({'1, ' * 25}1...",
         ),
     ],
@@ -183,7 +183,7 @@ def test_a_wrong_config(folder: Path, change: Callable[[dict[str, Any]], Any], m
 
 def test_an_unknown_setting(folder: Path):
     rewrite(folder, lambda c: c["model"].update(code="import os"))
-    assert refused(folder).startswith("config.json: ModelConfig: unknown setting 'code'; known are ")
+    assert refused(folder).startswith("config.json: model: unknown setting 'code'; known are ")
 
 
 @pytest.mark.parametrize(
@@ -375,3 +375,17 @@ def test_a_damaged_density(tmp_path: Path, damage: Callable[..., Any], words: st
     assert words in message
     file.write_bytes(b"something else")
     assert refused(tmp_path).startswith("density.safetensors: expected the density")
+
+
+def test_a_loaded_model_says_its_epochs_and_is_where_it_can_be(tmp_path):
+    model = SCRAE(["a", "b"], config())
+    save(model, tmp_path / "untrained")
+    assert "epochs" not in repr(load(tmp_path / "untrained"))
+    model.epochs = 7
+    save(model, tmp_path / "model")
+    found = load(tmp_path / "model")
+    assert found.epochs == 7
+    assert "epochs=7, device=" in repr(found)
+    assert found.library_mean.device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+    with pytest.raises(ScraeError, match="device: expected an available device, found 'cuda:99'"):
+        load(tmp_path / "model", device="cuda:99")

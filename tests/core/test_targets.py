@@ -23,12 +23,12 @@ NEIGHBORS = train_config(neighbor_targets=True)
 
 
 def targets_of(data: CountData) -> NeighborTargets:
-    return NeighborTargets(SCRAE.for_data(data, model_config()), data, seed=0)
+    return NeighborTargets(SCRAE.for_data(data, model_config()), data, torch.arange(len(data)), seed=0)
 
 
 def test_candidates_are_the_nearest_cells_of_two_representations():
     model = SCRAE.for_data(DATA, model_config())
-    found = NeighborTargets(model, DATA, seed=3).neighbors.numpy()
+    found = NeighborTargets(model, DATA, torch.arange(len(DATA)), seed=3).neighbors.numpy()
     expected = [
         NearestNeighbors(n_neighbors=15).fit(points).kneighbors(return_distance=False)
         for points in (input_components(model, DATA, seed=3), log_components(model, DATA, seed=3))
@@ -110,21 +110,33 @@ def test_training_draws_new_targets_in_every_step(steps: list[tuple[Tensor, Tens
     assert not any(torch.equal(own, target) for own, target in steps)
 
 
-def test_held_out_targets_stay_the_same(monkeypatch: pytest.MonkeyPatch):
-    seen: list[tuple[Tensor, Tensor]] = []
+def test_held_out_cells_are_no_targets():
+    rows = torch.randperm(len(DATA), generator=Generator().manual_seed(4))[:40]
+    made = NeighborTargets(SCRAE.for_data(DATA, model_config()), DATA, rows, seed=0)
+    drawn = {int(cell) for seed in range(50) for cell in made.draw(rows, Generator().manual_seed(seed))}
+    assert drawn == set(rows.tolist())
+    rest = torch.tensor(sorted(set(range(len(DATA))) - set(rows.tolist())))
+    assert torch.equal(made.draw(rest, Generator().manual_seed(0)), rest)
+
+
+def test_training_explains_no_counts_of_held_out_cells(steps: list[tuple[Tensor, Tensor]]):
+    config = train_config(neighbor_targets=True, validation_fraction=0.25)
+    model = SCRAE.for_data(DATA, model_config())
+    expected = set()
     original = SCRAE.held_out_loss
 
-    def spy(self: SCRAE, data: CountData, rows: Tensor, *, targets: Tensor | None = None) -> float:
-        if targets is not None:  # not of the refit
-            seen.append((rows, targets))
-        return original(self, data, rows, targets=targets)
+    def spy(self: SCRAE, data: CountData, rows: Tensor) -> float:
+        expected.update(data.minibatch(rows).total.tolist())
+        return original(self, data, rows)
 
-    monkeypatch.setattr(SCRAE, "held_out_loss", spy)
-    config = train_config(neighbor_targets=True, validation_fraction=0.25, patience=3)
-    result = fit(SCRAE.for_data(DATA, model_config()), DATA, config)
-    assert len(seen) == result.epochs
-    assert all(torch.equal(rows, seen[0][0]) and torch.equal(targets, seen[0][1]) for rows, targets in seen)
-    assert not torch.equal(*seen[0])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SCRAE, "held_out_loss", spy)
+        fit(model, DATA, config)
+    trained = {float(total) for _, target in steps for total in target}
+    assert expected
+    only_held_out = expected - {float(total) for own, _ in steps for total in own}
+    assert only_held_out
+    assert not only_held_out & trained
 
 
 def test_an_interrupted_training_ends_with_the_same_bits(tmp_path):

@@ -25,6 +25,7 @@ def fabricate(
     *,
     seed: int = 0,
     label_names: list[str] | None = None,
+    levels: bool = False,
 ) -> ad.AnnData:
     """Clusters of falling size; of the first half of the genes, gene ``i`` marks cluster ``i % n_clusters``."""
     rng = np.random.default_rng(seed)
@@ -72,6 +73,8 @@ def fabricate(
     adata.uns["scrae"] = facts(n_genes, n_clusters, counts)
     if len(adata.obs["scrae"].cat.categories) > 1:
         tl.markers(adata)
+    if levels:
+        tl.cluster_levels(adata)
     return adata
 
 
@@ -101,6 +104,7 @@ def facts(n_genes: int, n_clusters: int, counts: csr_matrix) -> dict[str, Any]:
         "train": {"best_epoch": BEST_EPOCH, "epochs": N_EPOCHS, "stopped_because": STOPPED},
         "clusters": {
             "n_clusters": n_clusters, "method": "kmeans", "runs": np.full(3, n_clusters),
+            "use_rep": "X_scrae", "input_rep": "",
         },
         "stability": {
             "repeats": 3, "share": 0.8, "n_cells": counts.shape[0], "ari": np.array([0.9, 0.95, 1.0]),

@@ -72,6 +72,19 @@ def test_another_number_renews_every_file(folder: Path, made: Path) -> None:
     agree(made, 2)
 
 
+def test_a_cut_of_the_tree_becomes_the_clusters(folder: Path) -> None:
+    before = agree(folder, 2).obs["scrae"]
+    recluster(folder, cut=3)
+    after = agree(folder, 3)
+    assert (after.obs["scrae"].groupby(before.to_numpy(), observed=True).nunique() > 1).sum() == 1
+    assert '"run":3' in (folder / "report.html").read_text(encoding="utf-8")
+    recluster(folder, cut=2)
+    assert adjusted_rand_score(agree(folder, 2).obs["scrae"], before) == 1
+    with pytest.raises(ScraeError, match=r"expected 1 to \d+ clusters, found 30; for more"):
+        recluster(folder, cut=30)
+    agree(folder, 2)
+
+
 def test_the_settings_of_the_run_give_its_clusters_again(folder: Path) -> None:
     before = list(read_h5ad(folder / "result.h5ad").obs["scrae"])
     recluster(folder)

@@ -208,6 +208,8 @@ class TestSave:
         names += [
             "cluster_sizes",
             "label_table",
+            "marker_dots",
+            "marker_heatmap",
             "history",
             "gene_selection",
             "quality",
@@ -225,7 +227,7 @@ class TestSave:
     def test_the_text_of_an_svg_is_text_and_the_file_is_the_same_twice(self, adata, tmp_path):
         for name in ("pca_scrae", "tsne", "umap"):
             del adata.obsm[f"X_{name}"]
-        del adata.uns["scrae"]["history"], adata.uns["scrae"]["clusters"], adata.obs["scrae_n_counts"]
+        del adata.uns["scrae"]["history"], adata.uns["scrae"]["markers"], adata.obs["scrae_n_counts"]
         first, second = (pl.save_figures(adata, tmp_path / folder) for folder in ("a", "b"))
         assert [path.name for path in first] == [
             "cluster_sizes.png",

@@ -35,11 +35,14 @@ MACAQUE = ["ND1", "ND2", "ND3", "ND4", "ND4L", "ND5", "ND6", "COX1", "COX2", "CO
         WORM,
         YEAST,
         MACAQUE,
+        ["ENSG00000198888", "ENSG00000210082.2", "ENSMUSG00000064351"],
     ],
-    ids=["human", "mouse", "rat", "fly", "fish", "two species", "worm", "yeast", "macaque"],
+    ids=["human", "mouse", "rat", "fly", "fish", "two species", "worm", "yeast", "macaque", "Ensembl"],
 )
 def test_mitochondrial_genes_of_a_species(names):
-    genes = pd.Index([*names, "ACTB", "MTOR", "Mtor", "SMT-3", "mtch-1"])
+    genes = pd.Index(
+        [*names, "ACTB", "MTOR", "Mtor", "SMT-3", "mtch-1", "ENSG00000198889", "ENSG000001988881"]
+    )
     assert genes[mitochondrial(genes)].tolist() == names
 
 

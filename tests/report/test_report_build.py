@@ -17,6 +17,7 @@ SECTIONS = [
     "map",
     "clusters",
     "markers",
+    "expression",
     "labels",
     "number",
     "stability",

@@ -9,6 +9,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from scrae import SCRAE, ModelConfig, ScraeError, ScraeWarning, TrainConfig, tl
+from scrae.cluster.transfer import transfer_labels
 
 GENES = [f"g{i}" for i in range(32)]
 
@@ -27,7 +28,7 @@ def cells(kinds: np.ndarray, seed: int) -> AnnData:
 @pytest.fixture(scope="module")
 def trained() -> tuple[AnnData, SCRAE]:
     """Kinds 0, 1 and 2; the model has not seen kind 3."""
-    reference = cells(np.arange(150) % 3, 1)
+    reference = cells(np.arange(480) % 3, 1)
     model = tl.train(reference, ModelConfig(n_latent=4), TrainConfig(max_epochs=40, batch_size=32))
     tl.cluster(reference, n_clusters=3)
     reference.uns["scrae_colors"] = ["#111111", "#222222", "#333333"]
@@ -45,10 +46,13 @@ def test_known_kinds_get_their_clusters_and_an_unknown_one_is_flagged(trained: t
     assert (query.obs["scrae_confidence"][known] > 0.9).all()
     assert query.obs["scrae_unseen"][known].mean() < 0.15
     assert query.obs["scrae_unseen"][~known].all()
-    limit = query.uns["scrae"]["map"]["limit"]
-    assert np.array_equal(query.obs["scrae_unseen"], query.obs["scrae_distance"] > limit)
+    assert np.array_equal(query.obs["scrae_unseen"], query.obs["scrae_p"] <= 0.05)
+    assert query.uns["scrae"]["map"]["n_compared"] == reference.obs["scrae_held_out"].sum() == 48
     assert query.uns["scrae"]["map"]["n_unseen"] == query.obs["scrae_unseen"].sum()
-    assert f"{query.obs['scrae_unseen'].sum()} of 65 cells are farther" in query.uns["scrae"]["notes"][-1]
+    assert (
+        f"{query.obs['scrae_unseen'].sum()} of 65 cells are unlike the reference"
+        in query.uns["scrae"]["notes"][-1]
+    )
     again = query.copy()
     tl.embed(again, model)
     assert np.array_equal(query.obsm["X_scrae"], again.obsm["X_scrae"])
@@ -59,6 +63,7 @@ def test_known_kinds_get_their_clusters_and_an_unknown_one_is_flagged(trained: t
 def test_names_of_cells_can_be_voted_on_and_nameless_ones_do_not_vote(trained: tuple[AnnData, SCRAE]) -> None:
     reference, model = trained[0].copy(), trained[1]
     reference.obs.loc[reference.obs["kind"] == "kind 2", "kind"] = np.nan
+    del reference.obs["scrae_held_out"]
     query = cells(np.arange(30) % 3, 3)
     true = query.obs["kind"].copy()
     tl.map(query, reference, model, cluster_key="kind", key_added="mapped", n_neighbors=9)
@@ -69,6 +74,49 @@ def test_names_of_cells_can_be_voted_on_and_nameless_ones_do_not_vote(trained: t
     assert query.obs["mapped_unseen"][~named].all()  # no cell that votes is like them
     assert set(query.obsm) == {"X_mapped"}
     assert query.uns["scrae"]["map"]["n_neighbors"] == 9
+
+
+def test_without_held_out_cells_or_counts_the_p_value_is_that_of_the_distance(
+    trained: tuple[AnnData, SCRAE],
+) -> None:
+    reference, model = trained[0].copy(), trained[1]
+    del reference.obs["scrae_held_out"], reference.layers["counts"]
+    query = cells(np.r_[np.arange(45) % 3, np.full(20, 3)], 2)
+    tl.map(query, reference, model)
+    labels = reference.obs["scrae"].cat.codes.to_numpy()
+    found = transfer_labels(model.encode(tl.count_data(query)), reference.obsm["X_scrae"], labels)
+    distance = found.distance[:, None]
+    more = (found.reference_distance >= distance).sum(axis=1)
+    np.testing.assert_allclose(query.obs["scrae_p"], (1 + more) / 481)
+    assert query.uns["scrae"]["map"]["n_compared"] == 480
+
+
+def test_refined_codes_of_few_molecules_lie_nearer_to_their_kind(trained: tuple[AnnData, SCRAE]) -> None:
+    reference, model = trained
+    query = cells(np.arange(60) % 3, 5)
+    thinned = np.random.default_rng(0).binomial(query.layers["counts"].toarray(), 0.04)
+    query.layers["counts"] = sparse.csr_matrix(thinned)
+    refined = query.copy()
+    tl.map(query, reference, model, cluster_key="kind")
+    tl.map(refined, reference, model, cluster_key="kind", refine=True)
+    right = [
+        (np.asarray(q.obs["scrae"]) == [f"kind {i % 3}" for i in range(60)]).mean() for q in (query, refined)
+    ]
+    assert right[1] > right[0]
+    np.testing.assert_array_equal(query.obs["scrae_p"], refined.obs["scrae_p"])
+    again = refined.copy()
+    tl.embed(again, model, refine=True)
+    np.testing.assert_array_equal(again.obsm["X_scrae"], refined.obsm["X_scrae"])
+
+
+def test_a_model_with_batches_refines_no_codes() -> None:
+    reference = cells(np.arange(60) % 3, 7)
+    reference.obs["day"] = pd.Categorical([f"day {i % 2}" for i in range(60)])
+    model = tl.train(reference, ModelConfig(n_latent=4), TrainConfig(max_epochs=2), batch_key="day")
+    with pytest.raises(
+        ScraeError, match=r"expected a model without batches .*, found batches; use refine=False"
+    ):
+        tl.embed(reference, model, refine=True)
 
 
 def test_a_cell_without_counts_is_flagged(trained: tuple[AnnData, SCRAE]) -> None:
@@ -98,7 +146,7 @@ def test_what_cannot_be_is_said(trained: tuple[AnnData, SCRAE]) -> None:
     ):
         tl.map(query, reference, model, cluster_key="type")
     nameless = reference.copy()
-    nameless.obs["type"] = pd.Categorical([np.nan] * 150)
+    nameless.obs["type"] = pd.Categorical([np.nan] * 480)
     with pytest.raises(ScraeError, match=r"expected clusters in the reference's obs\['type'\], found none"):
         tl.map(query, nameless, model, cluster_key="type")
     for other in (ModelConfig(n_latent=3), ModelConfig(n_latent=4)):

@@ -68,7 +68,7 @@ def test_a_model_describes_itself(adata: AnnData) -> None:
     quick = TrainConfig(max_epochs=1, batch_size=32)
     model = tl.train(adata, CONFIG, quick, batch_key="lane", device="cpu")
     assert repr(model) == (
-        "SCRAE(genes=12, n_latent=2, prior='learned', likelihood='nb', batches=2, device='cpu')"
+        "SCRAE(genes=12, n_latent=2, prior='learned', likelihood='nb', batches=2, epochs=1, device='cpu')"
     )
     clean = tl.denoise(adata, model, genes="g3", batch="a")
     assert list(clean.var_names) == ["g3"]

@@ -49,6 +49,9 @@ def test_two_kinds_are_real_and_the_halves_of_one_are_not(tmp_path):
     assert low == min(1, 1.5 * found["p"][0])
     assert low > 0.05
     assert found["auc"][1] > 0.99
+    assert list(found["gap"])[1] == "deep"
+    assert found["density_limits"].shape == (2, 2)
+    assert found["density"][1] < found["density_limits"][1, 1] < 0.3
     assert found["n_cells"].tolist() == [180, 270]
     assert (found["split_p"] > 0.05).all()
 

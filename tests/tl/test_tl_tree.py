@@ -56,6 +56,29 @@ def test_one_cluster_becomes_several_and_the_others_keep_their_names(adata):
     assert list(adata.uns["scrae"]["tree"]["names"]) == ["0", "1.0", "1.1"]
 
 
+def test_levels_are_nested_in_the_clusters_and_can_be_read_back(adata, tmp_path):
+    tl.cluster(adata, n_clusters=2)
+    tl.cluster_levels(adata)
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    adata = read_h5ad(tmp_path / "cells.h5ad")
+    assert 8 < len(adata.obs["scrae_fine"].cat.categories) <= 12
+    for k, truth in ((2, TYPES // 2), (4, TYPES)):
+        tl.cut_tree(adata, k, cluster_key="scrae_fine", key_added="cut")
+        assert adjusted_rand_score(adata.obs["cut"], truth) == 1
+    assert adata.uns["scrae_fine"]["clusters"]["levels_of"] == "scrae"
+    assert "tree" not in adata.uns["scrae"]
+
+
+def test_cells_outside_the_sample_stay_in_their_cluster(adata, monkeypatch):
+    monkeypatch.setattr("scrae.tl._codes.MAX_CELLS", 150)
+    tl.cluster(adata, n_clusters=4)
+    tl.cluster_levels(adata)
+    parts = adata.obs.groupby("scrae_fine", observed=True)["scrae"].nunique()
+    assert len(parts) > 4
+    assert (parts == 1).all()
+    assert adata.uns["scrae_fine"]["tree"]["sizes"].sum() == 220
+
+
 def test_errors_say_what_to_do(adata):
     with pytest.raises(ScraeError, match=r"found none; use scrae.tl.cluster_tree\(adata\)"):
         tl.cut_tree(adata, 2, key_added="x")

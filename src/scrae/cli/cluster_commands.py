@@ -33,16 +33,18 @@ def significance(
 ) -> None:
     """Test which clusters of an h5ad are separate populations."""
     from scrae import io, tl
-    from scrae.report import assess_clusters
+    from scrae.report import assess_clusters, summarize_test
 
     io.try_hdf5(file)
     adata = io.read_h5ad(file)
     tl.significance(adata, cluster_key=cluster_key, sample_key=sample_key, alpha=alpha, seed=settings.seed)
     io.write_h5ad(adata, output)
-    warn_if_stale(output)
+    warn_if_stale(output, same_clusters=True)
     sizes = adata.obs[cluster_key].value_counts()
-    for name, words in assess_clusters(adata.uns[cluster_key]["significance"]).items():
+    facts = adata.uns[cluster_key]["significance"]
+    for name, words in assess_clusters(facts).items():
         typer.echo(f"{name:>6} {sizes[name]:>9,} cells  {words}")
+    typer.echo(summarize_test(facts))
 
 
 @takes("n_clusters", "cluster_method", "seed")

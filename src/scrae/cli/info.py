@@ -71,7 +71,7 @@ def _of_run(folder: Path) -> Iterator[str]:
 def _of_model(folder: Path) -> Iterator[str]:
     from scrae.core.model_io import load
 
-    model = load(folder)
+    model = load(folder, device="cpu")
     yield (
         f"{folder}: a model of scrae: {len(model.genes)} genes ({', '.join(model.genes[:3])}, ...), "
         f"{model.config.n_latent} latent dimensions, prior {model.config.prior}"

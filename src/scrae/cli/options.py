@@ -213,7 +213,11 @@ def takes(*names: str, **defaults: Any) -> Callable[[Command], Command]:
             given = {option: values[option] for option in made if values[option] is not None}
             start = changed(_start(given.pop("preset", None), given.pop("config", None)), defaults)
             typed = {option: OPTIONS[option].parse(value) for option, value in given.items()}
-            command(**{name: values[name] for name in own}, settings=changed(start, typed))
+            try:
+                settings = changed(start, typed)
+            except ScraeError as error:
+                raise _named_as_typed(error, typed) from None
+            command(**{name: values[name] for name in own}, settings=settings)
 
         signature = inspect.Signature([*own.values(), *more.values()])
         wrapper.__name__, wrapper.__doc__ = command.__name__, command.__doc__
@@ -222,6 +226,13 @@ def takes(*names: str, **defaults: Any) -> Callable[[Command], Command]:
         return wrapper
 
     return decorate
+
+
+def _named_as_typed(error: ScraeError, typed: Mapping[str, Any]) -> ScraeError:
+    """Return an error about a field as one about the option that set it."""
+    field, colon, rest = str(error).partition(":")
+    option = next((option for option in typed if OPTIONS[option].name == field), None)
+    return error if option is None else ScraeError(f"--{option.replace('_', '-')}{colon}{rest}")
 
 
 def _start(name: str | None, file: Path | None) -> Settings:
@@ -282,9 +293,12 @@ def print_scores(adata: AnnData) -> None:
         typer.echo(f"scores    {shown}  ({facts['label_key']})")
 
 
-def warn_if_stale(output: Path) -> None:
+def warn_if_stale(output: Path, *, same_clusters: bool = False) -> None:
     """Say which files of a run no longer fit, if a step has written into the folder of one."""
     if output.name != "result.h5ad" or not (output.parent / "run.json").exists():
+        return
+    if same_clusters:
+        typer.echo(f"To show this in the report: scrae report {shlex.quote(str(output.parent))}", err=True)
         return
     typer.echo(
         f"{output.parent} holds a run: its clusters.csv, figures, report.html and run.json still describe the earlier "

@@ -52,8 +52,10 @@ class Bar(Progress):
         typer.echo(text)
 
     def on_stage(self, name: str) -> None:
-        """Begin a stage of unknown length."""
+        """Begin a stage of unknown length; a log gets its name, on standard output: errors stay alone on the other."""
         self._end()
+        if self._lines is not None:
+            typer.echo(name)
         self._task = self._progress.add_task(name, total=None, detail="")
 
     def on_epoch(self, epoch: Epoch, max_epochs: int) -> None:

@@ -29,6 +29,10 @@ def recluster(
     resolution: Annotated[
         float | None, typer.Option(help="Resolution of Leiden, instead of a number of clusters.")
     ] = None,
+    cut: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Take the clusters that the slider of the report shows at N."),
+    ] = None,
     names: Annotated[
         Path | None, typer.Option(metavar="FILE", help="csv with the columns cluster and name.")
     ] = None,
@@ -39,12 +43,15 @@ def recluster(
     from scrae.pipeline.recluster import read_names
     from scrae.pipeline.recluster import recluster as run_recluster
 
+    if cut is not None and (n_clusters, resolution) != (None, None):
+        raise ScraeError("--cut, --n-clusters and --resolution all set the clusters: give one of them")
     given = None if names is None else read_names(names)
     io.try_hdf5(folder / "result.h5ad")
     with Bar() as progress:
         adata = run_recluster(
             folder,
             cluster=_config(folder, n_clusters, resolution),
+            cut=cut,
             names=given,
             command=shlex.join(["scrae", *sys.argv[1:]]),
             progress=progress,

@@ -5,23 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
-from scipy.linalg import eigh
+from scipy.linalg import eigh, svd
 from scipy.stats import binom, false_discovery_control, mannwhitneyu
 from sklearn.cluster import KMeans
 
 from scrae.cluster.null_model import NullModel, fit_null
 from scrae.cluster.valley import Valley, find_valleys, unimodal_p
 
-__all__ = ["MAX_CELLS", "SplitTest", "choose_genes", "split_test"]
+__all__ = ["MAX_CELLS", "SplitTest", "split_test"]
 
 MAX_CELLS = 1000
 MIN_CELLS = 30
 """Fewer cells are never split."""
-_N_GENES, _MIN_DETECTED = 300, 5
 _N_COMPONENTS, _GROUPS, _N_DIRECTIONS = 10, (2, 8), 3
 _EXCEEDANCES = 5
-_FDR, _BRIDGE = 0.05, 0.05
+_FDR = 0.05
+_SLABS, _FILLED = (5, 10), 0.25
+"""Numbers of slabs across each component; p-value from which on cells of a slab fill the gap."""
+_DEEP = 0.3
+"""A gap divides populations if its density is below this fraction of that in both flanks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +39,13 @@ class SplitTest:
         without error.
     n_genes : int
         Genes that differ between the two sides in the other half (false discovery rate 0.05).
-    bridge : bool
-        Whether cells connect the two sides around the gap; then p is 1.
+    gap : {"none", "shallow", "bridged", "deep"}
+        No significant gap; one with too many cells in it; one that cells connect around; one that divides the cells.
+        For "shallow" and "bridged", p is 1.
+    density : float
+        Density of cells in the gap, divided by that in the less dense flank: 0 = empty, 1 = no gap.
+    density_limits : tuple of float
+        95 % confidence interval of it, which does not allow for the choice of the clearest gap.
     n_cells : int
         Cells tested.
     n_null : int
@@ -48,44 +55,21 @@ class SplitTest:
     p: float
     auc: float
     n_genes: int
-    bridge: bool
+    gap: str
+    density: float
+    density_limits: tuple[float, float]
     n_cells: int
     n_null: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Split:
-    valley: Valley
+    valley: Valley  # the clearest
+    deepest: Valley
     judged: np.ndarray  # [cells], the second half along the direction
     sides: np.ndarray  # bool [cells], from the first half
     second: np.ndarray  # [cells, genes], normalized second half
-    codes: np.ndarray  # [cells, components] of the first half
-
-
-def choose_genes(counts: sparse.csr_matrix) -> np.ndarray:
-    """Return the columns of the 300 genes with the largest excess over Poisson variance, sorted.
-
-    Parameters
-    ----------
-    counts : csr_matrix of shape (n_cells, n_genes)
-        Raw counts.
-
-    Returns
-    -------
-    ndarray of int64
-        Only genes found in at least five cells, and with more than Poisson variance.
-    """
-    counts = sparse.csr_matrix(counts, dtype=np.float64)
-    depth = np.asarray(counts.sum(axis=1)).ravel()
-    share = np.asarray(counts.sum(axis=0)).ravel() / max(depth.sum(), 1)
-    squares = np.asarray(counts.power(2).sum(axis=0)).ravel()
-    expected = share * depth.sum()
-    residual = squares - 2 * share * (counts.T @ depth) + share**2 * (depth**2).sum()
-    excess = residual / np.maximum(expected, 1e-12) - 1
-    detected = np.asarray((counts > 0).sum(axis=0)).ravel()
-    excess[(detected < _MIN_DETECTED) | (excess <= 0)] = -np.inf
-    best = np.argsort(-excess, kind="stable")[:_N_GENES]
-    return np.sort(best[np.isfinite(excess[best])])
+    across: np.ndarray  # [cells, components], the first half without the direction
 
 
 def split_test(
@@ -93,23 +77,29 @@ def split_test(
 ) -> SplitTest:
     """Test whether cells are one population.
 
-    The molecules are divided into two halves at random. The first half gives a direction in gene space, the one with
-    the clearest gap among principal components and discriminants of K-means. The second half, along this direction,
+    The molecules are divided into two halves at random. The first half gives directions in gene space, the three with
+    the clearest gaps among principal components and discriminants of K-means. The second half, along these directions,
     is tested for a gap in the density of the cells: a difference of means alone is no evidence, since every
     gradient has one. Two hypotheses have to be rejected: a density with one mode
     (:func:`scrae.cluster.valley.unimodal_p`), and data drawn from :class:`scrae.cluster.null_model.NullModel`, which
     pass through the same steps. The larger p-value is returned. The null data are drawn only if the first hypothesis
     is rejected at ``alpha``, and until five of them have a gap as clear.
 
-    A gap on a line is also found in a ring, such as the cell cycle. Therefore cells that connect the sides around the
-    gap (``bridge``) set the p-value to 1.
+    A significant gap divides the cells only if
+
+    - it is deep: its density is below 0.3 of that in both flanks. Either the upper 95 % limit for the clearest gap
+      is, or some place has more evidence for it than is expected of that many places. Otherwise, cells of a continuous
+      process lie between the sides.
+    - cells do not connect the sides around it. Along a line, a ring such as the cell cycle has a gap.
+
+    Directions with other gaps are passed over; if none is left, the p-value is 1.
 
     Parameters
     ----------
     counts : ndarray of shape (n_cells, n_genes)
-        Raw counts of the genes of :func:`choose_genes`.
+        Raw counts, see :func:`scrae.cluster.tested_genes.counts_to_test`.
     depth : ndarray of shape (n_cells,)
-        Total counts of each cell, over all genes.
+        Total counts of each cell.
     seed : int
         Seed of the halves and of the draws.
     n_null : int
@@ -125,43 +115,63 @@ def split_test(
     counts = np.asarray(counts, dtype=np.int64)
     n_cells, n_genes = counts.shape
     if n_cells < MIN_CELLS or n_genes < 2:
-        return SplitTest(p=1.0, auc=0.5, n_genes=0, bridge=False, n_cells=n_cells, n_null=0)
+        return SplitTest(
+            p=1.0, auc=0.5, n_genes=0, gap="none", density=1.0, density_limits=(0.0, np.inf),
+            n_cells=n_cells, n_null=0,
+        )  # fmt: skip
     depth = np.maximum(np.asarray(depth, dtype=np.float64), 1)
     first = rng.binomial(counts, 0.5)
-    found = _split(first, counts - first, depth, rng)
-    auc, different = _difference(found)
-    p = min(
-        1.0,
-        _N_DIRECTIONS
-        * unimodal_p(
-            found.valley.statistic,
-            n_cells,
-            seed=int(rng.integers(2**31)),
-            smallest=alpha / (2 * _N_DIRECTIONS),
-        ),
+    splits = _splits(first, counts - first, depth, rng)
+    kinds = [_kind(split, n_cells, alpha / _N_DIRECTIONS, rng) for split in splits]
+    found, (gap, p) = next(
+        (pair for pair in zip(splits, kinds, strict=True) if pair[1][0] == "deep"), (splits[0], kinds[0])
     )
-    bridge, drawn = p <= alpha and _has_bridge(found), 0
-    if p <= alpha and not bridge:
+    drawn = 0
+    if gap == "deep":
         p_model, drawn = _model_p(found.valley.statistic, fit_null(counts, depth), rng, n_null)
         p = max(p, p_model)
+    auc, different = _difference(found)
+    shown = found.deepest if gap == "deep" and found.deepest.statistic >= 0 else found.valley
     return SplitTest(
-        p=1.0 if bridge else p, auc=auc, n_genes=different, bridge=bridge, n_cells=n_cells, n_null=drawn
+        p=p,
+        auc=auc,
+        n_genes=different,
+        gap=gap,
+        density=shown.density,
+        density_limits=shown.density_limits(),
+        n_cells=n_cells,
+        n_null=drawn,
     )
+
+
+def _kind(split: _Split, n_cells: int, level: float, rng: np.random.Generator) -> tuple[str, float]:
+    """Return what the gap of a split is, see :class:`SplitTest`, and its p-value, corrected for all directions."""
+    one_mode = unimodal_p(split.valley.statistic, n_cells, seed=int(rng.integers(2**31)), smallest=level / 2)
+    if one_mode > level:
+        return "none", min(1.0, _N_DIRECTIONS * one_mode)
+    # one chosen for its clearness alone, or one whose evidence exceeds the penalty for the number of places
+    if split.valley.density_limits()[1] >= _DEEP and split.deepest.statistic < 0:
+        return "shallow", 1.0
+    if _has_bridge(split, split.valley) or _has_bridge(split, split.deepest):
+        return "bridged", 1.0
+    return "deep", _N_DIRECTIONS * one_mode
 
 
 def _model_p(statistic: float, model: NullModel, rng: np.random.Generator, n_null: int) -> tuple[float, int]:
     """Return the p-value against the null model and the number of draws (Besag and Clifford, 1991)."""
     exceedances = 0
     for drawn in range(1, n_null + 1):
-        valley = _split(*model.draw_halves(rng), model.depth, rng).valley
+        valley = _splits(*model.draw_halves(rng), model.depth, rng)[0].valley
         exceedances += valley.statistic >= statistic
         if exceedances == _EXCEEDANCES:
             return exceedances / drawn, drawn
     return (exceedances + 1) / (n_null + 1), n_null
 
 
-def _split(first: np.ndarray, second: np.ndarray, depth: np.ndarray, rng: np.random.Generator) -> _Split:
-    """Find directions with one half of the molecules, and keep the one with the clearest gap in the other half."""
+def _splits(
+    first: np.ndarray, second: np.ndarray, depth: np.ndarray, rng: np.random.Generator
+) -> list[_Split]:
+    """Find directions with one half of the molecules; return the splits in the other half, the clearest gap first."""
     first, second = _normalize(first, depth), _normalize(second, depth)
     scale = np.maximum(first.std(axis=0), 1e-6)
     first = (first - first.mean(axis=0)) / scale
@@ -171,16 +181,22 @@ def _split(first: np.ndarray, second: np.ndarray, depth: np.ndarray, rng: np.ran
         first.T @ first, subset_by_index=(n_genes - components, n_genes - 1)
     )  # [genes, components]
     codes = first @ axes
-    directions = [*np.eye(components), *_discriminants(codes, int(rng.integers(2**31)))]
-    scores = codes @ np.stack(directions, axis=1)  # [cells, directions]
+    directions = np.stack(
+        [*np.eye(components), *_discriminants(codes, int(rng.integers(2**31)))], axis=1
+    )  # [components, directions]
+    scores = codes @ directions
     valleys = find_valleys(scores.T)
     best = np.argsort([-valley.statistic for valley in valleys], kind="stable")[:_N_DIRECTIONS]
-    judged = []
-    other = second @ (axes @ np.stack([directions[at] for at in best], axis=1))
-    for at, x, valley in zip(best, other.T, find_valleys(other.T), strict=True):
+    other = second @ (axes @ directions[:, best])
+    splits = []
+    gaps = zip(find_valleys(other.T), find_valleys(other.T, below=_DEEP), strict=True)
+    for at, x, (valley, deepest) in zip(best, other.T, gaps, strict=True):
         sides = scores[:, at] > sum(valleys[at].interval) / 2
-        judged.append(_Split(valley=valley, judged=x, sides=sides, second=second, codes=codes))
-    return max(judged, key=lambda one: one.valley.statistic)
+        across = codes - np.outer(scores[:, at], directions[:, at])
+        splits.append(
+            _Split(valley=valley, deepest=deepest, judged=x, sides=sides, second=second, across=across)
+        )
+    return sorted(splits, key=lambda split: -split.valley.statistic)
 
 
 def _normalize(counts: np.ndarray, depth: np.ndarray) -> np.ndarray:
@@ -209,20 +225,21 @@ def _discriminant(codes: np.ndarray, side: np.ndarray) -> np.ndarray:
     return np.asarray(direction / np.linalg.norm(direction))
 
 
-def _has_bridge(found: _Split) -> bool:
-    """Whether the gap is the densest place among the cells of some slab across another component.
+def _has_bridge(found: _Split, valley: Valley) -> bool:
+    """Whether a gap is the densest place among the cells of some slab across another component.
 
     Along any direction, the cells of a ring have a gap in the middle; those at its top and bottom fill it.
     """
-    valley = found.valley
-    for code in found.codes.T:
-        for part in np.array_split(np.argsort(code, kind="stable"), 3):
+    left, scale, _ = svd(found.across - found.across.mean(axis=0), full_matrices=False)
+    for component in (left * scale).T[:-1]:
+        order = np.argsort(component, kind="stable")
+        for part in (part for n_slabs in _SLABS for part in np.array_split(order, n_slabs)):
             x = found.judged[part]
             inside, width = _within(x, valley.interval)
             beside = [_within(x, side) for side in (valley.left, valley.right)]
             # flanks without cells cannot show that the gap is filled
             if all(
-                binom.sf(inside - 1, inside + n, width / (width + other)) <= _BRIDGE for n, other in beside
+                binom.sf(inside - 1, inside + n, width / (width + other)) <= _FILLED for n, other in beside
             ):
                 return True
     return False

@@ -12,9 +12,6 @@ from .neighbors import NeighborIndex
 __all__ = ["Transfer", "transfer_labels", "vote"]
 
 _BLOCK = 200_000  # codes, to bound memory
-_QUANTILE = 0.95
-"""Of the reference's own distances, the limit. At 0.99 less than half as many cells of most unseen types exceeded it
-(types as in docs/tools.md)."""
 _MIN_DISTANCE = 1e-3
 """Smallest neighborhood size, as a fraction of the reference's mean, so that duplicates divide by no zero."""
 
@@ -31,14 +28,14 @@ class Transfer(NamedTuple):
     distance : ndarray of float64, shape (n_cells,)
         Mean distance to the neighbors, divided by the same mean of the neighbors themselves: about 1 inside a cluster,
         dense or sparse.
-    limit : float
-        The distance that 5 % of the reference codes exceed.
+    reference_distance : ndarray of float64, shape (n_reference,)
+        The same of the reference codes, each among the others.
     """
 
     label: np.ndarray
     share: np.ndarray
     distance: np.ndarray
-    limit: float
+    reference_distance: np.ndarray
 
 
 def transfer_labels(
@@ -81,10 +78,10 @@ def transfer_labels(
     width = own.mean(axis=1)
     floor = _MIN_DISTANCE * width.mean() or 1.0  # 1: all reference codes are equal
     around = np.maximum(width, floor)
-    limit = np.quantile(width / np.maximum(width[own_index].mean(axis=1), floor), _QUANTILE)
+    reference_distance = width / np.maximum(width[own_index].mean(axis=1), floor)
     votes = _votes(labels[nearest])
     distance = away.mean(axis=1) / around[nearest].mean(axis=1)
-    return Transfer(votes.argmax(axis=1), votes.max(axis=1), distance, float(limit))
+    return Transfer(votes.argmax(axis=1), votes.max(axis=1), distance, reference_distance)
 
 
 def vote(z: np.ndarray, reference: np.ndarray, labels: np.ndarray, *, n_neighbors: int = 15) -> np.ndarray:

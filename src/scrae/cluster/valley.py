@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import betainc, ndtri
+from scipy.stats import f as f_distribution
 
 from scrae.errors import ScraeError
 
 __all__ = ["Valley", "find_valleys", "unimodal_p"]
 
+_TINY = np.finfo(float).tiny
 _SMALLEST_MODE, _WIDEST = 8, 8
 """Spacings in the shortest flank; largest number of spacings in a flank for one in the gap."""
 _CHUNK, _EXCEEDANCES, _LEAST_DRAWS = 100, 10, 999
@@ -28,15 +30,33 @@ class Valley:
         Ends of the gap.
     left, right : tuple of float
         Ends of the denser interval on each side.
+    n_gap, n_flank : int
+        Spacings in the gap, and in each of the flanks.
     """
 
     statistic: float
     interval: tuple[float, float]
     left: tuple[float, float]
     right: tuple[float, float]
+    n_gap: int
+    n_flank: int
+
+    @property
+    def density(self) -> float:
+        """Density of cells in the gap, divided by that in the less dense flank."""
+        gap, *flanks = (max(high - low, _TINY) for low, high in (self.interval, self.left, self.right))
+        return self.n_gap / self.n_flank * max(flanks) / gap
+
+    def density_limits(self, level: float = 0.95) -> tuple[float, float]:
+        """Return a confidence interval of :attr:`density`: lengths of spacings have gamma distributions."""
+        low, high = (
+            self.density * f_distribution.ppf(tail, 2 * self.n_gap, 2 * self.n_flank)
+            for tail in ((1 - level) / 2, (1 + level) / 2)
+        )
+        return float(low), float(high)
 
 
-def find_valleys(samples: np.ndarray) -> list[Valley]:
+def find_valleys(samples: np.ndarray, *, below: float = 1.0) -> list[Valley]:
     """Find the clearest gap between two denser intervals, in each of several samples.
 
     A gap of v consecutive spacings, of length V, is compared with the shortest flank of f spacings on each side, of
@@ -49,6 +69,8 @@ def find_valleys(samples: np.ndarray) -> list[Valley]:
     ----------
     samples : ndarray of shape (n_samples, n_cells)
         The values of each sample, in any order.
+    below : float
+        Evidence is for a density below this fraction of that in both flanks: V is multiplied by it.
 
     Returns
     -------
@@ -63,7 +85,7 @@ def find_valleys(samples: np.ndarray) -> list[Valley]:
     if x.shape[1] < (least := 2 * _SMALLEST_MODE + 3):
         raise ScraeError(f"find_valleys: expected at least {least} values, found {x.shape[1]}")
     lengths, sizes = _lengths(x), _sizes(x.shape[1])
-    clearest = [_clearest(lengths, x.shape[1], v, f) for v, f in sizes]
+    clearest = [_clearest(lengths, x.shape[1], v, f, below) for v, f in sizes]
     best = np.argmax([statistic for statistic, _ in clearest], axis=0)
     found = []
     for row, choice in enumerate(best):
@@ -75,7 +97,14 @@ def find_valleys(samples: np.ndarray) -> list[Valley]:
             (float(x[row, i]), float(x[row, i + n])) for i, n in ((at, v), (left, f), (right, f))
         )
         found.append(
-            Valley(statistic=float(statistic[row]), interval=interval, left=flanks[0], right=flanks[1])
+            Valley(
+                statistic=float(statistic[row]),
+                interval=interval,
+                left=flanks[0],
+                right=flanks[1],
+                n_gap=v,
+                n_flank=f,
+            )
         )
     return found
 
@@ -126,16 +155,18 @@ def _lengths(x: np.ndarray) -> dict[int, np.ndarray]:
     """Return for each number of spacings the lengths of all intervals with so many, [samples, intervals]."""
     n_cells = x.shape[1]
     numbers = sorted({number for pair in _sizes(n_cells) for number in pair})
-    return {m: np.maximum(x[:, m:] - x[:, :-m], np.finfo(float).tiny) for m in numbers}
+    return {m: np.maximum(x[:, m:] - x[:, :-m], _TINY) for m in numbers}
 
 
-def _clearest(lengths: dict[int, np.ndarray], n_cells: int, v: int, f: int) -> tuple[np.ndarray, np.ndarray]:
+def _clearest(
+    lengths: dict[int, np.ndarray], n_cells: int, v: int, f: int, below: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
     """Return statistic and start of the clearest gap of v spacings with flanks of f, of each sample."""
     flank = lengths[f]
     before = np.minimum.accumulate(flank, axis=1)[:, : -f - v]
     after = np.minimum.accumulate(flank[:, ::-1], axis=1)[:, ::-1][:, f + v :]
     ratio = lengths[v][:, f : f + before.shape[1]] / np.maximum(before, after)
     at = ratio.argmax(axis=1)
-    clearest = ratio[np.arange(len(ratio)), at]
+    clearest = below * ratio[np.arange(len(ratio)), at]
     p = betainc(f, v, 1 / (1 + clearest))  # of a beta variable above clearest / (1 + clearest)
     return -ndtri(np.maximum(p, 1e-300)) - np.sqrt(2 * np.log(np.e * n_cells / v)), at + f

@@ -325,7 +325,7 @@ def _check_same(path: Path, facts: dict[str, Any], about: dict[str, Any]) -> Non
     before, now = facts["settings"], about["settings"]
     for name in sorted(before.keys() | now.keys()):
         if before.get(name) != now.get(name):
-            found = f"{name}={show(before.get(name))}, found {show(now.get(name))}"
+            found = f"{name.rpartition('.')[2]}={show(before.get(name))}, found {show(now.get(name))}"
             raise ScraeError(f"resume: the training began with {found}; {advice}")
     if about["data"] not in (None, facts["data"]):
         raise ScraeError(f"resume: the training began with other counts, genes or batches; {advice}")

@@ -22,7 +22,7 @@ _THETA_RANGE = 1e-3, 1e6
 _ROWS = 1024
 
 
-def fit_density(model: SCRAE, data: CountData, *, seed: int) -> Density:
+def fit_density(model: SCRAE, data: CountData, *, seed: int, held_out: np.ndarray | None = None) -> Density:
     """Fit the density of the training cells' codes, and the dispersions of their counts.
 
     The number of components, 1 to 64, is the one with the lowest BIC. The dispersions are moment estimates over the
@@ -37,14 +37,16 @@ def fit_density(model: SCRAE, data: CountData, *, seed: int) -> Density:
         Its training cells.
     seed : int
         Seed of the sample of 20,000 cells of more, and of the mixtures.
+    held_out : ndarray of int64, optional
+        Cells that are left out, so that the density knows them as little as it knows new cells; None: none.
 
     Returns
     -------
     Density
     """
-    rows = np.arange(len(data))
+    rows = np.setdiff1d(np.arange(len(data)), [] if held_out is None else held_out)
     if len(rows) > _FITTED:
-        rows = np.sort(np.random.default_rng(seed).permutation(len(rows))[:_FITTED])
+        rows = np.sort(np.random.default_rng(seed).permutation(rows)[:_FITTED])
     codes, excess, square = [], np.zeros(data.n_genes), np.zeros(data.n_genes)
     with evaluating(model):
         for cells in data.minibatches(_ROWS, rows=torch.from_numpy(rows)):

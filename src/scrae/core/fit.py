@@ -26,8 +26,6 @@ __all__ = ["FitResult", "fit"]
 
 _SEEDS_APART = 1_000_003
 """Between the seeds of two processes, so that they draw different noise."""
-_HELD_OUT_TARGETS = 2
-"""Added to the seed of the targets of held-out cells, which stay the same in all epochs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +44,16 @@ class FitResult:
         Why training ended.
     fault : str or None
         The non-finite loss or weight that ended training; None if all were finite.
+    held_out : numpy.ndarray
+        The cells that were held out for early stopping, int64, sorted.
     """
 
     history: dict[str, np.ndarray]
     epochs: int
     best_epoch: int
     stopped_because: str
-    fault: str | None = None
+    fault: str | None
+    held_out: np.ndarray
 
 
 def fit(
@@ -124,7 +125,7 @@ def fit(
         model.load_state_dict(state.best_weights)
     if config.neighbor_targets:
         refit_decoder(model, data, training.train, training.config, seed=state.order.initial_seed())
-    best = state.best_epoch or state.epoch
+    model.epochs = best = state.best_epoch or state.epoch
     kept = f"weights of epoch {best} were kept"
     if fault is not None:
         because = f"{fault}; {kept}"
@@ -135,7 +136,12 @@ def fit(
     else:
         because = f"all {state.epoch} epochs were run" + (f"; {kept}" if best != state.epoch else "")
     return FitResult(
-        history=state.history(), epochs=state.epoch, best_epoch=best, stopped_because=because, fault=fault
+        history=state.history(),
+        epochs=state.epoch,
+        best_epoch=best,
+        stopped_because=because,
+        fault=fault,
+        held_out=np.sort(training.held_out.numpy()),
     )
 
 
@@ -156,11 +162,9 @@ class _Training:
         processes.join(model, self.state.optimizers, (config, seed))
         self.n_steps = processes.least(math.ceil(len(self.train) / config.batch_size))  # per epoch
         self.epochs = processes.least(config.epochs_for(len(self.train)))
-        self.targets = NeighborTargets(model, data, seed=seed) if config.neighbor_targets else None
-        self.held_out_targets = None
-        if self.targets is not None:
-            fixed = Generator().manual_seed(self.state.order.initial_seed() + _HELD_OUT_TARGETS)
-            self.held_out_targets = self.targets.draw(self.held_out, fixed)
+        self.targets = None
+        if config.neighbor_targets:
+            self.targets = NeighborTargets(model, data, self.train, seed=seed)
         groups = [group for o in self.state.optimizers if o is not None for group in o.param_groups]
         self.rates = [(group, group["lr"]) for group in groups]
         self.step = self._step
@@ -236,7 +240,7 @@ class _Training:
         losses = self.processes.mean(losses).cpu()
         validation = math.nan
         if len(self.held_out):
-            validation = state.model.held_out_loss(self.data, self.held_out, targets=self.held_out_targets)
+            validation = state.model.held_out_loss(self.data, self.held_out)
         validation = float(self.processes.mean(torch.tensor(validation, dtype=torch.float64)))
         if fault := self.fault(losses, torch.tensor(updates), validation, order):
             return fault

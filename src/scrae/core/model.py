@@ -68,6 +68,8 @@ class SCRAE(nn.Module):
         µG and σ²G, moments of the log library size of the training cells: scalars, or [batches].
     density : Density or None
         What generated cells are drawn from, fitted after training; None = not fitted.
+    epochs : int or None
+        Epochs of training behind the weights; None = not trained, or trained by version 0.1.0.
     """
 
     gene_scale: Tensor
@@ -75,6 +77,7 @@ class SCRAE(nn.Module):
     library_mean: Tensor
     library_var: Tensor
     density: Density | None = None
+    epochs: int | None = None
 
     def __init__(
         self, genes: Sequence[str], config: ModelConfig, *, batch_names: Sequence[str] = (), seed: int = 0
@@ -117,7 +120,7 @@ class SCRAE(nn.Module):
         if data.batch_codes is not None:
             parts = [log_library[data.batch_codes == code] for code in range(len(data.batch_names))]
             if empty := [name for name, part in zip(data.batch_names, parts, strict=True) if not len(part)]:
-                raise ScraeError(f"SCRAE.for_data: expected cells of every batch, found none of {empty[0]!r}")
+                raise ScraeError(f"batches: expected cells of every batch, found none of {empty[0]!r}")
         for i, part in enumerate(parts):
             model.library_mean.view(-1)[i] = float(part.mean())
             model.library_var.view(-1)[i] = max(float(part.var(correction=0)), 1e-4)
@@ -129,9 +132,10 @@ class SCRAE(nn.Module):
     def __repr__(self) -> str:
         c = self.config
         batches = f", batches={len(self.batch_names)}" if self.batch_names else ""
+        epochs = "" if self.epochs is None else f", epochs={self.epochs}"
         return (
             f"SCRAE(genes={len(self.genes)}, n_latent={c.n_latent}, prior={c.prior!r}, likelihood={c.likelihood!r}"
-            f"{batches}, device={str(self.library_mean.device)!r})"
+            f"{batches}{epochs}, device={str(self.library_mean.device)!r})"
         )
 
     def encoder_input(self, cells: Cells) -> Float[Tensor, "cells genes"] | SparseRows:
@@ -227,9 +231,7 @@ class SCRAE(nn.Module):
             ]
         return np.asarray(torch.cat(codes).numpy())
 
-    def held_out_loss(
-        self, data: CountData, rows: Tensor, *, targets: Tensor | None = None, batch_size: int = 1024
-    ) -> float:
+    def held_out_loss(self, data: CountData, rows: Tensor, *, batch_size: int = 1024) -> float:
         """Return minus the mean log-likelihood of the given cells, with s = µs.
 
         Parameters
@@ -237,18 +239,14 @@ class SCRAE(nn.Module):
         data : CountData
             Counts of the model's genes.
         rows : Tensor
-            The cells that are encoded, int64.
-        targets : Tensor or None
-            The cells whose counts are explained, int64, one for each of ``rows``; None: the same cells.
+            The cells, int64.
         batch_size : int
             Cells at a time.
         """
         total = torch.zeros((), dtype=torch.float64, device=data.device)
-        encoded = data.minibatches(batch_size, rows=rows)
-        explained = data.minibatches(batch_size, rows=rows if targets is None else targets)
         with evaluating(self):
-            for seen, cells in zip(encoded, explained, strict=True):
-                total += self.autoencoder_losses(cells, seen=seen).reconstruction.sum(dtype=torch.float64)
+            for cells in data.minibatches(batch_size, rows=rows):
+                total += self.autoencoder_losses(cells).reconstruction.sum(dtype=torch.float64)
         return float(total) / len(rows)
 
 

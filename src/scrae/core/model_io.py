@@ -17,6 +17,7 @@ from safetensors.torch import save as to_bytes
 
 from ..config import ModelConfig, from_dict, to_dict
 from ..errors import ScraeError, show
+from .device import resolve_device
 from .mixture import Density, Mixture
 from .model import SCRAE
 
@@ -61,6 +62,7 @@ def save(model: SCRAE, folder: str | Path) -> None:
             "n_genes": len(model.genes),
             "batch_names": list(model.batch_names),
             "model": to_dict(model.config),
+            "epochs": model.epochs,
         }
         (path / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         (path / "genes.txt").write_text("".join(f"{gene}\n" for gene in model.genes), encoding="utf-8")
@@ -73,7 +75,7 @@ def save(model: SCRAE, folder: str | Path) -> None:
         raise ScraeError(f"save: cannot write the model to {path}: {error}") from error
 
 
-def load(folder: str | Path, *, device: torch.device | str = "cpu") -> SCRAE:
+def load(folder: str | Path, *, device: torch.device | str = "auto") -> SCRAE:
     """Load the model that :func:`save` wrote.
 
     Parameters
@@ -81,7 +83,7 @@ def load(folder: str | Path, *, device: torch.device | str = "cpu") -> SCRAE:
     folder : str or pathlib.Path
         The model folder.
     device : torch.device or str
-        Where to put the model.
+        Where to put the model; "auto" = CUDA if available, otherwise the CPU.
 
     Returns
     -------
@@ -91,10 +93,10 @@ def load(folder: str | Path, *, device: torch.device | str = "cpu") -> SCRAE:
     Raises
     ------
     ScraeError
-        If a file is missing, foreign or damaged; the message names it.
+        If a file is missing, foreign or damaged (the message names it), or this machine has no such device.
     """
-    path = Path(folder)
-    config, n_genes, batch_names = _read_config(path / "config.json")
+    path, device = Path(folder), resolve_device(device)
+    config, n_genes, batch_names, epochs = _read_config(path / "config.json")
     genes = _read_text(path / "genes.txt", _LARGEST_GENES).split("\n")[:-1]
     if len(genes) != n_genes:
         raise ScraeError(
@@ -106,10 +108,11 @@ def load(folder: str | Path, *, device: torch.device | str = "cpu") -> SCRAE:
     model.load_state_dict(_read_weights(path / "weights.safetensors", shapes), assign=True)
     if (path / _DENSITY).exists():
         model.density = _read_density(path / _DENSITY, model)
+    model.epochs = epochs
     return model.to(device).eval()
 
 
-def _read_config(path: Path) -> tuple[ModelConfig, int, list[str]]:
+def _read_config(path: Path) -> tuple[ModelConfig, int, list[str], int | None]:
     text = _read_text(path, _LARGEST_CONFIG)
     try:
         content: Any = json.loads(text)
@@ -141,7 +144,8 @@ def _read_config(path: Path) -> tuple[ModelConfig, int, list[str]]:
         raise ScraeError(f"{path}: {error}") from error
     if missing := sorted(to_dict(config).keys() - settings.keys()):
         raise ScraeError(f"{path}: expected every setting of the model, found none for {missing[0]!r}")
-    return config, n_genes, batches
+    epochs = content.get("epochs")
+    return config, n_genes, batches, epochs if isinstance(epochs, int) else None
 
 
 def _read_text(path: Path, largest: int) -> str:

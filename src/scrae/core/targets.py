@@ -28,15 +28,18 @@ class NeighborTargets:
     A cell's target is the cell itself in a sixth of the draws, otherwise one of its 15 nearest neighbors in the
     principal components of the encoder's input or of its 15 nearest in those of the unscaled log expression. What a
     cell does not share with its neighbors is mostly noise, and the code has no reason to keep it. Neighbors are
-    searched within an experimental batch, so that the target does not depend on another batch. Of more than 100,000
-    cells a random sample of 100,000 has neighbors, within the sample; each other cell is its own target.
+    searched within an experimental batch, so that the target does not depend on another batch, and among the given
+    cells: no held-out cell is a target. Of more than 100,000 cells a random sample of 100,000 has neighbors, within
+    the sample; each other cell is its own target.
 
     Parameters
     ----------
     model : SCRAE
         Normalizes and scales the counts.
     data : CountData
-        The training cells.
+        Training and held-out cells.
+    rows : Tensor
+        The training cells, int64.
     seed : int
         Seed of the principal components and of the sample.
 
@@ -47,14 +50,14 @@ class NeighborTargets:
         fewer neighbors is its own candidate in the remaining columns.
     """
 
-    def __init__(self, model: SCRAE, data: CountData, *, seed: int) -> None:
+    def __init__(self, model: SCRAE, data: CountData, rows: Tensor, *, seed: int) -> None:
         representations = input_components(model, data, seed=seed), log_components(model, data, seed=seed)
         codes = np.zeros(len(data), dtype=np.int64)
         if data.batch_codes is not None:
             codes = data.batch_codes.cpu().numpy()
-        sample = np.arange(len(data))
+        sample = np.sort(rows.cpu().numpy())
         if len(sample) > _SEARCHED:
-            sample = np.sort(np.random.default_rng(seed).permutation(len(sample))[:_SEARCHED])
+            sample = np.sort(np.random.default_rng(seed).permutation(sample)[:_SEARCHED])
         found = [_within(points, codes, sample) for points in representations]
         self.neighbors = torch.from_numpy(np.hstack(found))
 

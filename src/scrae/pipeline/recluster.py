@@ -43,6 +43,7 @@ def recluster(
     folder: str | Path,
     *,
     cluster: ClusterConfig | None = None,
+    cut: int | None = None,
     names: Mapping[str, str] | None = None,
     annotation: Mapping[str, Any] | None = None,
     command: str = "scrae.recluster",
@@ -58,6 +59,9 @@ def recluster(
         Folder of a run.
     cluster : ClusterConfig or None
         How to cluster; None = as the run did, or not at all if there are ``names`` or an ``annotation``.
+    cut : int or None
+        Take the clusters that the slider of the report shows at this number (:func:`scrae.tl.cluster_levels`). They
+        are nested in those of the run or hold them; those of ``cluster`` are found anew. None = do not.
     names : mapping of str to str or None
         Cluster → its name, for ``obs["scrae_name"]``; a cluster without one keeps its number. None = no names.
     annotation : mapping of str to object or None
@@ -75,17 +79,20 @@ def recluster(
     Raises
     ------
     ScraeError
-        Not the folder of a finished run, no latent representation, or a name for a cluster that does not exist.
+        Not the folder of a finished run, no latent representation or no such cut, or a name for a cluster that does
+        not exist.
     """
     folder, clock = Path(folder), Clock(progress or Progress())
     record = dict(read_run(folder).record)
     settings = from_dict(Settings, record.get("config") or {})
     with exclusive_lock(folder):
         adata = io.read_h5ad(folder / "result.h5ad")
-        if cluster is not None or (names is None and annotation is None):
+        if cut is not None or cluster is not None or (names is None and annotation is None):
+            if cut is not None:
+                cluster = replace(settings.cluster, n_clusters=cut, resolution=None)
             settings = replace(settings, cluster=cluster or settings.cluster)
             _forget_clusters(adata)
-            find_clusters(adata, settings, clock)
+            find_clusters(adata, settings, clock, cut=cut)
             if settings.label_key is not None:
                 tl.score(adata, settings.label_key)
         if annotation is not None:

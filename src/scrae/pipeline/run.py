@@ -162,11 +162,20 @@ def analyze(
     return model, clock.seconds
 
 
-def find_clusters(adata: AnnData, settings: Settings, clock: Clock) -> NeighborGraph | None:
-    """Cluster the latent representation and assess the clusters, in place; return the neighbor graph."""
+def find_clusters(
+    adata: AnnData, settings: Settings, clock: Clock, *, cut: int | None = None
+) -> NeighborGraph | None:
+    """Cluster the latent representation, or cut the tree of an earlier clustering, and assess the clusters, in place.
+
+    Returns the neighbor graph.
+    """
     with clock.stage("cluster"):
         graph = tl.neighbors(adata, seed=settings.seed)
-        tl.cluster(adata, **vars(settings.cluster), graph=graph, seed=settings.seed)
+        if cut is None:
+            tl.cluster(adata, **vars(settings.cluster), graph=graph, seed=settings.seed)
+            tl.cluster_levels(adata, graph=graph, seed=settings.seed)
+        else:
+            tl.cut_tree(adata, cut, cluster_key="scrae_fine", key_added="scrae")
         tl.stability(adata, graph=graph, seed=settings.seed)
     if adata.obs["scrae"].nunique() > 1:
         with clock.stage("find markers"):

@@ -17,8 +17,10 @@ from scrae.pl._cells import quality
 from scrae.pl._draw import run_facts
 from scrae.pl._embedding import embedding
 from scrae.pl._genes import gene_selection
+from scrae.pl._markers import markers
 from scrae.pl._tables import cluster_sizes, label_table
 from scrae.pl._training import history
+from scrae.tl._markers import shown
 
 __all__ = ["save_figures"]
 
@@ -30,6 +32,7 @@ def save_figures(adata: AnnData, folder: str | Path, *, label_key: str | None = 
     """Write every figure that the data allow into ``folder``, each as PNG and SVG.
 
     The files are ``{pca,tsne,umap,latent}_clusters``, the same with ``_labels``, ``cluster_sizes``, ``label_table``,
+    ``marker_dots``, ``marker_heatmap``,
     ``history``, ``gene_selection`` and ``quality``. Text in an SVG stays editable text.
 
     Parameters
@@ -82,6 +85,10 @@ def _figures(adata: AnnData, label_key: str | None) -> dict[str, Callable[[], An
         figures["cluster_sizes"] = partial(cluster_sizes, adata)
         if label_key is not None:
             figures["label_table"] = partial(label_table, adata, label_key)
+    table = adata.uns.get("scrae", {}).get("markers")
+    if table is not None and len(shown(table)):
+        figures["marker_dots"] = partial(markers, adata)
+        figures["marker_heatmap"] = partial(markers, adata, kind="heatmap")
     if run_facts(adata, "history"):
         figures["history"] = partial(history, adata)
     if "scrae_selected" in adata.var:

@@ -23,6 +23,13 @@ _WITHOUT_PREFIX = tuple(
         "COX1 COX2 COX3 COB ATP6 ATP8 OLI1 VAR1",
     )
 )
+# The same 15 genes (13 proteins, two ribosomal RNAs) of human and mouse where genes are named by Ensembl.
+_ENSEMBL = re.compile(
+    r"ENSG00000(?:198888|198763|198804|198712|228253|198899|198938|198840|212907|198886|198786|198695|198727|210082|"
+    r"211459)(?:\.\d+)?|"
+    r"ENSMUSG000000(?:64341|64345|64351|64354|64356|64357|64358|64360|65947|64363|64367|64368|64370|64337|64339)"
+    r"(?:\.\d+)?"
+)
 _KINDS = {
     "ribosomal": r"RP[LS]\d+[AXYL]{0,2}\d*|RPLP[012]|RPSA|FAU|UBA52",
     "hemoglobin": r"HB[ABDEGMQZ]\d?|HB[ABEZ][ABXYZ]?-(?:[ABXYZ]\w*|\d)",
@@ -47,7 +54,7 @@ def mitochondrial(gene_names: pd.Index, prefix: str | None = None) -> NDArray[np
     names = gene_names.astype(str)
     if prefix is not None:
         return np.asarray(names.str.startswith(prefix))
-    found = np.array([_MITO.match(name) is not None for name in names], dtype=bool)
+    found = np.array([bool(_MITO.match(name) or _ENSEMBL.fullmatch(name)) for name in names], dtype=bool)
     for listed in _WITHOUT_PREFIX:
         here = np.asarray(names.isin(listed))
         if 2 * here.sum() > len(listed):

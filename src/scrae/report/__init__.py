@@ -2,6 +2,6 @@
 
 from scrae.report._build import build
 from scrae.report._run import read_run
-from scrae.report._significance import assess_clusters
+from scrae.report._significance import assess_clusters, summarize_test
 
-__all__ = ["assess_clusters", "build", "read_run"]
+__all__ = ["assess_clusters", "build", "read_run", "summarize_test"]

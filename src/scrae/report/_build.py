@@ -21,7 +21,7 @@ from scrae.report._stability import stability_view
 __all__ = ["build", "render"]
 
 MOST_ALERTS = 5  # at the top of the page; the others are folded
-SCRIPTS = ("report.js", "picture.js", "explore.js")  # in this order
+SCRIPTS = ("report.js", "picture.js", "expression.js", "explore.js", "plots.js", "levels.js")  # in this order
 
 
 def build(folder: str | Path) -> Path:

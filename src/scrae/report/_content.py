@@ -12,8 +12,9 @@ import pandas as pd
 from scrae import pl
 from scrae.pl import category_colors, category_column, cross_table
 from scrae.report._format import chart, duration, number
+from scrae.report._levels import level_data
 from scrae.report._markers import Expression, choose_genes
-from scrae.report._points import scatter_data
+from scrae.report._points import scatter_data, subsample
 from scrae.report._run import Run
 from scrae.tl._codes import is_chosen
 
@@ -86,6 +87,7 @@ def scatter_view(run: Run, markers: Mapping[str, pd.DataFrame]) -> dict[str, Any
     if not data["bases"]:
         return None
     n_genes = len(data["genes"]["names"])
+    data["levels"] = level_data(run, subsample(run.adata), data["genes"]["names"])
     return {"data": data, "n_shown": data["n"], "n_cells": run.adata.n_obs, "n_genes": n_genes}
 
 

@@ -17,13 +17,13 @@ from scrae.pl import BASES, category_colors, category_column, is_category
 from scrae.report._markers import ROWS, row_blocks
 from scrae.report._pack import pack_genes
 
-__all__ = ["MAX_POINTS", "embed_json", "scatter_data", "subsample"]
+__all__ = ["MAX_POINTS", "base64_of", "embed_json", "scatter_data", "subsample"]
 
 MAX_POINTS = 20_000
 AT_LEAST = 50  # cells of each cluster are shown, where it has them
 MOST_COLUMNS = 20  # of each kind
 MOST_GROUPS = 100
-NOT_SHOWN = ("scrae_size_factor",)  # close to the library size
+NOT_SHOWN = ("scrae_size_factor", "scrae_fine")  # close to the library size; the slider shows it
 QUANTITIES = {
     "scrae_n_counts": "Library size",
     "scrae_n_genes": "Detected genes",
@@ -62,7 +62,7 @@ def scatter_data(adata: AnnData, groups: dict[str, str], markers: dict[str, str]
         Genes, and the cluster that each one marks. These and the modeled genes are packed, see :mod:`._pack`.
     """
     cells = subsample(adata)
-    titles = groups | {str(key): str(key) for key in adata.obs if key not in groups}
+    titles = groups | {str(key): str(key) for key in adata.obs if key not in (*groups, *NOT_SHOWN)}
     names = _genes(adata, markers)
     expression = _columns(adata, cells, adata.var_names.get_indexer(pd.Index(names)))
     return {
@@ -143,7 +143,7 @@ def _basis(adata: AnnData, basis: str, cells: NDArray[np.int64]) -> dict[str, An
     span = float((xy[known] - low).max()) if known.any() else 1.0
     whole = np.full(xy.shape, 65_535, dtype="<u2")
     whole[known] = np.rint((xy[known] - low) / (span or 1.0) * 65_534)
-    return {"name": BASES[basis], "x": _base64(whole[:, 0]), "y": _base64(whole[:, 1])}
+    return {"name": BASES[basis], "x": base64_of(whole[:, 0]), "y": base64_of(whole[:, 1])}
 
 
 def _group(adata: AnnData, key: str, title: str, cells: NDArray[np.int64], *, main: bool) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def _group(adata: AnnData, key: str, title: str, cells: NDArray[np.int64], *, ma
         "categories": column.categories.tolist(),
         "colors": category_colors(adata, key),
         "sizes": np.bincount(codes[codes >= 0], minlength=len(column.categories)).tolist(),
-        "codes": _base64(np.where(codes < 0, 65_535, codes)[cells].astype("<u2")),
+        "codes": base64_of(np.where(codes < 0, 65_535, codes)[cells].astype("<u2")),
     }
 
 
@@ -170,9 +170,10 @@ def _quantity(title: str, values: NDArray[np.float64], *, log: bool) -> dict[str
         "log": log,
         "low": low,
         "high": high,
-        "data": _base64(np.rint(share * 65_535).astype("<u2")),
+        "data": base64_of(np.rint(share * 65_535).astype("<u2")),
     }
 
 
-def _base64(array: NDArray[np.generic]) -> str:
+def base64_of(array: NDArray[np.generic]) -> str:
+    """Return the bytes of an array as text."""
     return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii")

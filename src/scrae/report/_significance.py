@@ -9,7 +9,7 @@ import numpy as np
 
 from scrae.report._run import Run
 
-__all__ = ["assess_clusters", "significance_view"]
+__all__ = ["assess_clusters", "significance_view", "summarize_test"]
 
 _WORDS = {
     "real": "real: a gap separates it from its neighbors",
@@ -49,16 +49,17 @@ def significance_view(run: Run) -> dict[str, Any] | None:
     words = assess_clusters(facts)
     if set(words) != set(run.adata.obs["scrae"].astype(str)):
         return None
-    verdicts = [text.split(":")[0] for text in words.values()]
     return {
         "words": words,
-        "summary": _summary(verdicts),
+        "summary": summarize_test(facts),
         "n_split": sum(text.endswith(_SPLIT) for text in words.values()),
         "alpha": float(facts["alpha"]),
     }
 
 
-def _summary(verdicts: list[str]) -> str:
+def summarize_test(facts: Mapping[str, Any]) -> str:
+    """Return one sentence about all clusters, from ``uns[key]["significance"]``."""
+    verdicts = [str(verdict) for verdict in np.atleast_1d(np.asarray(facts["cluster_verdict"]))]
     n, real = len(verdicts), verdicts.count("real")
     if not real and "continuous" in verdicts:
         return "Continuous: K is a choice. The cells differ, but no gap divides them into clusters."

@@ -16,13 +16,14 @@ from scrae.tl._project import project
 from scrae.tl._significance import significance
 from scrae.tl._stability import agreement, stability, train_again
 from scrae.tl._train import count_data, embed, train
-from scrae.tl._tree import cluster_tree, cut_tree, subcluster
+from scrae.tl._tree import cluster_levels, cluster_tree, cut_tree, subcluster
 
 __all__ = [
     "agreement",
     "annotate",
     "cell_types",
     "cluster",
+    "cluster_levels",
     "cluster_tree",
     "composition",
     "count_data",

@@ -6,17 +6,23 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scrae.cluster.transfer import transfer_labels
+from scrae.cluster.conformal import conformal_p
+from scrae.cluster.transfer import Transfer, transfer_labels
+from scrae.core.data import CountData
 from scrae.core.model import SCRAE
+from scrae.core.novelty import deviance
 from scrae.errors import ScraeError, did_you_mean
 from scrae.io.notes import add_note
 from scrae.tl._codes import codes_of
-from scrae.tl._train import count_data, counts_for
+from scrae.tl._train import count_data, counts_for, encode
 
 __all__ = ["map"]
 
 _N_CHECKED = 20  # cells that are encoded again, to check that the codes are this model's
 _TOLERANCE = 1e-3
+_UNSEEN = 0.05
+_FEWEST = 20
+"""Of fewer held-out cells no p-value is below 0.05."""
 
 
 def map(
@@ -28,12 +34,13 @@ def map(
     key_added: str = "scrae",
     n_neighbors: int = 15,
     min_overlap: float = 0.5,
+    refine: bool = False,
 ) -> None:
     """Embed new cells with a trained model and transfer the clusters of a reference to them.
 
-    Each new cell gets the majority cluster of its nearest reference cells. A cell that is not flagged as unseen can
-    still be new: the encoder may place unknown cells among known ones. Cells of another laboratory may be flagged
-    altogether.
+    Each new cell gets the majority cluster of its nearest reference cells, and a p-value of "this cell is like the
+    reference". A cell that is not flagged as unseen can still be new: the encoder may place unknown cells among known
+    ones. Cells of another laboratory may be flagged altogether.
 
     Parameters
     ----------
@@ -51,6 +58,9 @@ def map(
         Number of reference cells that vote.
     min_overlap : float
         Smallest allowed fraction of the model's genes in the data.
+    refine : bool
+        Refine the codes of the new cells, for cells with few molecules: see :func:`embed`. The p-values are those of
+        the codes that are not refined.
 
     Raises
     ------
@@ -67,10 +77,14 @@ def map(
     - ``obs[key_added + "_confidence"]``: fraction of the neighbors in it, 0 to 1.
     - ``obs[key_added + "_distance"]``: mean distance to the neighbors, divided by the same mean of the neighbors
       themselves (:func:`scrae.cluster.transfer.transfer_labels`): about 1 for a similar cell.
-    - ``obs[key_added + "_unseen"]``: whether that distance exceeds that of 95 % of the reference cells, or the cell has
-      no counts in the modeled genes. The model has not seen such cells, and their cluster means little.
+    - ``obs[key_added + "_p"]``: conformal p-value (:func:`scrae.cluster.conformal.conformal_p`) of that distance and,
+      for a model without batches, of the deviance of the counts from the decoder's means
+      (:func:`scrae.core.novelty.deviance`), among the reference cells that :func:`train` held out
+      (``obs["scrae_held_out"]``), or among all if fewer than 20 were.
+    - ``obs[key_added + "_unseen"]``: whether p is at most 0.05, or the cell has no counts in the modeled genes. The
+      model has not seen such cells, and their cluster means little. Of cells like the reference, 5 % are flagged.
     - ``uns[key_added + "_colors"]``: the reference's colors, if it has any.
-    - ``uns["scrae"]["map"]``: cluster_key, n_neighbors, limit (of the distance) and n_unseen.
+    - ``uns["scrae"]["map"]``: cluster_key, n_neighbors, n_compared and n_unseen.
     """
     if query is reference:
         raise ScraeError("map: expected new cells, found the reference itself; use scrae.tl.cluster")
@@ -81,24 +95,50 @@ def map(
     codes = model.encode(data)
     known = clusters.codes >= 0
     found = transfer_labels(codes, z[known], clusters.codes[known], n_neighbors=n_neighbors)
-    unseen = (found.distance > found.limit) | (data.totals == 0).cpu().numpy()
+    compared = _compared(reference, known)
+    p = _p_values(query, data, found, reference[known], compared, model)
+    if refine:
+        codes = encode(model, data, refine=True)
+        found = transfer_labels(codes, z[known], clusters.codes[known], n_neighbors=n_neighbors)
+    unseen = (p <= _UNSEEN) | (data.totals == 0).cpu().numpy()
     query.obsm[f"X_{key_added}"] = codes
     query.obs[key_added] = pd.Categorical.from_codes(found.label, dtype=clusters.dtype)
     query.obs[f"{key_added}_confidence"] = found.share
     query.obs[f"{key_added}_distance"] = found.distance
+    query.obs[f"{key_added}_p"] = p
     query.obs[f"{key_added}_unseen"] = unseen
     if f"{cluster_key}_colors" in reference.uns:
         query.uns[f"{key_added}_colors"] = reference.uns[f"{cluster_key}_colors"]
     query.uns.setdefault("scrae", {})["map"] = {
         "cluster_key": cluster_key,
         "n_neighbors": n_neighbors,
-        "limit": found.limit,
+        "n_compared": int(compared.sum()),
         "n_unseen": int(unseen.sum()),
     }
     add_note(
         query,
-        f"{unseen.sum()} of {len(unseen)} cells are farther from the reference than 95 % of its own cells.",
+        f"{unseen.sum()} of {len(unseen)} cells are unlike the reference (p <= 0.05; of cells like it, 5 % are).",
     )
+
+
+def _compared(reference: AnnData, known: np.ndarray) -> np.ndarray:
+    """Return which of the known cells the p-values compare with: those that training held out, or all."""
+    if "scrae_held_out" not in reference.obs:
+        return np.ones(known.sum(), dtype=bool)
+    held_out = reference.obs["scrae_held_out"].to_numpy(dtype=bool)[known]
+    return held_out if held_out.sum() >= _FEWEST else np.ones(len(held_out), dtype=bool)
+
+
+def _p_values(
+    query: AnnData, data: CountData, found: Transfer, known: AnnData, compared: np.ndarray, model: SCRAE
+) -> np.ndarray:
+    scores, others = [found.distance], [found.reference_distance[compared]]
+    genes = np.isin(model.genes, known.var_names) & np.isin(model.genes, query.var_names)
+    if model.density is not None and not model.batch_names and "counts" in known.layers and genes.any():
+        cells = count_data(known[compared], genes=model.genes, min_overlap=0, device=data.device)
+        scores.append(deviance(model, model.density, data, genes))
+        others.append(deviance(model, model.density, cells, genes))
+    return conformal_p(np.column_stack(scores), np.column_stack(others))
 
 
 def _clusters(reference: AnnData, key: str) -> pd.Categorical:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from anndata import AnnData
 from scipy import sparse
 
-from scrae.cluster.significance import MAX_CELLS, SplitTest, choose_genes, split_test
+from scrae.cluster.significance import MAX_CELLS, SplitTest, split_test
+from scrae.cluster.tested_genes import counts_to_test
 from scrae.errors import ScraeError, did_you_mean
+from scrae.pp._gene_kinds import mitochondrial
 from scrae.tl._tree import cluster_tree, stored_tree
 
 __all__ = ["significance"]
@@ -64,16 +67,21 @@ def significance(
     -----
     Writes ``uns[cluster_key]["significance"]``: ``alpha``; for each join of the tree ``p``, ``p_adjusted`` (p times
     the number of clusters over that of clusters below the join, at least that of the join above: Meinshausen,
-    Biometrika 95:265, 2008), ``auc``, ``n_genes``, ``n_cells`` and ``verdict``; NaN and "not tested" for joins below
-    one that is not significant; and for each cluster ``names``, ``cluster_verdict`` (that of its first join) and
-    ``split_p`` (adjusted p-value of more than one population within it).
+    Biometrika 95:265, 2008), ``gap`` ("none", "shallow", "bridged", "deep"), ``density`` (of cells in the gap, relative
+    to the less dense side) with its 95 % limits ``density_limits`` [joins, 2], ``auc``, ``n_genes``, ``n_cells`` and
+    ``verdict``; NaN and "not tested" for joins below one that is not significant; and for each cluster ``names``,
+    ``cluster_verdict`` (that of its first join) and ``split_p`` (adjusted p-value of more than one population within
+    it).
 
-    The verdicts are "real": a gap; "continuous": no gap, but the sides differ in the other half of the molecules (AUC
-    of 0.8 and ten genes); "not supported": neither.
+    The verdicts are "real": a deep gap that no cells connect around; "continuous": no such gap, but the sides differ in
+    the other half of the molecules (AUC of 0.8 and ten genes); "not supported": neither.
+
+    Mitochondrial genes are left out, with the pseudogenes that follow them (:mod:`scrae.cluster.tested_genes`).
     """
     if not 0 < alpha < 1:
         raise ScraeError(f"significance: expected alpha between 0 and 1, found {alpha}")
     counts, samples = _counts(adata, layer), _samples(adata, sample_key)
+    mito = mitochondrial(adata.var_names)
     if "tree" not in adata.uns.get(cluster_key, {}):
         cluster_tree(adata, cluster_key=cluster_key, seed=seed)
     tree, names = stored_tree(adata, cluster_key)
@@ -89,7 +97,7 @@ def significance(
         leaves = tree.leaves(node)
         factor = n_leaves / len(leaves)
         rows = np.flatnonzero(np.isin(leaf, leaves))
-        found = _test(counts, rows, samples, factor=factor, alpha=alpha, seed=seed + node)
+        found = _test(counts, rows, samples, mito, factor=factor, alpha=alpha, seed=seed + node)
         tests[node] = found
         p_adjusted[node] = min(1.0, max(0.0 if node < n_leaves else above, found.p * factor))
     adata.uns[cluster_key]["significance"] = _facts(tests, p_adjusted, parent, names, alpha) | {
@@ -106,13 +114,22 @@ def _facts(
         node: _verdict(tests[node], bool(p_adjusted[node] <= alpha)) if node in tests else "not tested"
         for node in joins
     }
+
+    def column(name: str, missing: object, dtype: type = float) -> np.ndarray:
+        return np.array(
+            [getattr(tests[node], name) if node in tests else missing for node in joins], dtype=dtype
+        )
+
     return {
         "alpha": alpha,
-        "p": np.array([tests[node].p if node in tests else np.nan for node in joins]),
+        "p": column("p", np.nan),
         "p_adjusted": p_adjusted[n_leaves:],
-        "auc": np.array([tests[node].auc if node in tests else np.nan for node in joins]),
-        "n_genes": np.array([tests[node].n_genes if node in tests else 0 for node in joins]),
-        "n_cells": np.array([tests[node].n_cells if node in tests else 0 for node in joins]),
+        "gap": column("gap", "not tested", object),
+        "density": column("density", np.nan),
+        "density_limits": column("density_limits", (np.nan, np.nan)),
+        "auc": column("auc", np.nan),
+        "n_genes": column("n_genes", 0, int),
+        "n_cells": column("n_cells", 0, int),
         "verdict": np.array(list(verdict.values()), dtype=object),
         "names": np.array(names, dtype=object),
         "cluster_verdict": np.array([_of_cluster(k, verdict, parent) for k in range(n_leaves)], dtype=object),
@@ -139,6 +156,7 @@ def _test(
     counts: sparse.csr_matrix,
     rows: np.ndarray,
     samples: np.ndarray | None,
+    mitochondrial: np.ndarray,
     *,
     factor: float,
     alpha: float,
@@ -151,27 +169,14 @@ def _test(
     for number, part in enumerate(parts):
         rng = np.random.default_rng([seed, number])
         cells = np.sort(rng.choice(part, min(MAX_CELLS, len(part)), replace=False))
-        block = counts[cells]
-        depth = np.asarray(block.sum(axis=1)).ravel()
-        genes = block[:, choose_genes(block)].toarray()
+        genes, depth = counts_to_test(counts[cells], mitochondrial)
         found.append(split_test(genes, depth, seed=seed, n_null=draws, alpha=alpha / factor))
     found.sort(key=lambda test: test.p)
     if samples is None:
         return found[0]
     if len(found) < 2:
-        return SplitTest(
-            p=1.0, auc=found[0].auc, n_genes=found[0].n_genes, bridge=False, n_cells=len(rows), n_null=0
-        )
-    second = found[1]
-    p = min(1.0, (len(found) - 1) * second.p)
-    return SplitTest(
-        p=p,
-        auc=second.auc,
-        n_genes=second.n_genes,
-        bridge=second.bridge,
-        n_cells=second.n_cells,
-        n_null=second.n_null,
-    )
+        return replace(found[0], p=1.0)
+    return replace(found[1], p=min(1.0, (len(found) - 1) * found[1].p))
 
 
 def _counts(adata: AnnData, layer: str | None) -> sparse.csr_matrix:

@@ -109,7 +109,7 @@ def _recluster(
         connected = np.asarray(part.connectivities.sum(axis=1)).ravel() > 0
         if connected.any():
             part = part.subset(connected)
-            if facts["method"] == "leiden":
+            if facts["method"] == "leiden" and "resolution" in facts:
                 labels[connected] = leiden(part.joined, float(facts["resolution"]), seed=seed)
             else:
                 labels[connected] = partition(smooth(part), seed)

@@ -22,6 +22,7 @@ from scrae.core.distributed import Processes
 from scrae.core.fit import FitResult, fit
 from scrae.core.input_pca import input_components
 from scrae.core.model import SCRAE
+from scrae.core.refine import refine_codes
 from scrae.errors import ScraeError, ScraeWarning
 from scrae.io.batches import batch_codes, batches_of, refuse_one_batch
 from scrae.io.notes import add_note
@@ -37,7 +38,7 @@ def count_data(
     batch_key: str | None = None,
     batch_names: Sequence[str] | None = None,
     min_overlap: float = 0.5,
-    device: torch.device | str = "cpu",
+    device: torch.device | str = "auto",
 ) -> CountData:
     """Return the raw counts of the modeled genes as the model reads them.
 
@@ -55,7 +56,7 @@ def count_data(
     min_overlap : float
         Smallest allowed fraction of ``genes`` in the data.
     device : torch.device or str
-        Device for the counts.
+        Device for the counts; "auto" = CUDA if available, otherwise the CPU, as for :func:`scrae.load`.
 
     Returns
     -------
@@ -206,6 +207,7 @@ def train(
     -----
     Writes ``obsm[key_added]``, float32 [cells, latent], and, without ``batch_key``, ``obsm[f"{key_added}_input"]``,
     float32 [cells, at most 15], the principal components of the model's input. For the default key also
+    ``obs["scrae_held_out"]``, bool, the cells that were held out for early stopping, and
     ``uns["scrae"]["settings" | "train" | "history" | "seed"]``. The settings are JSON text:
     ``scrae.config.from_dict(scrae.Settings, json.loads(text))`` reads them back. If a non-finite loss ended the
     training, ``uns["scrae"]["train"]["fault"]`` describes it; otherwise it is "".
@@ -228,9 +230,10 @@ def train(
             adata,
             f"{empty} cells have no counts in the selected genes; they are kept, but their position is arbitrary.",
         )
-    model.density = fit_density(model, data, seed=seed)
-    _write_codes(adata, model, data, key_added, seed, write_input)
+    model.density = fit_density(model, data, seed=seed, held_out=result.held_out)
+    _write_codes(adata, model, data, model.encode(data), key_added, seed, write_input)
     if key_added == "X_scrae":
+        adata.obs["scrae_held_out"] = np.isin(np.arange(adata.n_obs), result.held_out)
         slots = adata.uns.setdefault("scrae", {})
         settings: dict[str, object] = {"seed": seed, "batch_key": batch_key}
         settings |= {"model": to_dict(model_config), "train": to_dict(train_config)}
@@ -285,7 +288,13 @@ def train_model(
 
 
 def embed(
-    adata: AnnData, model: SCRAE, *, min_overlap: float = 0.5, key_added: str = "X_scrae", seed: int = 0
+    adata: AnnData,
+    model: SCRAE,
+    *,
+    min_overlap: float = 0.5,
+    key_added: str = "X_scrae",
+    seed: int = 0,
+    refine: bool = False,
 ) -> None:
     """Embed cells with a trained model.
 
@@ -301,23 +310,47 @@ def embed(
         Key of ``obsm`` for the latent representation.
     seed : int
         Seed of the sample of 20,000 cells from which the principal components of more cells are computed.
+    refine : bool
+        Replace the encoder's code by the one that maximizes the likelihood of the counts times the density of the
+        codes (:func:`scrae.core.refine.refine_codes`), for cells with far fewer molecules than the training cells. It
+        takes a few milliseconds per cell.
 
     Raises
     ------
     ScraeError
-        As :func:`count_data`.
+        As :func:`count_data`; or ``refine`` for a model with batches or without density.
 
     Notes
     -----
     Writes ``obsm[key_added]`` and ``obsm[f"{key_added}_input"]``, as :func:`train` does.
     """
-    _write_codes(adata, model, counts_for(adata, model, min_overlap=min_overlap), key_added, seed, True)
+    data = counts_for(adata, model, min_overlap=min_overlap)
+    _write_codes(adata, model, data, encode(model, data, refine=refine), key_added, seed, True)
+
+
+def encode(model: SCRAE, data: CountData, *, refine: bool) -> NDArray[np.float32]:
+    """Return the codes of cells, refined if asked."""
+    if not refine:
+        return model.encode(data)
+    if model.density is None or model.batch_names:
+        found = "batches" if model.batch_names else "no density: scrae.fit and version 0.1.0 did not fit one"
+        raise ScraeError(
+            f"refine=True: expected a model without batches and with a density of its codes, found {found}; "
+            "use refine=False, or train with scrae.tl.train"
+        )
+    return refine_codes(model, model.density, data)
 
 
 def _write_codes(
-    adata: AnnData, model: SCRAE, data: CountData, key: str, seed: int, write_input: bool
+    adata: AnnData,
+    model: SCRAE,
+    data: CountData,
+    codes: NDArray[np.float32],
+    key: str,
+    seed: int,
+    write_input: bool,
 ) -> None:
-    adata.obsm[key] = model.encode(data)
+    adata.obsm[key] = codes
     adata.obsm.pop(f"{key}_input", None)
     if write_input and not model.batch_names:  # the components would join cells by batch again
         adata.obsm[f"{key}_input"] = input_components(model, data, seed=seed)

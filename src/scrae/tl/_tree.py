@@ -7,14 +7,17 @@ import pandas as pd
 from anndata import AnnData
 
 from scrae.cluster.graph import NeighborGraph, smooth
-from scrae.cluster.tree import ClusterTree
+from scrae.cluster.transfer import vote
+from scrae.cluster.tree import ClusterTree, nested_tree
 from scrae.cluster.tree import cluster_tree as tree_of
 from scrae.config import ClusterConfig, ClusterMethod
 from scrae.errors import ScraeError, did_you_mean
 from scrae.tl._cluster import cluster
 from scrae.tl._codes import cluster_facts, codes_of, neighbors
 
-__all__ = ["cluster_tree", "cut_tree", "stored_tree", "subcluster"]
+__all__ = ["cluster_levels", "cluster_tree", "cut_tree", "stored_tree", "subcluster"]
+
+_MOST_LEVELS = 40
 
 
 def cluster_tree(
@@ -54,12 +57,73 @@ def cluster_tree(
     if graph is not None and len(np.unique(labels[graph.cells])) == len(column.cat.categories):
         labels, points = labels[graph.cells], smooth(graph)
     found = tree_of(points, labels)
-    adata.uns[cluster_key]["tree"] = {
-        "children": found.children,
-        "height": found.height,
+    _store(adata, cluster_key, found, column)
+
+
+def _store(adata: AnnData, key: str, tree: ClusterTree, column: pd.Series) -> None:
+    adata.uns.setdefault(key, {})["tree"] = {
+        "children": tree.children,
+        "height": tree.height,
         "sizes": np.bincount(column.cat.codes),
         "names": column.cat.categories.astype(str).to_numpy(dtype=object),
     }
+
+
+def cluster_levels(
+    adata: AnnData, *, cluster_key: str = "scrae", graph: NeighborGraph | None = None, seed: int = 0
+) -> None:
+    """Write clusters at many numbers, nested in each other and in the given clusters.
+
+    Each cluster is divided into at most eight parts by K-means on the smoothed codes. Ward's method joins the parts,
+    first within the clusters, then the clusters. :func:`cut_tree` gives the clusters at a number, and the report a
+    slider over all numbers.
+
+    Parameters
+    ----------
+    adata : AnnData
+        Cells clustered by :func:`cluster`.
+    cluster_key : str
+        Column of ``obs`` with the clusters.
+    graph : NeighborGraph, optional
+        Result of :func:`neighbors` for these clusters' representation, if it was computed before.
+    seed : int
+        Seed of K-means, and of the sample of very many cells, see :func:`neighbors`.
+
+    Raises
+    ------
+    ScraeError
+        No clusters, or not the representation that they were computed from.
+
+    Notes
+    -----
+    Writes ``obs[f"{cluster_key}_fine"]``, the finest clusters (twice as many as the given ones and at least ten more,
+    but at most 40, and fewer if the clusters are small), and for the same key of ``uns`` the slots ``"clusters"`` and
+    ``"tree"``, as :func:`cluster_tree` does. The cut at the given number is the given clusters.
+    """
+    facts = cluster_facts(adata, cluster_key)
+    codes = adata.obs[cluster_key].cat.remove_unused_categories().cat.codes.to_numpy().astype(np.int64)
+    n_clusters = int(codes.max()) + 1
+    use_rep, second = str(facts["use_rep"]), str(facts.get("input_rep", "")) or None
+    if graph is None:
+        graph = neighbors(adata, use_rep=use_rep, input_rep=second, seed=seed)
+    z = codes_of(adata, use_rep)
+    cells, points = (np.arange(len(z)), z) if graph is None else (graph.cells, smooth(graph))
+    if len(np.unique(codes[cells])) < n_clusters:  # a small cluster is not in the sample
+        cells, points = np.arange(len(z)), z
+    most = max(n_clusters, min(max(2 * n_clusters, n_clusters + 10), _MOST_LEVELS))
+    leaves, tree = nested_tree(points, codes[cells], most=most, seed=seed)
+    fine, known = np.empty(len(z), dtype=np.int64), np.zeros(len(z), dtype=bool)
+    fine[cells], known[cells] = leaves, True
+    for k in range(n_clusters):  # cells outside the sample stay in their cluster
+        there, others = cells[codes[cells] == k], np.flatnonzero(~known & (codes == k))
+        if len(others):
+            fine[others] = vote(z[others], z[there], fine[there])
+    names = [str(leaf) for leaf in range(tree.n_leaves)]
+    key = f"{cluster_key}_fine"
+    adata.obs[key] = pd.Categorical(fine.astype(str), names)
+    kept = {name: value for name, value in facts.items() if name in _KEPT}
+    adata.uns[key] = {"clusters": {**kept, "n_clusters": tree.n_leaves, "levels_of": cluster_key}}
+    _store(adata, key, tree, adata.obs[key])
 
 
 def cut_tree(adata: AnnData, n_clusters: int, *, cluster_key: str = "scrae", key_added: str) -> None:

@@ -1,7 +1,7 @@
 // What the pictures share: the data, genes by name, and a selection of cells.
-(() => {
+page.explore = (() => {
   const data = JSON.parse(document.getElementById("cells").textContent);
-  if (!data) return;
+  if (!data) return null;
   const { $, make } = page;
   const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   const words = (text) => new Uint16Array(bytes(text).buffer);
@@ -19,7 +19,7 @@
       ...data.markers.filter(([name]) => geneIndex.has(name.toLowerCase())).map(([name, cluster]) => geneChoice(name, `cluster ${cluster}`)),
       { kind: "none", section: "Other", title: "One color" },
     ].sort((a, b) => rank(a) - rank(b)),
-    level: (choice) => choice.level ??= choice.kind === "gene" ? expression(choice.gene) : words(choice.data),
+    level: (choice) => choice.level ??= choice.kind === "gene" ? steps(choice.gene) : words(choice.data),
     real(choice, whole) {
       const high = choice.kind === "gene" ? genes.high[choice.gene] : choice.high;
       const value = choice.low + (high - choice.low) * whole / choice.top;
@@ -45,11 +45,20 @@
       call(cell, stream[step++]);
     }
   }
-  function expression(gene) {
+  function steps(gene) {
     const level = new Uint8Array(n);
     if (stream) eachCell(gene, (cell, step) => { level[cell] = step; });
     return level;
   }
+
+  // The cells of each group with each step of a gene: [groups][steps + 1].
+  function counted(gene, codes, sizes) {
+    const rows = sizes.map((size) => Uint32Array.from({ length: genes.steps + 1 }, (_, s) => s ? 0 : size));
+    eachCell(gene, (cell, step) => { const row = rows[codes[cell]]; if (row) { row[step] += 1; row[0] -= 1; } });
+    return rows;
+  }
+  const unit = (gene) => genes.high[gene] / genes.steps;
+  const tally = (codes, groups) => { const sizes = Array(groups).fill(0); for (const code of codes) if (code < groups) sizes[code] += 1; return sizes; };
 
   const main = $("picture"), spare = main.cloneNode(true);
   const pictures = [new Picture(main, world)];
@@ -154,31 +163,28 @@
   // Welch's t of every gene in the page, the selection against all other cells.
   function topGenes(chosen, percent) {
     const a = chosen.size, b = n - a, scored = [];
+    const codes = Uint8Array.from({ length: n }, (_, cell) => chosen.has(cell) ? 0 : 1);
     genes.names.forEach((name, gene) => {
-      const unit = genes.high[gene] / genes.steps;
-      const inside = [0, 0, 0], outside = [0, 0, 0];
-      eachCell(gene, (cell, step) => {
-        const sums = chosen.has(cell) ? inside : outside, x = step * unit;
-        sums[0] += 1; sums[1] += x; sums[2] += x * x;
-      });
-      const mean = [inside[1] / a, outside[1] / b];
-      const variance = [(inside[2] - a * mean[0] ** 2) / (a - 1), (outside[2] - b * mean[1] ** 2) / (b - 1)];
-      const t = (mean[0] - mean[1]) / Math.sqrt(variance[0] / a + variance[1] / b);
-      if (t > 0) scored.push({ name, t, change: Math.log2((Math.expm1(mean[0]) + 1e-9) / (Math.expm1(mean[1]) + 1e-9)), inside: inside[0], outside: outside[0] });
+      const counts = counted(gene, codes, [a, b]), [inside, outside] = counts.map((c) => expression.describe(c, unit(gene)));
+      const t = (inside.mean - outside.mean) / Math.sqrt(inside.variance / a + outside.variance / b);
+      if (t > 0) scored.push({ name, t, counts, gene, inside: inside.seen, outside: outside.seen });
     });
     const rows = scored.sort((x, y) => y.t - x.t).slice(0, 15)
-      .map((g) => [g.name, g.t.toFixed(1), g.change.toFixed(2), percent(g.inside, a), percent(g.outside, b)]);
+      .map((g) => [g.name, g.t.toFixed(1), expression.change(...g.counts, unit(g.gene)).toFixed(2), percent(g.inside, a), percent(g.outside, b)]);
     const element = table("Top genes against all other cells shown (Welch’s t of rounded values)", ["Gene", "t", "log2 fold change", "selected", "others"], rows);
     element.classList.add("symbols-first");
     return element;
   }
 
+  let ready = new Promise(() => {});
   if ("DecompressionStream" in window) {
-    unpack().then(() => {
+    ready = unpack().then(() => {
       world.choices.forEach((choice) => { if (choice.kind === "gene") choice.level = choice.order = undefined; });
       document.querySelectorAll('[data-part="gene"]').forEach((box) => { box.disabled = false; });
       spare.querySelector('[data-part="gene"]').disabled = false;
       drawAll();
     });
   } else $("said").textContent = "This browser is too old to show genes.";
+  const renew = () => { if (world.selection) select(world.selection); };
+  return { data, world, pictures, geneIndex, counted, unit, tally, table, words, renew, ready };
 })();

@@ -7,7 +7,7 @@ const page = (() => {
   // Light or dark as the system is set, until the reader chooses.
   const system = matchMedia("(prefers-color-scheme: dark)");
   const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
-  let redraw = () => {};
+  const redraws = [];
   const css = (name) => getComputedStyle(root).getPropertyValue(name).trim();
   const rgb = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
   const mix = (a, b, t) => `rgb(${a.map((v, i) => Math.round(v + (b[i] - v) * t)).join(",")})`;
@@ -26,7 +26,7 @@ const page = (() => {
   const showTheme = () => {
     $("theme").textContent = isDark() ? "Light" : "Dark";
     document.querySelectorAll("[data-color]").forEach((part) => { part.style.background = visible(part.dataset.color); });
-    redraw();
+    redraws.forEach((redraw) => redraw());
   };
   $("theme").hidden = false;
   $("theme").addEventListener("click", () => { root.dataset.theme = isDark() ? "light" : "dark"; showTheme(); });
@@ -78,5 +78,5 @@ const page = (() => {
   };
 
   showTheme();
-  return { $, css, visible, ramp, write, make, save, onTheme: (callback) => { redraw = callback; } };
+  return { $, css, visible, ramp, write, make, save, onTheme: (callback) => redraws.push(callback) };
 })();
