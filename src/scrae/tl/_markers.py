@@ -69,7 +69,7 @@ def markers(
 
     - ``cluster``, ``gene``
     - ``score``: mean of the standardized differences of log1p values against all other cells and against the most
-      similar cluster; the rows of a cluster are sorted by it.
+      similar cluster, times √(1 - ``share_out``), so that specific genes come first.
     - ``log2_fold_change``: of the mean counts, with a pseudocount of 0.01.
     - ``auroc``: probability that a cell of the cluster has the higher count per total than another cell, 0 to 1.
     - ``share_in``, ``share_out``: fraction of the cells with the gene, in the cluster and elsewhere.
@@ -189,7 +189,9 @@ def _table(
         others = np.argsort(distance[k], kind="stable")
         others = others[others != k]
         columns = {
-            "score": _score(mean, variance, sums.size, k, int(others[0]))[genes],
+            "score": (_score(mean, variance, sums.size, k, int(others[0])) * np.sqrt(1 - share_out[k]))[
+                genes
+            ],
             "log2_fold_change": np.log2((mean_in[k] + _PSEUDOCOUNT) / (mean_out[k] + _PSEUDOCOUNT))[genes],
             "auroc": area[k, genes],
             "share_in": share[k, genes],
