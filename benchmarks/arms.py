@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
     from scrae import SCRAE
 
-__all__ = ["novelty", "run", "table"]
+__all__ = ["DEPTHS", "PRIORS", "novelty", "run", "table"]
 
 _UNSEEN_SHARE = 0.2
-_PRIORS = ("none", "normal", "learned")
-_DEPTHS = (0.05, 0.1, 0.25, 0.5)
+PRIORS = ("none", "normal", "learned")
+DEPTHS = (0.05, 0.1, 0.25, 0.5)
 _COMPONENTS, _TREES, _FOLDS = 30, 200, 5
 _PRIOR_DRAWS = 5000
 _RARE, _COVERED, _LEFT_OUT = 0.01, 0.1, 0.08
@@ -47,7 +47,7 @@ def run(
     done = {(r["set"], r["seed"], r["prior"]) for r in read(output) if r["kind"] == "prior_arms"}
     for seed in range(seeds):
         for one in find_sets(data, sets.split(",")):
-            for prior in _PRIORS:
+            for prior in PRIORS:
                 if (one.name, seed, prior) in done:
                     continue
                 found = _run(one.path, seed, prior)
@@ -78,7 +78,7 @@ def _run(path: Path, seed: int, prior: Any) -> dict[str, Any]:
     tl.cluster(train, n_clusters=len(np.unique(labels)), seed=seed)
     tl.map(test, train, model)
     flagged = float(test.obs["scrae_unseen"].mean())
-    shallow = {str(depth): _shallow(test, train, model, depth, rng) for depth in _DEPTHS}
+    shallow = {str(depth): _shallow(test, train, model, depth, rng) for depth in DEPTHS}
     generated = _generated(test, train, model, labels[seen], seed)
     return {
         "clusters": _scores(train, labels[seen], seed),
@@ -274,10 +274,10 @@ def table(files: Annotated[list[Path], typer.Argument(help="Files of records of 
     records = [record for file in files for record in read(file)]
     arms = pd.DataFrame([_flat(record) for record in records if record["kind"] == "prior_arms"])
     print(f"{arms['set'].nunique()} sets, seeds {sorted(arms['seed'].unique().tolist())}\n")
-    print("| | " + " | ".join(_PRIORS) + " | learned minus none | learned minus normal |")
-    print("|---|" + "---:|" * (len(_PRIORS) + 2))
+    print("| | " + " | ".join(PRIORS) + " | learned minus none | learned minus normal |")
+    print("|---|" + "---:|" * (len(PRIORS) + 2))
     for measure in arms.columns.drop(["set", "seed", "method"]):
-        means = [arms.loc[arms["method"] == prior, measure].mean() for prior in _PRIORS]
+        means = [arms.loc[arms["method"] == prior, measure].mean() for prior in PRIORS]
         against = ["", ""]
         if not math.isnan(means[0]):
             found = [compare(arms, "learned", prior, measure) for prior in ("none", "normal")]

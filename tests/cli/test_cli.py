@@ -133,6 +133,9 @@ def test_new_cells_in_another_gene_order_get_the_same_codes(result: Path, raw: P
     assert done.returncode == 0, done.stderr
     whole = read_h5ad(result / "result.h5ad")
     assert np.array_equal(read_h5ad(tmp_path / "e.h5ad").obsm["X_scrae"], whole.obsm["X_scrae"])
+    done = scrae("embed", tmp_path / "new.h5ad", "--model", result, "-o", tmp_path / "r.h5ad", "--refine")
+    assert done.returncode == 0, done.stderr
+    assert not np.array_equal(read_h5ad(tmp_path / "r.h5ad").obsm["X_scrae"], whole.obsm["X_scrae"])
 
 
 def test_train_is_told_of_the_batches(result: Path, tmp_path: Path) -> None:

@@ -142,13 +142,22 @@ def train(
 
 
 @takes("layer", "transpose", "round")
-def embed(file: Input, model: ModelFolder, *, output: OutputH5ad, settings: Settings) -> None:
+def embed(
+    file: Input,
+    model: ModelFolder,
+    *,
+    output: OutputH5ad,
+    settings: Settings,
+    refine: Annotated[
+        bool, typer.Option("--refine", help="Refine the codes, for cells with few molecules.")
+    ] = False,
+) -> None:
     """Embed cells, also new ones, with a trained model."""
     from scrae import io, tl
 
     io.try_hdf5(file)
     adata = io.read(file, layer=settings.layer, transpose=settings.transpose, round=settings.round)
-    tl.embed(adata, _load(model))
+    tl.embed(adata, _load(model), refine=refine)
     io.write_h5ad(adata, output)
     warn_if_stale(output)
     print_notes(adata)
