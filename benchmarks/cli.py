@@ -14,6 +14,7 @@ from benchmarks import (
     batches,
     clusters,
     learning,
+    markers,
     paper,
     prior,
     scale,
@@ -51,6 +52,7 @@ app.add_typer(prior.app, name="prior")
 app.add_typer(paper.app, name="paper")
 app.add_typer(clusters.app, name="clusters")
 app.add_typer(learning.app, name="learning")
+app.add_typer(markers.app, name="markers")
 app.add_typer(batches.app, name="batches")
 app.add_typer(annotation.app, name="annotation")
 app.add_typer(significance.app, name="significance")

@@ -62,8 +62,7 @@ class PreprocessConfig:
     mito_prefix : str or None
         What the names of mitochondrial genes begin with; None = the usual names of common species.
     qc : str or None
-        mad: drop outliers of counts, genes and mitochondrial share by median absolute deviation in each sample; None =
-        no such filter.
+        mad: drop outliers of counts, genes and mitochondrial share (median absolute deviation); None = no such filter.
     drop_doublets : bool
         Drop the cells that look like doublets.
     gene_selection : str
@@ -289,26 +288,14 @@ class Settings:
 
 _PAPER = Settings(
     preprocess=PreprocessConfig(gene_selection="seurat", n_top_genes=720),
-    model=ModelConfig(
-        encoder_layers=(512, 512), decoder_layers=(512, 512), library="inferred", likelihood="zinb"
-    ),
+    model=ModelConfig(encoder_layers=(512, 512), decoder_layers=(512, 512), library="inferred", likelihood="zinb"),
     train=TrainConfig(
-        batch_size=16,
-        max_epochs=200,
-        learning_rate=1e-3,
-        schedule="constant",
-        thinning=False,
-        neighbor_targets=False,
-        adversarial_learning_rate=9e-5,
-        prior_update="separate",
-        prior_weight=1e-3,
-        prior_weight_batched=1e-2,
-        library_kl_weight=0.1,
-        validation_fraction=0.0,
-        patience=None,
+        batch_size=16, max_epochs=200, learning_rate=1e-3, schedule="constant", thinning=False,
+        neighbor_targets=False, adversarial_learning_rate=9e-5, prior_update="separate", prior_weight=1e-3,
+        prior_weight_batched=1e-2, library_kl_weight=0.1, validation_fraction=0.0, patience=None
     ),
     cluster=ClusterConfig(method="kmeans"),
-)
+)  # fmt: skip
 
 
 def preset(name: str) -> Settings:

@@ -87,7 +87,8 @@ def test_the_same_genes_counts_and_facts_as_in_memory(file):
             assert ours_in.dtype == expected.dtype
             for part in ("indptr", "indices", "data"):
                 np.testing.assert_array_equal(getattr(ours_in, part), getattr(expected, part))
-        pd.testing.assert_frame_equal(ours.obs, other.obs)
+        in_memory = ["scrae_doublet_score", "scrae_doublet"]  # of counts in memory only
+        pd.testing.assert_frame_equal(ours.obs, other.obs.drop(columns=in_memory))
         pd.testing.assert_frame_equal(
             ours.var, other.var[chosen], rtol=1e-9 if method != "seurat_v3" else 0, atol=0
         )
@@ -96,7 +97,7 @@ def test_the_same_genes_counts_and_facts_as_in_memory(file):
         assert facts["filter"]["cells_dropped"]["max_mito"] == 4
         np.testing.assert_array_equal(facts["genes"]["scrae_rank"], other.var["scrae_rank"])
         assert facts["gene_selection"]["mean"].shape == (other.n_vars,)
-        assert facts["notes"][:-1] == others["notes"]
+        assert facts["notes"][:-1] == [line for line in others["notes"] if not line.startswith("Doublets:")]
         assert facts["notes"][1] == "6 of 150 cells with fewer than 60 counts were left out."
         assert facts["notes"][-1] == (
             f"The counts were read block by block. Only the 40 selected of {other.n_vars} genes are kept; "

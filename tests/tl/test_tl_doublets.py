@@ -105,7 +105,7 @@ def test_only_the_option_drops_cells(adata: AnnData):
         n_called = int(adata.obs["scrae_doublet"].sum())
         assert made.n_obs == adata.n_obs - drop * n_called
         assert (
-            made.uns["scrae"]["notes"][1]
+            made.uns["scrae"]["notes"][2]
             == f"Doublets: {n_called} of {adata.n_obs} cells look like doublets."
         )
         assert ("Doublets: these cells were dropped." in made.uns["scrae"]["notes"]) == drop

@@ -26,6 +26,8 @@ __all__ = ["doublet_clusters", "doublets"]
 
 _PER_CELL, _MOST = 2, 100_000
 """Simulated doublets for each cell, and at most."""
+_MOST_NEIGHBORS, _MOST_FOR_BOUNDARY = 100, 5_000
+"""Neighbors of a cell, and simulated doublets that are scored too, to limit the time of large data."""
 _RATE = 0.06
 """Expected fraction of doublets."""
 _N_GENES, _N_COMPONENTS = 2000, 30
@@ -101,8 +103,9 @@ def _score(counts: sparse.csr_matrix, seed: int) -> tuple[NDArray[np.float64], N
     components = TruncatedSVD(n_components, random_state=seed).fit(x[:, genes])
     points = np.concatenate([components.transform(x[:, genes]), components.transform(pairs)])
     ratio = n_simulated / n_cells
-    n_neighbors = max(2, round(0.5 * np.sqrt(n_cells) * (1 + ratio)))
-    _, neighbors = NeighborIndex(points).search_self(n_neighbors)
+    n_neighbors = min(max(2, round(0.5 * np.sqrt(n_cells) * (1 + ratio))), _MOST_NEIGHBORS)
+    _, neighbors = NeighborIndex(points).search(points[: n_cells + _MOST_FOR_BOUNDARY], n_neighbors + 1)
+    neighbors = neighbors[:, 1:]  # the first is the point itself
     share = ((neighbors >= n_cells).sum(axis=1) + 1) / (n_neighbors + 2)
     likelihood = share * _RATE / ratio
     score = likelihood / (

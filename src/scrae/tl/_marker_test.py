@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,9 @@ from scipy import sparse, special
 
 __all__ = ["CountSums", "auroc", "depth_of", "higher_rate", "log_values", "split_counts", "sum_by_cluster"]
 
-_ROWS = 10_000  # cells at a time
+_ROWS = 500  # cells at a time; few, so that the temporary arrays stay in the cache
 _GENES = 4_000  # genes at a time
+_VALUES = 1 << 19  # counts at a time
 _SMALLEST_DISPERSION, _LARGEST_DISPERSION = 1e-4, 100.0
 
 
@@ -60,7 +61,8 @@ class CountSums:
 
 def depth_of(counts: sparse.csr_matrix) -> NDArray[np.float64]:
     """Return the total of each cell [cells]."""
-    return np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
+    ones = np.ones(counts.shape[1], dtype=counts.dtype)  # of another type, the matrix would be copied
+    return np.asarray(counts @ ones, dtype=np.float64)
 
 
 def sum_by_cluster(counts: sparse.csr_matrix, codes: NDArray[Any], n_clusters: int) -> CountSums:
@@ -72,8 +74,9 @@ def sum_by_cluster(counts: sparse.csr_matrix, codes: NDArray[Any], n_clusters: i
         block = counts[cells]
         values = block.data.astype(np.float64)
         deep = np.repeat(depth[cells], np.diff(block.indptr))
-        for into, part in ((total, values), (squares, values**2), (weighted, values * deep)):
-            into += _by_cluster(block, part, codes[cells], n_clusters)
+        into = _summing(block, codes[cells], n_clusters)
+        for sums, part in ((total, values), (squares, values**2), (weighted, values * deep)):
+            sums += into(part)
     known = codes >= 0
     size, depths, squared = (
         np.bincount(codes[known], weights=weights[known], minlength=n_clusters).astype(np.float64)
@@ -101,12 +104,9 @@ def log_values(
     for cells in _row_blocks(counts.shape[0]):
         block = counts[cells]
         values = np.log1p(block.data * np.repeat(scale[cells], np.diff(block.indptr)))
-        for into, part in (
-            (total, values),
-            (squares, values**2),
-            (seen, (block.data > 0).astype(np.float64)),
-        ):
-            into += _by_cluster(block, part, codes[cells], n_clusters)
+        into = _summing(block, codes[cells], n_clusters)
+        for sums, part in ((total, values), (squares, values**2), (seen, block.data > 0)):
+            sums += into(part)
     size = np.maximum(np.bincount(codes[codes >= 0], minlength=n_clusters), 1)[:, None]
     mean = total / size
     return mean, np.maximum(squares / size - mean**2, 0), seen / size
@@ -172,18 +172,26 @@ def split_counts(
         The halves, [cells, genes] each, with explicit zeros.
     """
     rng = np.random.default_rng(seed)
+    dispersion = np.clip(dispersion, 0, _LARGEST_DISPERSION)
     half = np.empty_like(counts.data)
-    single = counts.data == 1
-    half[single] = rng.integers(0, 2, int(single.sum()), dtype=np.int8)
-    several = np.flatnonzero(~single)
-    phi = np.clip(dispersion, 0, _LARGEST_DISPERSION)[counts.indices[several]]
-    share = np.full(len(several), 0.5)
-    spread = phi > _SMALLEST_DISPERSION
-    share[spread] = rng.beta(0.5 / phi[spread], 0.5 / phi[spread])
-    half[several] = rng.binomial(counts.data[several], share)
+    for start in range(0, len(half), _VALUES):
+        part = slice(start, start + _VALUES)
+        half[part] = _first_half(counts.data[part], dispersion[counts.indices[part]], rng)
     first = sparse.csr_matrix((half, counts.indices, counts.indptr), shape=counts.shape)
     second = sparse.csr_matrix((counts.data - half, counts.indices, counts.indptr), shape=counts.shape)
     return first, second
+
+
+def _first_half(values: NDArray[Any], phi: NDArray[np.float64], rng: np.random.Generator) -> NDArray[Any]:
+    half = rng.integers(0, 2, len(values), dtype=np.int8).astype(values.dtype)  # of a single molecule
+    several = np.flatnonzero(values > 1)
+    phi = phi[several]
+    share = np.full(len(several), 0.5)
+    spread = phi > _SMALLEST_DISPERSION
+    share[spread] = rng.beta(0.5 / phi[spread], 0.5 / phi[spread])
+    half[several] = rng.binomial(values[several], share)
+    half[values == 0] = 0
+    return half
 
 
 def auroc(
@@ -198,9 +206,10 @@ def auroc(
     size = np.bincount(codes, minlength=n_clusters).astype(np.float64)
     pairs = np.maximum(size * (len(codes) - size), 1)
     depth = np.maximum(depth_of(counts), 1).astype(np.float32)[known]
+    counts = counts if len(known) == counts.shape[0] else counts[known]
     found = np.empty((n_clusters, len(genes)))
     for start in range(0, len(genes), _GENES):
-        block = counts[:, genes[start : start + _GENES]][known]
+        block = counts[:, genes[start : start + _GENES]]
         values = (block.data / np.repeat(depth, np.diff(block.indptr))).astype(np.float32)
         columns = sparse.csr_matrix((values, block.indices, block.indptr), shape=block.shape).tocsc()
         for gene in range(columns.shape[1]):
@@ -229,12 +238,19 @@ def _rank_sums(
     return np.asarray(above + (size - np.bincount(seen, minlength=len(size))) * (n_zeros + 1) / 2)
 
 
-def _by_cluster(
-    block: sparse.csr_matrix, values: NDArray[np.float64], codes: NDArray[Any], n_clusters: int
-) -> NDArray[np.float64]:
-    cells = np.flatnonzero(codes >= 0)
-    member = sparse.csr_matrix((np.ones(len(cells)), (codes[cells], cells)), shape=(n_clusters, len(codes)))
-    return (member @ sparse.csr_matrix((values, block.indices, block.indptr), shape=block.shape)).toarray()
+def _summing(
+    block: sparse.csr_matrix, codes: NDArray[Any], n_clusters: int
+) -> Callable[[NDArray[Any]], NDArray[np.float64]]:
+    """Return a function that sums values [nonzeros of the block] by cluster and gene, [clusters, genes]."""
+    n_genes = block.shape[1]
+    place = np.repeat(codes.astype(np.int64) * n_genes, np.diff(block.indptr)) + block.indices
+    place[place < 0] = n_clusters * n_genes  # cells without a cluster
+
+    def into(values: NDArray[Any]) -> NDArray[np.float64]:
+        sums = np.bincount(place, weights=values, minlength=n_clusters * n_genes + 1)
+        return np.asarray(sums[:-1].reshape(n_clusters, n_genes), dtype=np.float64)
+
+    return into
 
 
 def _row_blocks(n_cells: int) -> Iterator[slice]:

@@ -69,7 +69,7 @@ def markers(
 
     - ``cluster``, ``gene``
     - ``score``: mean of the standardized differences of log1p values against all other cells and against the most
-      similar cluster; the rows of a cluster are sorted by it.
+      similar cluster, times √(1 - ``share_out``), so that specific genes come first.
     - ``log2_fold_change``: of the mean counts, with a pseudocount of 0.01.
     - ``auroc``: probability that a cell of the cluster has the higher count per total than another cell, 0 to 1.
     - ``share_in``, ``share_out``: fraction of the cells with the gene, in the cluster and elsewhere.
@@ -140,16 +140,16 @@ def _assign(
 ) -> NDArray[np.int64]:
     """Assign the cells to the clusters by one half of their molecules; [cells], -1 where a cell has no cluster."""
     depth = test.depth_of(half)
+    known = np.flatnonzero(codes >= 0)
+    if selected is not None:
+        half = half[:, np.flatnonzero(selected.to_numpy(dtype=bool))]
     scale = np.median(depth) / np.maximum(depth, 1)
     values = np.log1p(half.data * np.repeat(scale, np.diff(half.indptr))).astype(np.float32)
     x = sparse.csr_matrix((values, half.indices, half.indptr), shape=half.shape)
     if selected is None:
         spread = np.asarray(x.power(2).mean(axis=0) - np.power(x.mean(axis=0), 2)).ravel()
-        genes = np.argsort(-spread, kind="stable")[:_N_GENES]
-    else:
-        genes = np.flatnonzero(selected.to_numpy(dtype=bool))
-    known = np.flatnonzero(codes >= 0)
-    x = x[:, genes][known]
+        x = x[:, np.argsort(-spread, kind="stable")[:_N_GENES]]
+    x = x[known]
     n_components = min(_N_COMPONENTS, max(2, len(known) // _CELLS_PER_COMPONENT), x.shape[1] - 1)
     parts = TruncatedSVD(n_components, random_state=seed).fit_transform(x)
     folds = KFold(_FOLDS, shuffle=True, random_state=seed)
@@ -189,7 +189,9 @@ def _table(
         others = np.argsort(distance[k], kind="stable")
         others = others[others != k]
         columns = {
-            "score": _score(mean, variance, sums.size, k, int(others[0]))[genes],
+            "score": (_score(mean, variance, sums.size, k, int(others[0])) * np.sqrt(1 - share_out[k]))[
+                genes
+            ],
             "log2_fold_change": np.log2((mean_in[k] + _PSEUDOCOUNT) / (mean_out[k] + _PSEUDOCOUNT))[genes],
             "auroc": area[k, genes],
             "share_in": share[k, genes],
