@@ -16,7 +16,7 @@ from scrae.core.data import Minibatch
 from scrae.core.model import SCRAE, evaluating
 from scrae.errors import ScraeError
 from scrae.io.names import some
-from scrae.tl._train import count_data, missing_genes
+from scrae.tl._counts import count_data, missing_genes
 
 __all__ = ["denoise", "generate"]
 

@@ -14,7 +14,8 @@ from scrae.core.novelty import deviance
 from scrae.errors import ScraeError, did_you_mean
 from scrae.io.notes import add_note
 from scrae.tl._codes import codes_of
-from scrae.tl._train import count_data, counts_for, encode
+from scrae.tl._counts import count_data, counts_for
+from scrae.tl._train import encode
 
 __all__ = ["map"]
 
