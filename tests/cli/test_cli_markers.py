@@ -32,6 +32,8 @@ def named(tmp_path):
     adata = fabricate()
     names = adata.var_names.to_list()
     names[0:20:5] = ["CD3D", "CD3E", "CD2", "TRAC"]  # mark cluster 0
+    table = adata.uns["scrae"]["markers"]
+    table["gene"] = table["gene"].replace(dict(zip(adata.var_names, names, strict=True)))
     adata.var_names = names
     del adata.uns["scrae"]["scores"]
     return write_run(tmp_path / "out", adata, run_record(adata) | {"config": {}, "label_key": None})

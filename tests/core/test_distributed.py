@@ -68,7 +68,7 @@ def test_a_lost_process_ends_the_others_and_the_training_is_saved(seen: dict[str
     lines, other = found["said"]
     assert other == ""
     *progress, line = lines.splitlines()
-    assert all(text.startswith("epoch ") for text in progress)
+    assert all(text == "train" or text.startswith("epoch ") for text in progress)
     assert line.startswith("scrae: expected 2 processes until the end of the training, found one lost (")
     assert line.endswith(
         f"the training up to epoch 2 is saved in {seen['file']}; resume it by the same command with --resume"
@@ -121,6 +121,7 @@ def test_torchrun_trains_and_one_process_speaks(tmp_path: Path):
     )
     assert done.returncode == 0, done.stderr
     assert [line for line in done.stdout.splitlines() if "Gloo" not in line] == [
-        "2 epochs: all 2 epochs were run."
+        "train",
+        "2 epochs: all 2 epochs were run.",
     ]
     assert len(load(tmp_path / "model").genes) == 60

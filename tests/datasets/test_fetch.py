@@ -91,12 +91,15 @@ def test_git_s_own_id_of_a_blob(tmp_path):
     assert _download._digest(path, "git") == "ce013625030ba8dba906f756967f9e9ca394464a"  # git hash-object
 
 
+PACKED = gzip.compress(TABLE, mtime=0)
+
+
 @trusting
 @pytest.mark.parametrize(("content", "said"), [
-    (gzip.compress(TABLE)[:-3], "one.csv.gz is not a whole gz file (Compressed file ended before the end-of-stream"),
-    (gzip.compress(TABLE)[:-8] + bytes(8), "one.csv.gz is not a whole gz file (CRC check failed"),
+    (PACKED[:-3], "one.csv.gz is not a whole gz file (Compressed file ended before the end-of-stream"),
+    (PACKED[:-8] + bytes(8), "one.csv.gz is not a whole gz file (CRC check failed"),
     (TABLE, "one.csv.gz is not a whole gz file (Not a gzipped file"),
-    (gzip.compress(bytes(101)), "one.csv.gz unpacks to more than 100 bytes; no file of the catalogue does."),
+    (gzip.compress(bytes(101), mtime=0), "one.csv.gz unpacks to more than 100 bytes; no file of the catalogue does."),
 ])  # fmt: skip
 def test_a_packed_file_is_read_to_its_end_before_it_is_trusted(server, tmp_path, monkeypatch, content, said):
     monkeypatch.setattr(_packed, "_LARGEST", 100)
@@ -105,7 +108,7 @@ def test_a_packed_file_is_read_to_its_end_before_it_is_trusted(server, tmp_path,
     with pytest.raises(ScraeError, match=re.escape(said)):
         fetched(tmp_path)
     assert left(tmp_path) == []
-    server.content = gzip.compress(TABLE)
+    server.content = gzip.compress(TABLE, mtime=0)
     assert fetched(tmp_path) == COUNTS
 
 

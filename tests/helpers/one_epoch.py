@@ -40,7 +40,7 @@ def through_the_path(adata: AnnData, folder: Path, ending: str, label: int, batc
             make_storable(adata)
         else:
             adata = found
-        list(_of_cells(adata, folder, False, None))
+        list(_of_cells(adata, folder, scrae.Settings()))
         names = [None, *adata.obs.columns]
         label_key, batch_key = names[label % len(names)], names[batch % len(names)]
         check_keys(adata, label_key, batch_key)

@@ -111,7 +111,9 @@ def test_a_disk_that_is_full_in_the_end_costs_neither_the_model_nor_earlier_resu
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run() -> None:
-        scrae.run(table(), tmp_path / "out", SETTINGS, device="cpu")
+        adata = table()
+        scrae.io.use_counts(adata)
+        scrae.run(adata, tmp_path / "out", SETTINGS, device="cpu")
 
     def is_full(adata: object, path: Path) -> None:
         raise ScraeError(f"{path} could not be written: the disk is full; free some space.")

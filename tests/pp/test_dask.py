@@ -109,7 +109,8 @@ def test_two_workers_give_the_same_as_in_memory(file, client, method):
     assert list(ours.var_names) == list(other.var_names[chosen])
     assert_equal(ours.layers["counts"], other.layers["counts"][:, chosen])
     assert_equal(ours.X, other.X[:, chosen])
-    pd.testing.assert_frame_equal(ours.obs, other.obs)
+    in_memory_only = ["scrae_doublet_score", "scrae_doublet"]
+    pd.testing.assert_frame_equal(ours.obs, other.obs.drop(columns=in_memory_only))
     exact = method == "seurat_v3"  # sums of whole numbers; the others' sums are in another order
     pd.testing.assert_frame_equal(ours.var, other.var[chosen], rtol=0 if exact else 1e-9, atol=0)
     facts, others = ours.uns["scrae"], other.uns["scrae"]
@@ -117,7 +118,7 @@ def test_two_workers_give_the_same_as_in_memory(file, client, method):
     assert facts["filter"]["cells_dropped"]["max_mito"] == 4
     assert facts["filter"]["n_genes_before"] == 90 > facts["filter"]["n_genes_after"]
     np.testing.assert_array_equal(facts["genes"]["scrae_rank"], other.var["scrae_rank"])
-    assert facts["notes"][:-1] == others["notes"]
+    assert facts["notes"][:-1] == [line for line in others["notes"] if not line.startswith("Doublets:")]
     assert facts["notes"][1] == "3 of 150 cells with fewer than 60 counts were left out."
     assert facts["notes"][-1] == (
         f"The counts were read block by block. Only the 30 selected of {other.n_vars} genes are kept."

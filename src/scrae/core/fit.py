@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import numpy as np
@@ -53,7 +53,7 @@ class FitResult:
     best_epoch: int
     stopped_because: str
     fault: str | None
-    held_out: np.ndarray
+    held_out: np.ndarray = field(compare=False)
 
 
 def fit(

@@ -140,8 +140,11 @@ def _places(adata: AnnData) -> dict[str, str]:
 
 
 def layer_names(adata: AnnData) -> list[str]:
-    """Return the names of the layers, without ``X``, which anndata >= 0.13 lists among them under the key None."""
-    return [name for name in adata.layers if name is not None]
+    """Return the names of the layers, without ``X``, which anndata >= 0.13 lists among them under the key None.
+
+    Keys that are not text cannot be written and name no layer.
+    """
+    return [name for name in adata.layers if isinstance(name, str)]
 
 
 def _check(adata: AnnData, place: str, *, round: bool = False) -> Found:
