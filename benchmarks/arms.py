@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from benchmarks.options import Busy, Data, Output, Sets, TorchThreads
 from benchmarks.records import Record, append, head, read
 
 if TYPE_CHECKING:
@@ -31,12 +32,12 @@ _RARE, _COVERED, _LEFT_OUT = 0.01, 0.1, 0.08
 
 
 def run(
-    data: Annotated[Path, typer.Option(help='Folder of h5ad files: counts in X, types in obs["cell_type"].')],
-    output: Annotated[Path, typer.Option("--output", "-o", help="File of records (JSON lines) to add to.")],
-    sets: Annotated[str, typer.Option(help="Names of sets, comma separated.")],
+    data: Data,
+    output: Output,
+    sets: Sets,
     seeds: Annotated[int, typer.Option(min=1, help="Run seeds 0 to this minus 1.")] = 5,
-    threads: Annotated[int, typer.Option(min=1, help="Threads for torch.")] = 2,
-    busy: Annotated[bool, typer.Option("--busy", help="Mark the seconds as not comparable.")] = False,
+    threads: TorchThreads = 2,
+    busy: Busy = False,
 ) -> None:
     """Train with each prior, and judge clusters, generated cells, shallow cells and the flag of unlike cells."""
     import torch
@@ -206,11 +207,11 @@ def _auc(real: np.ndarray, made: np.ndarray) -> float:
 
 
 def novelty(
-    data: Annotated[Path, typer.Option(help='Folder of h5ad files: counts in X, types in obs["cell_type"].')],
-    output: Annotated[Path, typer.Option("--output", "-o", help="File of records (JSON lines) to add to.")],
-    sets: Annotated[str, typer.Option(help="Names of sets, comma separated.")],
-    threads: Annotated[int, typer.Option(min=1, help="Threads for torch.")] = 2,
-    busy: Annotated[bool, typer.Option("--busy", help="Mark the seconds as not comparable.")] = False,
+    data: Data,
+    output: Output,
+    sets: Sets,
+    threads: TorchThreads = 2,
+    busy: Busy = False,
 ) -> None:
     """Leave two types of about 8 % out of the training, and count the flagged cells, by p-value and by distance."""
     import torch

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from benchmarks.options import Busy, Data, Output, Sets, TorchThreads
 from benchmarks.records import Record, append, head, read
 
 if TYPE_CHECKING:
@@ -43,14 +44,14 @@ app = typer.Typer(
 
 @app.command()
 def run(
-    data: Annotated[Path, typer.Option(help='Folder of h5ad files: counts in X, types in obs["cell_type"].')],
-    output: Annotated[Path, typer.Option("--output", "-o", help="File of records (JSON lines) to add to.")],
-    sets: Annotated[str, typer.Option(help="Names of sets, comma separated.")] = "ifnb",
+    data: Data,
+    output: Output,
+    sets: Sets = "ifnb",
     batch_key: Annotated[str, typer.Option(help="Column of obs with the batch.")] = "batch",
     methods: Annotated[str, typer.Option(help="Comma separated.")] = _METHODS,
     seeds: Annotated[int, typer.Option(min=1, help="Run seeds 0 to this minus 1.")] = 3,
-    threads: Annotated[int, typer.Option(min=1, help="Threads for torch.")] = 1,
-    busy: Annotated[bool, typer.Option("--busy", help="Mark the seconds as not comparable.")] = False,
+    threads: TorchThreads = 1,
+    busy: Busy = False,
     cache: Annotated[Path, typer.Option(help="Folder for codes, kept between runs.")] = Path(
         "benchmarks/cache/batches"
     ),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchmarks.options import Busy, Data, Output, Sets
 from benchmarks.records import Record, append, head, read
 
 if TYPE_CHECKING:
@@ -32,15 +33,15 @@ app = typer.Typer(
 
 @app.command()
 def study(
-    data: Annotated[Path, typer.Option(help='Folder of h5ad files: counts in X, types in obs["cell_type"].')],
+    data: Data,
     quality: Annotated[Path, typer.Option(help="Records of the runs whose codes are in the cache.")],
     cache: Annotated[Path, typer.Option(help="The cache of those runs.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="File of records (JSON lines) to add to.")],
-    sets: Annotated[str, typer.Option(help="Names of sets, comma separated.")],
+    output: Output,
+    sets: Sets,
     method: Annotated[str, typer.Option(help="The method of those runs.")] = "scrae-cluster",
     seeds: Annotated[int, typer.Option(min=1, help="Take seeds 0 to this minus 1.")] = 2,
     criteria: Annotated[str | None, typer.Option(help="Only these groups, comma separated.")] = None,
-    busy: Annotated[bool, typer.Option("--busy", help="Mark the seconds as not comparable.")] = False,
+    busy: Busy = False,
 ) -> None:
     """Compute every criterion for every number of clusters; one record for what a set and seed have none of yet."""
     import numpy as np

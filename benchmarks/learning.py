@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmarks.options import Into, Markdown, print_tables
+from benchmarks.options import Busy, Data, Into, Markdown, Output, Sets, TorchThreads, print_tables
 from benchmarks.records import Record, append, head, read
 
 if TYPE_CHECKING:
@@ -34,12 +34,12 @@ app = typer.Typer(
 
 @app.command()
 def study(
-    data: Annotated[Path, typer.Option(help='Folder of h5ad files: counts in X, types in obs["cell_type"].')],
-    output: Annotated[Path, typer.Option("--output", "-o", help="File of records (JSON lines) to add to.")],
-    sets: Annotated[str, typer.Option(help="Names of sets, comma separated.")],
+    data: Data,
+    output: Output,
+    sets: Sets,
     seeds: Annotated[int, typer.Option(min=1, help="Run seeds 0 to this minus 1.")] = 2,
-    threads: Annotated[int, typer.Option(min=1, help="Threads for torch.")] = 1,
-    busy: Annotated[bool, typer.Option("--busy", help="Mark the seconds as not comparable.")] = False,
+    threads: TorchThreads = 1,
+    busy: Busy = False,
 ) -> None:
     """Run what has no record yet."""
     import torch

@@ -15,16 +15,18 @@ if TYPE_CHECKING:
     from benchmarks.render import Table
 
 __all__ = [
-    "CACHE", "Busy", "Cache", "Data", "Device", "Into", "Markdown", "Output", "Protocol", "Threads", "names",
-    "print_tables", "run_and_tell",
+    "CACHE", "Busy", "Cache", "Data", "Device", "Into", "Markdown", "Output", "Protocol", "Sets", "Threads",
+    "TorchThreads", "names", "print_tables", "run_and_tell",
 ]  # fmt: skip
 
 CACHE = Path(__file__).resolve().parent / "cache"
 _WIDTH = 240  # tables are printed whole, also into a file
 
 Data = Annotated[Path, typer.Option(help='Folder of h5ad files: counts in X, types in obs["cell_type"].')]
+Sets = Annotated[str, typer.Option(help="Names of sets, comma separated.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="File of records (JSON lines) to add to.")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads for every library.")]
+TorchThreads = Annotated[int, typer.Option(min=1, help="Threads for torch.")]
 Busy = Annotated[bool, typer.Option("--busy", help="Mark the seconds as not comparable.")]
 Cache = Annotated[
     Path,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmarks import arms, arms_figure
+from benchmarks.options import Busy, Data, Output, Sets, TorchThreads
 from benchmarks.records import Record, append, head, read
 
 if TYPE_CHECKING:
@@ -45,13 +46,13 @@ app.command()(arms_figure.overview)
 
 @app.command()
 def sweep(
-    data: Annotated[Path, typer.Option(help='Folder of h5ad files: counts in X, types in obs["cell_type"].')],
-    output: Annotated[Path, typer.Option("--output", "-o", help="File of records (JSON lines) to add to.")],
-    sets: Annotated[str, typer.Option(help="Names of sets, comma separated.")] = "cao",
+    data: Data,
+    output: Output,
+    sets: Sets = "cao",
     cells: Annotated[str, typer.Option(help="Numbers of training cells, comma separated; 0: all.")] = "0",
     seeds: Annotated[int, typer.Option(min=1, help="Run seeds 0 to this minus 1.")] = 3,
-    threads: Annotated[int, typer.Option(min=1, help="Threads for torch.")] = 2,
-    busy: Annotated[bool, typer.Option("--busy", help="Mark the seconds as not comparable.")] = False,
+    threads: TorchThreads = 2,
+    busy: Busy = False,
 ) -> None:
     """Train with every weight and seed that has no record yet."""
     import torch

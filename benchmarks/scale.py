@@ -18,6 +18,7 @@ import typer
 from numpy.typing import NDArray
 from scipy import sparse
 
+from benchmarks.options import Busy, Data, Output
 from benchmarks.records import Record, append, head, read
 from scrae.errors import ScraeError
 
@@ -47,8 +48,8 @@ class Profiles(NamedTuple):
 
 
 def scale(
-    data: Annotated[Path, typer.Option(help='Folder of h5ad files: counts in X, types in obs["cell_type"].')],
-    output: Annotated[Path, typer.Option("--output", "-o", help="File of records (JSON lines) to add to.")],
+    data: Data,
+    output: Output,
     work: Annotated[
         Path, typer.Option(help="Folder outside the repository for the made cells and the runs.")
     ],
@@ -60,7 +61,7 @@ def scale(
     max_epochs: Annotated[
         int | None, typer.Option(min=1, help="Few epochs, where only the size of the report is asked for.")
     ] = None,
-    busy: Annotated[bool, typer.Option("--busy", help="Mark the seconds as not comparable.")] = False,
+    busy: Busy = False,
 ) -> None:
     """Make cells, run scrae on them in a process of its own, and record seconds, peak memory and scores."""
     profiles = read_profiles([data / f"{name}.h5ad" for name in sets.split(",")], n_genes)
@@ -85,15 +86,15 @@ def scale(
 
 
 def scale_agreement(
-    data: Annotated[Path, typer.Option(help='Folder of h5ad files: counts in X, types in obs["cell_type"].')],
+    data: Data,
     model: Annotated[Path, typer.Option(help="Model folder of a run of `scale` over the same sets.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="File of records (JSON lines) to add to.")],
+    output: Output,
     cells: Annotated[int, typer.Option(help="How many cells.")] = 100_000,
     samples: Annotated[str, typer.Option(help="Sizes of samples, comma separated.")] = "10000,50000",
     sets: Annotated[str, typer.Option(help="Sets whose cells are the profiles.")] = "baron,zheng_facs",
     n_genes: Annotated[int, typer.Option(min=2, help="Most frequent genes to make.")] = 20_000,
     seed: Annotated[int, typer.Option(help="Of cells and clusters.")] = 1,
-    busy: Annotated[bool, typer.Option("--busy", help="Mark the seconds as not comparable.")] = False,
+    busy: Busy = False,
 ) -> None:
     """Cluster the codes of new cells all together and by samples, and record how far the two agree.
 

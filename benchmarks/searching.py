@@ -16,6 +16,7 @@ import typer
 from anndata import AnnData
 from numpy.typing import NDArray
 
+from benchmarks.options import Busy, Output
 from benchmarks.records import Record, append, head
 
 __all__ = ["overlap", "scale_search"]
@@ -26,9 +27,9 @@ _SHOWN, _AROUND, _VOTERS = 3000, 50, 15
 
 def scale_search(
     result: Annotated[Path, typer.Option(help="The result.h5ad of a run of `scale`.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="File of records (JSON lines) to add to.")],
+    output: Output,
     pictures: Annotated[bool, typer.Option(help="UMAP and t-SNE too.")] = True,
-    busy: Annotated[bool, typer.Option("--busy", help="Mark the seconds as not comparable.")] = False,
+    busy: Busy = False,
 ) -> None:
     """Time neighbors, clustering and pictures beside exact neighbors and UMAP's and t-SNE's longer settings."""
     from anndata.io import read_h5ad

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from benchmarks.options import Busy, Output, TorchThreads
 from benchmarks.records import append, head, read
 from benchmarks.speed_table import RATIOS, tables
 
@@ -31,10 +32,7 @@ app = typer.Typer(
 )
 Data = Annotated[Path, typer.Option(help="Folder of h5ad files with counts in X.")]
 Set = Annotated[str, typer.Option("--set", help="Name of the set, without .h5ad.")]
-Output = Annotated[Path, typer.Option("--output", "-o", help="File of records (JSON lines) to add to.")]
-Threads = Annotated[int, typer.Option(min=1, help="Threads for torch.")]
 Repeats = Annotated[int, typer.Option(min=1, help="Interleaved repeats; the medians count.")]
-Busy = Annotated[bool, typer.Option("--busy", help="Mark the seconds as not comparable.")]
 
 
 @app.command()
@@ -47,7 +45,7 @@ def steps(
     layers: Annotated[str, typer.Option(help="Hidden sizes of encoder and decoder.")] = "256,256",
     iterations: Annotated[int, typer.Option(min=1, help="Iterations a turn.")] = 5,
     repeats: Repeats = 40,
-    threads: Threads = 2,
+    threads: TorchThreads = 2,
     with_scvi: Annotated[
         bool, typer.Option("--scvi/--no-scvi", help="Also scvi-tools, if installed.")
     ] = True,
@@ -93,7 +91,7 @@ def growth(
     output: Output,
     name: Set = "cao",
     repeats: Repeats = 5,
-    threads: Threads = 2,
+    threads: TorchThreads = 2,
     busy: Busy = False,
 ) -> None:
     """Time an epoch with more cells, genes and latent dimensions, and fit the exponent of each growth.
@@ -136,7 +134,7 @@ def runs(
     output: Output,
     name: Set = "cao",
     repeats: Repeats = 1,
-    threads: Threads = 2,
+    threads: TorchThreads = 2,
     busy: Busy = False,
 ) -> None:
     """Time whole runs, from file to report, by stage."""
@@ -161,7 +159,7 @@ def memory(
     name: Set = "cao",
     cells: Annotated[int, typer.Option(min=1, help="Cells, resampled from real ones.")] = 100_000,
     genes: Annotated[int, typer.Option(min=2, help="Genes, the most expressed.")] = 2000,
-    threads: Threads = 2,
+    threads: TorchThreads = 2,
 ) -> None:
     """Measure the memory of an epoch and of all codes, beyond the libraries and the counts as a float32 matrix."""
     import torch
@@ -217,7 +215,7 @@ def training(
     genes: Annotated[int, typer.Option(min=2, help="Genes, the most expressed.")] = 720,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     repeats: Annotated[int, typer.Option(min=1, help="Trainings, one after the other.")] = 2,
-    threads: Threads = 2,
+    threads: TorchThreads = 2,
     busy: Busy = False,
 ) -> None:
     """Time the whole default training on a device; the first one also loads libraries and records graphs."""

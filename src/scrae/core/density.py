@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from .data import CountData
+from .data import CountData, Minibatch
 from .mixture import Density, fit_mixture
 from .model import SCRAE, evaluating
 
-__all__ = ["fit_density"]
+__all__ = ["codes_and_means", "fit_density"]
 
 _FITTED = 20_000
 """Most cells that the mixture and the dispersions are fitted to: a random sample of more."""
@@ -50,10 +51,8 @@ def fit_density(model: SCRAE, data: CountData, *, seed: int, held_out: np.ndarra
     codes, excess, square = [], np.zeros(data.n_genes), np.zeros(data.n_genes)
     with evaluating(model):
         for cells in data.minibatches(_ROWS, rows=torch.from_numpy(rows)):
-            z = model.encoder(model.encoder_input(cells)).z
-            codes.append(z.double().cpu().numpy())
-            share = torch.softmax(model.decoder(z, one_hot=model.one_hot(cells))[0].double(), dim=1)
-            mean = share * cells.total[:, None].double()
+            latent, mean = codes_and_means(model, cells)
+            codes.append(latent.double().cpu().numpy())
             counts = cells.dense(cells.nonzeros.value).double()
             excess += ((counts - mean).square() - mean).sum(dim=0).cpu().numpy()
             square += mean.square().sum(dim=0).cpu().numpy()
@@ -72,3 +71,10 @@ def fit_density(model: SCRAE, data: CountData, *, seed: int, held_out: np.ndarra
         mixtures=tuple(fit_mixture(points[group], seed=seed) for group in groups),
         theta=np.clip(theta, *_THETA_RANGE),
     )
+
+
+def codes_and_means(model: SCRAE, cells: Minibatch) -> tuple[Tensor, Tensor]:
+    """Return the codes, float32 [cells, latent], and the decoder's mean counts at them, float64 [cells, genes]."""
+    z = model.encoder(model.encoder_input(cells)).z
+    share = torch.softmax(model.decoder(z, one_hot=model.one_hot(cells))[0].double(), dim=1)
+    return z, share * cells.total[:, None].double()

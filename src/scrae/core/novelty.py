@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from .data import CountData
+from .density import codes_and_means
 from .mixture import Density
 from .model import SCRAE, evaluating
 
@@ -40,10 +41,7 @@ def deviance(model: SCRAE, density: Density, data: CountData, genes: np.ndarray 
     parts = []
     with evaluating(model):
         for cells in data.minibatches(_ROWS):
-            share = torch.softmax(
-                model.decoder(model.encoder(model.encoder_input(cells)).z)[0].double(), dim=1
-            )
-            mean = (share * cells.total[:, None])[:, chosen].clamp(min=1e-12)
+            mean = codes_and_means(model, cells)[1][:, chosen].clamp(min=1e-12)
             counts = cells.dense(cells.nonzeros.value).double()[:, chosen]
             terms = torch.xlogy(counts, counts / mean)
             terms -= (counts + theta) * ((counts + theta) / (mean + theta)).log()

@@ -16,9 +16,9 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.mixture import GaussianMixture
 
 from scrae.cluster.neighbors import NeighborIndex
-from scrae.errors import ScraeError, did_you_mean
 from scrae.io.notes import add_note, remove_notes
 from scrae.pp._counts import counts_of
+from scrae.pp._filter import samples_of
 from scrae.tl import _marker_test as test
 from scrae.tl._markers import clusters_of
 
@@ -69,12 +69,9 @@ def doublets(adata: AnnData, *, sample_key: str | None = None, seed: int = 0) ->
     Writes ``obs["scrae_doublet_score"]`` (0 to 1; NaN in samples of fewer than 100 cells), ``obs["scrae_doublet"]``
     (bool) and ``uns["scrae"]["notes"]``. No cell is dropped.
     """
-    if sample_key is not None and sample_key not in adata.obs:
-        raise ScraeError(
-            f"sample_key: expected a column of obs, found no {sample_key!r}{did_you_mean(sample_key, adata.obs)}"
-        )
+    samples = samples_of(adata, sample_key)
     counts = counts_of(adata)
-    codes = np.zeros(adata.n_obs, np.int64) if sample_key is None else pd.factorize(adata.obs[sample_key])[0]
+    codes = np.zeros(adata.n_obs, np.int64) if samples is None else pd.factorize(samples)[0]
     score, called = np.full(adata.n_obs, np.nan), np.zeros(adata.n_obs, dtype=bool)
     for code in np.unique(codes):
         cells = np.flatnonzero(codes == code)
