@@ -204,7 +204,7 @@ def novelty(
     threads: TorchThreads = 2,
     busy: Busy = False,
 ) -> None:
-    """Leave two types of about 8 % out of the training, and count the flagged cells, by p-value and by distance."""
+    """Leave two types of about 8 % out of the training, and count the flagged cells."""
     import torch
 
     from benchmarks.sets import find_sets
@@ -226,8 +226,6 @@ def _left_out(path: Path) -> dict[str, dict[str, float]]:
     from benchmarks.genes import prepare
     from benchmarks.sets import read_counts, read_labels
     from scrae import tl
-    from scrae.cluster.conformal import conformal_p
-    from scrae.cluster.transfer import transfer_labels
     from scrae.config import PreprocessConfig
 
     cells, labels = read_counts(path), read_labels(path)
@@ -241,18 +239,10 @@ def _left_out(path: Path) -> dict[str, dict[str, float]]:
         model = tl.train(train, device="cpu")
         tl.cluster(train)
         tl.map(test, train, model)
-        held_out = train.obs["scrae_held_out"].to_numpy()
-        groups = train.obs["scrae"].cat.codes.to_numpy().astype(np.int64)
-        distance = transfer_labels(test.obsm["X_scrae"], train.obsm["X_scrae"], groups)
-        by_distance = (
-            conformal_p(distance.distance[:, None], distance.reference_distance[held_out, None]) <= 0.05
-        )
         flagged, of_left_out = test.obs["scrae_unseen"].to_numpy(), new[new | unseen]
         found[str(left_out)] = {
             "ordinary": round(float(flagged[~of_left_out].mean()), 4),
             "power": round(float(flagged[of_left_out].mean()), 4),
-            "ordinary_distance": round(float(by_distance[~of_left_out].mean()), 4),
-            "power_distance": round(float(by_distance[of_left_out].mean()), 4),
         }
     return found
 
@@ -278,7 +268,7 @@ def table(files: Annotated[list[Path], typer.Argument(help="Files of records of 
     print()
     for record in records:
         if record["kind"] == "novelty":
-            names = ("ordinary", "power", "ordinary_distance", "power_distance")
+            names = ("ordinary", "power")
             print(
                 f"| {record['set']} | {record['left_out']} | "
                 + " | ".join(f"{record[n]:.2f}" for n in names)

@@ -8,18 +8,17 @@ __all__ = ["conformal_p"]
 
 
 def conformal_p(scores: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Return the p-value of "this cell is like the known ones", from several scores of unusualness.
+    """Return the p-value of "this cell is like the known ones".
 
-    The combined score of a cell is the smallest rank of its scores among the known cells (Tippett's statistic), and
-    the rank of this combined score among those of the known cells is the p-value. It is uniform for a cell that is
-    exchangeable with the known ones, whatever the scores are and however they depend on each other (Vovk, Gammerman
-    and Shafer, Algorithmic Learning in a Random World, 2005; Bates et al., Ann. Stat. 51, 2023, for outliers).
+    It is (1 + number of known cells with at least this score) / (1 + number of known cells), and uniform for a cell
+    that is exchangeable with the known ones, whatever the score is (Vovk, Gammerman and Shafer, Algorithmic Learning
+    in a Random World, 2005; Bates et al., Ann. Stat. 51, 2023, for outliers).
 
     Parameters
     ----------
-    scores : ndarray of shape (n_cells, n_scores)
+    scores : ndarray of shape (n_cells,)
         Of new cells; larger is more unusual.
-    known : ndarray of shape (n_known, n_scores)
+    known : ndarray of shape (n_known,)
         Of known cells, which did not take part in the training.
 
     Returns
@@ -27,13 +26,5 @@ def conformal_p(scores: np.ndarray, known: np.ndarray) -> np.ndarray:
     ndarray of float64, shape (n_cells,)
         At least 1 / (1 + n_known).
     """
-    pairs = list(zip(scores.T, known.T, strict=True))
-    # Half a rank: between two ranks of known cells, which count themselves.
-    combined = np.min([_at_least(new, old) + 0.5 for new, old in pairs], axis=0)
-    combined_known = np.min([_at_least(old, old) for _, old in pairs], axis=0)
-    return (1 + _at_least(-combined, -combined_known)) / (1 + len(known))
-
-
-def _at_least(values: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return how many of the others are at least as large as each value."""
-    return len(others) - np.searchsorted(np.sort(others), values, side="left")
+    at_least = len(known) - np.searchsorted(np.sort(known), scores, side="left")
+    return (1 + at_least) / (1 + len(known))
