@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from scrae.files import write_text
 from scrae.report._advice import advice
+from scrae.report._conditions import conditions_view
 from scrae.report._content import cluster_rows, headline, label_view, marker_view, scatter_view, title_of
 from scrae.report._format import with_commands
 from scrae.report._generated import generated_view
@@ -77,6 +78,7 @@ def render(run: Run, generated: dict[str, Any] | None = None) -> str:
         clusters=cluster_rows(run, markers),
         markers=marker_view(expression, markers) if expression else None,
         labels=label_view(run),
+        conditions=conditions_view(run),
         k=k_view(run),
         significance=significance_view(run),
         stability=stability_view(run),
