@@ -82,6 +82,11 @@ def map(
       model has not seen such cells, and their cluster means little. Of cells like the reference, 5 % are flagged.
     - ``uns[key_added + "_colors"]``: the reference's colors, if it has any.
     - ``uns["scrae"]["map"]``: cluster_key, n_neighbors, n_compared and n_unseen.
+
+    Examples
+    --------
+    >>> scrae.tl.map(new, adata, model, cluster_key="bulk_labels", key_added="label")
+    >>> labels = new.obs[["label", "label_confidence", "label_unseen"]]
     """
     if query is reference:
         raise ScraeError("map: expected new cells, found the reference itself; use scrae.tl.cluster")
