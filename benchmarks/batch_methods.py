@@ -12,7 +12,7 @@ import numpy as np
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from benchmarks import embeddings, own
+from benchmarks import embeddings
 from benchmarks.methods import EMBEDDINGS
 from scrae.errors import ScraeError
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks batches`: do codes forget the batch and keep the types?
+"""`python -m benchmarks batches`: how well codes forget the batch and keep the types.
 
 Every method gets the counts and, if it corrects, the batch of each cell. Labels are read when the codes are there.
 """
@@ -165,7 +165,7 @@ def _cached(data: DataSet, name: str, method: BatchMethod, seed: int, key: str, 
     with np.load(file) as saved:
         return Embedded(
             codes=saved["codes"],
-            beside=saved["beside"] if "beside" in saved else None,
+            beside=saved.get("beside", None),
             facts=json.loads(str(saved["facts"])),
         )
 
