@@ -131,9 +131,7 @@ def composition(
 
     io.try_hdf5(file)
     adata = io.read_h5ad(file)
-    table = tl.composition(
-        adata, sample_key=sample_key, condition_key=condition_key, cluster_key=cluster_key
-    )
+    table = tl.composition(adata, sample_key=sample_key, condition_key=condition_key, cluster_key=cluster_key)
     with atomic_path(output) as draft:
         table.to_csv(draft, index=False)
     typer.echo(f"{output}: {table['sample'].nunique()} samples, {table['cluster'].nunique()} clusters")
