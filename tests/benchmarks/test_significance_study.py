@@ -59,4 +59,4 @@ def test_other_seeds_and_sets_of_several_types(sets: Path, tmp_path: Path, monke
     command = ["one", "--data", str(sets), "-o", str(other), "--sets", "large", "--seeds", "1"]
     CliRunner().invoke(significance.app, command, catch_exceptions=False)
     (record,) = read(other)
-    assert (record["name"], record["types"], record["one_population"]) == ("large", 2, [False])
+    assert (record["name"], record["types"], record["one_population"]) == ("large", 3, [False])
