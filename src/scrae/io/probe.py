@@ -1,9 +1,9 @@
 """Probes of what is read: whether its disk responds, and whether an HDF5 file crashes or hangs the HDF5 library.
 
-HDF5 files are opened in a process of their own. This probe does bounded work whatever the size of the file: it opens up to 10,000 groups and data sets, reads up to 100
-attributes of each, and the first values of texts; of numbers it looks at the shape and at the place of the first chunk.
-Run as a program, ``probe.py FILE``, it ends with 0, or with 3 if the file states an impossible size. Python errors are
-left to the reader, which reports them.
+HDF5 files are opened in a process of their own. This probe does bounded work whatever the size of the file: it opens
+up to 10,000 groups and data sets, reads up to 100 attributes of each, and the first values of texts; of numbers it
+looks at the shape and at the place of the first chunk. Run as a program, ``probe.py FILE``, it ends with 0, or 3 if
+the file states an impossible size. Python errors are left to the reader, which reports them.
 """
 
 from __future__ import annotations
