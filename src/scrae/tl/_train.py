@@ -96,6 +96,12 @@ def train(
     ``uns["scrae"]["settings" | "train" | "history" | "seed"]``. The settings are JSON text:
     ``scrae.config.from_dict(scrae.Settings, json.loads(text))`` reads them back. If a non-finite loss ended the
     training, ``uns["scrae"]["train"]["fault"]`` describes it; otherwise it is "".
+
+    Examples
+    --------
+    >>> model = scrae.tl.train(adata)
+    >>> adata.obsm["X_scrae"].shape
+    (700, 10)
     """
     model_config, train_config = model_config or ModelConfig(), train_config or TrainConfig()
     with _shown(on_epoch) if progress else nullcontext(on_epoch) as after_epoch:
@@ -208,6 +214,12 @@ def embed(
     Notes
     -----
     Writes ``obsm[key_added]`` and ``obsm[f"{key_added}_input"]``, as :func:`train` does.
+
+    Examples
+    --------
+    >>> scrae.tl.embed(new, model)
+    >>> new.obsm["X_scrae"].shape
+    (50, 10)
     """
     data = counts_for(adata, model, min_overlap=min_overlap)
     _write_codes(adata, model, data, encode(model, data, refine=refine), key_added, seed, True)
