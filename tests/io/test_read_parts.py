@@ -13,7 +13,12 @@ from scipy import sparse
 from scrae.errors import ScraeError, ScraeWarning
 from scrae.io import open_backed, read
 
-pytestmark = pytest.mark.filterwarnings("ignore:Writing zarr v2 data:UserWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Writing zarr v2 data:UserWarning"),
+    pytest.mark.filterwarnings(
+        "ignore:Consolidated metadata is currently not part:UserWarning"
+    ),  # of version 3
+]
 
 
 def adata_with_everything():
