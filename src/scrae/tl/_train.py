@@ -122,7 +122,12 @@ def train(
             f"{empty} cells have no counts in the selected genes; they are kept, but their position is arbitrary.",
         )
     model.density = fit_density(model, data, seed=seed, held_out=result.held_out)
-    _write_codes(adata, model, data, model.encode(data), key_added, seed, write_input)
+    _write_codes(adata, model.encode(data), key_added)
+    if write_input and not model.batch_names:  # the components would join cells by batch again
+        components = result.components
+        if components is None:
+            components = input_components(model, data, seed=seed)
+        adata.obsm[f"{key_added}_input"] = components
     if key_added == "X_scrae":
         adata.obs["scrae_held_out"] = np.isin(np.arange(adata.n_obs), result.held_out)
         slots = adata.uns.setdefault("scrae", {})
@@ -222,7 +227,9 @@ def embed(
     (50, 10)
     """
     data = counts_for(adata, model, min_overlap=min_overlap)
-    _write_codes(adata, model, data, encode(model, data, refine=refine), key_added, seed, True)
+    _write_codes(adata, encode(model, data, refine=refine), key_added)
+    if not model.batch_names:
+        adata.obsm[f"{key_added}_input"] = input_components(model, data, seed=seed)
 
 
 def encode(model: SCRAE, data: CountData, *, refine: bool) -> NDArray[np.float32]:
@@ -238,16 +245,6 @@ def encode(model: SCRAE, data: CountData, *, refine: bool) -> NDArray[np.float32
     return refine_codes(model, model.density, data)
 
 
-def _write_codes(
-    adata: AnnData,
-    model: SCRAE,
-    data: CountData,
-    codes: NDArray[np.float32],
-    key: str,
-    seed: int,
-    write_input: bool,
-) -> None:
+def _write_codes(adata: AnnData, codes: NDArray[np.float32], key: str) -> None:
     adata.obsm[key] = codes
     adata.obsm.pop(f"{key}_input", None)
-    if write_input and not model.batch_names:  # the components would join cells by batch again
-        adata.obsm[f"{key}_input"] = input_components(model, data, seed=seed)
