@@ -188,4 +188,4 @@ def test_codes_forget_a_batch_that_shifts_every_gene() -> None:
             mixed[key].append((batch[near] != batch[:, None]).mean())
             assert (kind[near] == kind[:, None]).mean() > 0.95
     assert np.mean(mixed[None]) < 0.05
-    assert np.mean(mixed["batch"]) > 0.1
+    assert np.min(mixed["batch"]) > 0.15

@@ -12,6 +12,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from scrae.config import ModelConfig, TrainConfig, to_dict
+from scrae.core.alignment import align_batches
 from scrae.core.checkpoint import Checkpoint, Epoch
 from scrae.core.data import CountData
 from scrae.core.density import fit_density
@@ -90,8 +91,8 @@ def train(
 
     Notes
     -----
-    Writes ``obsm[key_added]``, float32 [cells, latent], and, without ``batch_key``, ``obsm[f"{key_added}_input"]``,
-    float32 [cells, at most 15], the principal components of the model's input. For the default key also
+    Writes ``obsm[key_added]``, float32 [cells, latent], and ``obsm[f"{key_added}_input"]``, float32 [cells, at most
+    15], the principal components of the model's input; with ``batch_key`` they are aligned. For the default key also
     ``obs["scrae_held_out"]``, bool, the cells that were held out for early stopping, and
     ``uns["scrae"]["settings" | "train" | "history" | "seed"]``. The settings are JSON text:
     ``scrae.config.from_dict(scrae.Settings, json.loads(text))`` reads them back. If a non-finite loss ended the
@@ -207,7 +208,7 @@ def embed(
 
     Notes
     -----
-    Writes ``obsm[key_added]`` and ``obsm[f"{key_added}_input"]``, as :func:`train` does.
+    Writes ``obsm[key_added]`` and, for a model without batches, ``obsm[f"{key_added}_input"]``, as :func:`train` does.
     """
     data = counts_for(adata, model, min_overlap=min_overlap)
     _write_codes(adata, model, data, encode(model, data, refine=refine), key_added, seed, True)
@@ -237,5 +238,9 @@ def _write_codes(
 ) -> None:
     adata.obsm[key] = codes
     adata.obsm.pop(f"{key}_input", None)
-    if write_input and not model.batch_names:  # the components would join cells by batch again
-        adata.obsm[f"{key}_input"] = input_components(model, data, seed=seed)
+    if not write_input or (model.batch_names and data.batch_codes is None):
+        return  # without batches the components would join cells by batch again
+    components = input_components(model, data, seed=seed)
+    if data.batch_codes is not None:
+        components = align_batches(components, data.batch_codes.cpu().numpy(), seed=seed)
+    adata.obsm[f"{key}_input"] = components
