@@ -23,7 +23,7 @@ from scrae.core.input_pca import input_components
 from scrae.core.model import SCRAE
 from scrae.core.refine import refine_codes
 from scrae.errors import ScraeError
-from scrae.io.batches import refuse_one_batch
+from scrae.io.batches import join_columns, refuse_one_batch
 from scrae.io.notes import add_note
 from scrae.tl._counts import count_data, counts_for
 from scrae.tl._progress import training_bar
@@ -59,9 +59,10 @@ def train(
     seed : int
         Seed of initialization, validation split, minibatches and noise.
     batch_key : str, optional
-        Column of ``obs`` with the experimental batch of each cell, at least two. The decoder and the prior of the
-        library size are conditioned on the batch, and the latent representation is trained not to depend on it
-        (docs/batches.md). None = no correction.
+        Column of ``obs`` with the experimental batch of each cell, at least two; several columns separated by commas
+        are joined to one, which is added to ``obs``. The decoder and the prior of the library size are conditioned on
+        the batch, and the latent representation is trained not to depend on it (docs/batches.md). None = no
+        correction.
     device : torch.device or str
         ``"auto"`` = CUDA if available, otherwise the CPU.
     key_added : str
@@ -99,6 +100,7 @@ def train(
     training, ``uns["scrae"]["train"]["fault"]`` describes it; otherwise it is "".
     """
     model_config, train_config = model_config or ModelConfig(), train_config or TrainConfig()
+    join_columns(adata, batch_key)
     with _shown(on_epoch) if progress else nullcontext(on_epoch) as after_epoch:
         model, data, result = train_model(
             adata,
