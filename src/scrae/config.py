@@ -156,7 +156,7 @@ class TrainConfig:
         factor of the learning rate of the encoder's own adversarial optimizer (separate).
     prior_weight_batched : float
         λ in place of prior_weight when a batch key is given: the critic compares the codes of each batch with the
-        prior, and a larger weight removes more of the batch effect.
+        prior. Neighbor targets remove most of the batch effect, and the critic a part of the rest.
     prior_update : str
         joint: one optimizer and one encoder pass; separate: the encoder's adversarial loss has an optimizer and an
         encoder pass of its own, as in the paper's algorithm.
@@ -246,7 +246,7 @@ class Settings:
     label_key : str or None
         Column of obs with labels to score the clusters against; None = no scores.
     batch_key : str or None
-        Column of obs with the batch to correct for, e.g. sample; None = no correction.
+        Column of obs with the batch to correct for, e.g. sample, or several separated by commas; None = no correction.
     also_2d : bool
         Train a second model with two latent dimensions, for a figure.
     tsne : bool

@@ -14,6 +14,7 @@ from scipy import sparse
 from scrae import ClusterConfig, ModelConfig, ScraeError, ScraeWarning, Settings, TrainConfig, tl
 from scrae.cluster.graph import neighbor_graph as graph_of
 from scrae.config import from_dict
+from scrae.core.alignment import align_batches
 from scrae.core.input_pca import input_components
 
 MODEL = ModelConfig(
@@ -64,10 +65,6 @@ def test_genes_are_aligned_by_name(adata: AnnData) -> None:
 
 
 def test_components_of_the_input_stand_beside_the_codes_and_shape_the_clusters(adata: AnnData) -> None:
-    adata.obsm["X_scrae_input"] = np.zeros((60, 1))
-    adata.obs["donor"] = ["x", "y"] * 30
-    tl.train(adata, MODEL, TRAIN, seed=3, batch_key="donor")
-    assert "X_scrae_input" not in adata.obsm  # nor what stood there: it knows the batches
     model = tl.train(adata, MODEL, TRAIN, seed=3)
     found = adata.obsm["X_scrae_input"]
     assert found.shape == (60, 9)
@@ -79,6 +76,16 @@ def test_components_of_the_input_stand_beside_the_codes_and_shape_the_clusters(a
     assert graph.joined.nnz > tl.neighbors(adata, input_rep=None).joined.nnz
     joined = graph_of(adata.obsm["X_scrae"], expected).joined
     np.testing.assert_array_equal(graph.joined.toarray(), joined.toarray())
+
+
+def test_with_batches_the_components_are_aligned(adata: AnnData) -> None:
+    adata.obs["donor"] = ["x", "y"] * 30
+    model = tl.train(adata, MODEL, TRAIN, seed=3, batch_key="donor")
+    components = input_components(model, tl.count_data(adata), seed=3)
+    expected = align_batches(components, np.arange(60) % 2, seed=3)
+    np.testing.assert_array_equal(adata.obsm["X_scrae_input"], expected)
+    tl.embed(adata, model)
+    assert "X_scrae_input" not in adata.obsm  # nor what stood there: the batch of new cells is not known
 
 
 def test_a_second_embedding_leaves_the_input_of_the_first_one(adata: AnnData) -> None:

@@ -204,13 +204,18 @@ def plot(file: Prepared, *, output: OutputFolder, settings: Settings) -> None:
         typer.echo(path)
 
 
-def report(folder: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    generate: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Show N simulated cells beside the measured ones.")
+    ] = 0,
+) -> None:
     """Write report.html again from the files of a run."""
     from scrae import io
     from scrae.report import build
 
     io.try_hdf5(folder / "result.h5ad")
-    typer.echo(build(folder))
+    typer.echo(build(folder, generate=generate))
 
 
 def _load(folder: Path) -> SCRAE:

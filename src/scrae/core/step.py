@@ -87,7 +87,7 @@ def training_step(
     update_prior : bool
         Whether generator and encoder learn from the critic in this iteration (every ``n_critic``-th).
     targets : Cells or None
-        As many cells, of the same batches, whose counts the decoder explains; None: ``cells``.
+        As many cells, whose counts the decoder explains in their own batch; None: ``cells``.
     """
     seen = cells.thinned(generator) if config.thinning else cells
     divergence, one_hot = model.config.divergence, model.one_hot(cells)
