@@ -1,4 +1,4 @@
-"""`python -m benchmarks markers`: discoveries of marker tests where one population was cut in two."""
+"""`python -m benchmarks markers`: discoveries of marker tests where one population was cut in two, and their cost."""
 
 from __future__ import annotations
 
@@ -119,13 +119,80 @@ def _discoveries(adata: AnnData, seed: int) -> dict[str, int]:
 
 
 @app.command()
+def cost(
+    data: Data,
+    output: Output,
+    cells: Annotated[int, typer.Option(min=1, help="Cells to make.")] = 100_000,
+    genes: Annotated[int, typer.Option(min=2, help="Genes of each.")] = 20_000,
+    clusters: Annotated[int, typer.Option(min=2, help="Types, each a cluster.")] = 20,
+    sets: Annotated[str, typer.Option(help="Sets whose cells are the profiles.")] = "baron,zheng_facs",
+    depth: Annotated[
+        float, typer.Option(help="Factor for the molecules of each cell; 1: one gene in twenty.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of the cells.")] = 0,
+    busy: Busy = False,
+) -> None:
+    """Measure time and memory of tl.markers on made cells; one record."""
+    import resource
+
+    from scrae import tl
+
+    adata = _made([data / f"{name}.h5ad" for name in sets.split(",")], cells, genes, clusters, depth, seed)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start, spent = time.perf_counter(), time.process_time()
+    tl.markers(adata)
+    facts = {
+        "name": "cost",
+        "cells": cells,
+        "genes": genes,
+        "clusters": adata.obs["scrae"].nunique(),
+        "share_above_zero": round(adata.layers["counts"].nnz / cells / genes, 4),
+        "depth": depth,
+        "seed": seed,
+        "seconds": round(time.perf_counter() - start, 1),
+        "cpu_seconds": round(time.process_time() - spent, 1),
+        "memory_before_mb": round(before / 1024),
+        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    }
+    append(output, head("markers-cost", threads=1, device="cpu", busy=busy) | facts)
+    print(facts)
+
+
+def _made(paths: list[Path], cells: int, genes: int, clusters: int, depth: float, seed: int) -> AnnData:
+    """Cells drawn around those of the most frequent types of some sets, as in `scale`; each type is a cluster."""
+    from collections import Counter
+
+    import anndata as ad
+    import numpy as np
+    import pandas as pd
+    from scipy import sparse
+
+    from benchmarks.scale import draw, read_profiles
+
+    profiles = read_profiles(paths, genes)
+    known = np.isin(profiles.types, [name for name, _ in Counter(profiles.types).most_common(clusters)])
+    profiles = profiles._replace(
+        counts=profiles.counts[known], types=profiles.types[known], depth=depth * profiles.depth
+    )
+    rng, rows = np.random.default_rng(seed), 5000
+    parts = [draw(profiles, min(rows, cells - at), rng) for at in range(0, cells, rows)]
+    counts = sparse.vstack([part.astype(np.int32) for part, _ in parts], format="csr")
+    obs = pd.DataFrame({"scrae": pd.Categorical(np.concatenate([types for _, types in parts]))})
+    obs.index = obs.index.astype(str)
+    return ad.AnnData(
+        obs=obs, layers={"counts": counts}, var=pd.DataFrame(index=[f"g{i}" for i in range(genes)])
+    )
+
+
+@app.command()
 def table(
     file: Annotated[Path, typer.Argument(help="File of records.")],
     markdown: Markdown = False,
     into: Into = None,
 ) -> None:
     """Print how many sets had any discovery, all of which are false, and how many genes."""
-    print_tables([_table(read(file))], markdown, into)
+    records = [record for record in read(file) if record["kind"] == "markers"]
+    print_tables([_table(records)], markdown, into)
 
 
 def _table(records: list[dict[str, Any]]) -> Table:

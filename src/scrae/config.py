@@ -249,6 +249,8 @@ class Settings:
         Column of obs with the batch to correct for, e.g. sample, or several separated by commas; None = no correction.
     also_2d : bool
         Train a second model with two latent dimensions, for a figure.
+    tsne : bool
+        Also project the latent representation by t-SNE; PCA and UMAP are always there.
     check_seeds : int
         Train this many more models with consecutive seeds and report the agreement of their clusters.
     layer : str or None
@@ -270,6 +272,7 @@ class Settings:
     label_key: str | None = None
     batch_key: str | None = None
     also_2d: bool = False
+    tsne: bool = False
     check_seeds: _Count = 0
     layer: str | None = None
     transpose: bool = False

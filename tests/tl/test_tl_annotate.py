@@ -61,6 +61,22 @@ def test_the_score_is_that_of_the_formula():
     np.testing.assert_allclose(adata.uns["scrae"]["annotation"]["score"], expected)
 
 
+def test_a_name_needs_most_genes_of_its_list():
+    """Six of ten genes are enough, five are not although the score is; of long lists eight are."""
+    genes = [f"G{i}" for i in range(30)]
+    for n_genes, n_expressed, name in (
+        (10, 6, "mine"),
+        (10, 5, "unknown"),
+        (20, 8, "mine"),
+        (20, 7, "unknown"),
+    ):
+        adata = cells(genes[:n_expressed], genes[n_expressed:n_genes])
+        tl.annotate(adata, markers={"mine": genes[:n_genes], "other": genes[n_expressed:n_genes][:3]})
+        table = adata.uns["scrae"]["annotation"]
+        assert table["score"].iloc[0] > 0.25
+        assert table["name"].iloc[0] == name
+
+
 def test_mouse_lists_are_used_for_mouse_genes():
     adata = cells(["Cd3d", "Cd3e", "Cd2", "Trac"], ["Ins1", "Ins2", "Iapp", "Mafa"])
     tl.annotate(adata)

@@ -74,6 +74,16 @@ def test_composition_has_wilson_s_interval(adata: AnnData):
     assert table.groupby("sample")["share"].sum().tolist() == pytest.approx([1.0] * 6)
 
 
+def test_a_sample_in_two_conditions_has_a_composition_for_each(adata: AnnData):
+    paired = adata.copy()
+    paired.obs["half"] = np.where(np.arange(720) % 3 == 0, "a", "b")
+    table = tl.composition(paired, sample_key="donor", condition_key="half")
+    assert table.groupby(["sample", "condition"])["share"].sum().tolist() == pytest.approx([1.0] * 12)
+    row = table.set_index(["sample", "condition", "cluster"]).loc[("donor4", "a", "0")]
+    own = paired.obs[(paired.obs["donor"] == "donor4") & (paired.obs["half"] == "a")]
+    assert row["cells"] == (own["scrae"] == "0").sum()
+
+
 def test_the_test_finds_the_genes_that_differ(adata: AnnData):
     pytest.importorskip("pydeseq2")
     tl.differential_expression(adata, condition_key="treatment", sample_key="donor")
@@ -118,4 +128,5 @@ def test_commands(adata: AnnData, tmp_path):
     pytest.importorskip("pydeseq2")
     done = scrae("de", tmp_path / "a.h5ad", "-o", tmp_path / "d.csv", *keys)
     assert done.output.startswith("0: 1")
+    assert "higher: Gene" in done.output
     assert "Gene" in pd.read_csv(tmp_path / "d.csv")["gene"][0]

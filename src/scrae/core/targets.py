@@ -47,13 +47,16 @@ class NeighborTargets:
 
     Attributes
     ----------
+    components : ndarray
+        Principal components of the encoder's input (:func:`~scrae.core.input_pca.input_components`).
     neighbors : Tensor
         Candidates of each cell, int32 [cells, 30], on the CPU; fewer columns for fewer than 16 cells. A cell with
         fewer neighbors is its own candidate in the remaining columns.
     """
 
     def __init__(self, model: SCRAE, data: CountData, rows: Tensor, *, seed: int) -> None:
-        representations = input_components(model, data, seed=seed), log_components(model, data, seed=seed)
+        self.components = input_components(model, data, seed=seed)
+        representations = self.components, log_components(model, data, seed=seed)
         sample = np.sort(rows.cpu().numpy())
         if len(sample) > _SEARCHED:
             sample = np.sort(np.random.default_rng(seed).permutation(sample)[:_SEARCHED])

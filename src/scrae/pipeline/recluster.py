@@ -32,6 +32,9 @@ _OF_CLUSTERS = (
     "annotation",
     "doublets",
     "scores",
+    "composition",
+    "conditions",
+    "differential_expression",
 )
 """Keys of ``uns["scrae"]`` that describe the clusters."""
 

@@ -23,12 +23,20 @@ OF_CLUSTERS = (
     "clusters.csv",
     "markers.csv",
     "suggested_names.csv",
+    "composition.csv",
+    "differential_expression.csv",
     "figures",
     "result.h5ad",
     "run.json",
     "report.html",
 )
 """Files of a run that depend on its clusters."""
+_TABLES = {
+    "markers": "markers.csv",
+    "annotation": "suggested_names.csv",
+    "composition": "composition.csv",
+    "differential_expression": "differential_expression.csv",
+}
 
 
 class Progress:
@@ -67,12 +75,12 @@ def write_results(adata: AnnData, record: dict[str, Any], folder: Path, clock: C
     columns = {"scrae": "cluster"} | ({"scrae_name": name} if "scrae_name" in adata.obs else {})
     table = adata.obs[list(columns)]
     table.to_csv(folder / "clusters.csv", index_label="cell", header=list(columns.values()))
-    for key, file in (("markers", "markers.csv"), ("annotation", "suggested_names.csv")):
+    for key, file in _TABLES.items():
         if key in adata.uns["scrae"]:
             adata.uns["scrae"][key].to_csv(folder / file, index=False)
     try:
         with clock.stage("figures"):  # their colors go into uns
-            pl.save_figures(adata, folder / "figures", label_key=record["label_key"])
+            pl.save_figures(adata, folder / "figures", label_key=record["label_key"], formats=("png",))
     finally:
         with clock.stage("write"):
             io.write_h5ad(adata, folder / "result.h5ad")

@@ -158,7 +158,7 @@ def analyze(
     if settings.label_key is not None:
         tl.score(adata, settings.label_key)
     with clock.stage("project"):
-        tl.project(adata, graph=graph, seed=seed)
+        tl.project(adata, tsne=settings.tsne, graph=graph, seed=seed)
     return model, clock.seconds
 
 

@@ -23,7 +23,8 @@ __all__ = ["UNKNOWN", "annotate", "can_annotate"]
 UNKNOWN = "unknown"
 _MIN_SCORE = 0.25
 _MIN_GENES = 3  # of a list that the data must have
-_SPEAKS = 0.25  # evidence from which on a gene is named
+_SUPPORTS = 0.25  # evidence from which on a gene supports a type
+_MIN_SUPPORT, _ENOUGH = 0.6, 8  # share of a list's genes that have to support it; this many are always enough
 _MOST_NAMED = 8
 _MAJORITY = 0.5
 
@@ -66,13 +67,18 @@ def annotate(
     Notes
     -----
     The names are suggestions: check the genes. Writes ``obs["scrae_name"]`` (``obs[cluster_key + "_name"]``), with
-    "unknown" where no type has a score of 0.25, and ``uns[cluster_key]["annotation"]``, a DataFrame with a row for
-    each cluster:
+    "unknown" where no type has a score of 0.25, or fewer than 60 % of the best type's genes (and fewer than eight)
+    support it with evidence of 0.25, and ``uns[cluster_key]["annotation"]``, a DataFrame with a row for each cluster:
 
     - ``cluster``, ``name``
-    - ``score``: of the best type, also where it is too low for a name; with CellTypist the fraction of the cells.
+    - ``score``: of the best type, also where there is no name; with CellTypist the fraction of the cells.
     - ``genes``: up to eight genes that support the best type, strongest first, separated by spaces.
     - ``runner_up``, ``runner_up_score``: the second best type.
+
+    Examples
+    --------
+    >>> scrae.tl.annotate(adata, tissue="blood")
+    >>> names = adata.uns["scrae"]["annotation"][["cluster", "name", "genes"]]
     """
     clusters = clusters_of(adata, cluster_key, at_least=1)
     if celltypist is None:
@@ -115,11 +121,14 @@ def _by_lists(adata: AnnData, clusters: pd.Categorical, lists: MarkerList) -> pd
     scores = np.stack(
         [weight * strength[:, at].sum(axis=1) for at, weight in zip(columns, weights, strict=True)], axis=1
     )
-    support = []
+    supports = strength >= _SUPPORTS
+    enough, support = np.zeros_like(scores, dtype=bool), []
+    for i, own in enumerate(columns):
+        enough[:, i] = supports[:, own].sum(axis=1) >= min(_MIN_SUPPORT * len(own), _ENOUGH)
     for row, best in zip(strength, scores.argmax(axis=1), strict=True):
         own = columns[best][np.argsort(-row[columns[best]], kind="stable")]
-        support.append(" ".join(genes[own[row[own] >= _SPEAKS]][:_MOST_NAMED]))
-    return _table(clusters, list(known), scores, _MIN_SCORE, support)
+        support.append(" ".join(genes[own[row[own] >= _SUPPORTS]][:_MOST_NAMED]))
+    return _table(clusters, list(known), scores, (scores >= _MIN_SCORE) & enough, support)
 
 
 def _evidence(adata: AnnData, clusters: pd.Categorical, genes: pd.Index) -> NDArray[np.float64]:
@@ -154,17 +163,17 @@ def _by_celltypist(adata: AnnData, clusters: pd.Categorical, model: str) -> pd.D
     votes = np.zeros((len(clusters.categories), len(labels.categories)))
     np.add.at(votes, (clusters.codes[known], labels.codes[known]), 1)
     shares = votes / np.maximum(votes.sum(axis=1, keepdims=True), 1)
-    return _table(clusters, list(map(str, labels.categories)), shares, _MAJORITY, [""] * len(votes))
+    return _table(clusters, list(map(str, labels.categories)), shares, shares >= _MAJORITY, [""] * len(votes))
 
 
 def _table(
     clusters: pd.Categorical,
     types: list[str],
     scores: NDArray[np.float64],
-    least: float,
+    enough: NDArray[np.bool_],
     support: Sequence[str],
 ) -> pd.DataFrame:
-    """Return the best and second best type of each cluster by ``scores`` [clusters, types]."""
+    """Return the best and second best type of each cluster by ``scores``; both arrays are [clusters, types]."""
     order = np.argsort(-scores, axis=1, kind="stable")
     rows: list[dict[str, Any]] = []
     for k, name in enumerate(clusters.categories):
@@ -173,7 +182,7 @@ def _table(
         rows.append(
             {
                 "cluster": str(name),
-                "name": types[first] if score >= least else UNKNOWN,
+                "name": types[first] if enough[k, first] else UNKNOWN,
                 "score": score,
                 "genes": support[k],
                 "runner_up": "" if second is None else types[second],

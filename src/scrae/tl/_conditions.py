@@ -18,10 +18,14 @@ from scrae.io.notes import add_note, remove_notes
 from scrae.pp._counts import counts_of
 from scrae.tl._markers import clusters_of
 
-__all__ = ["composition", "differential_expression", "pseudobulk"]
+__all__ = ["NoReplicatesError", "composition", "contrast_of", "differential_expression", "pseudobulk"]
 
 _FEWEST_SAMPLES = 2
 _FEWEST_COUNTS = 10  # of a gene over all samples of a cluster
+
+
+class NoReplicatesError(ScraeError):
+    """No cluster has two samples of each condition."""
 
 
 def pseudobulk(
@@ -129,46 +133,44 @@ def differential_expression(
     and ``fdr`` (Benjamini and Hochberg within the cluster; NaN where DESeq2 leaves the gene out).
     ``uns["scrae"]["notes"]`` names the clusters that were left out.
     """
-    try:
-        import pydeseq2  # noqa: F401  before any work
-    except ImportError as error:
-        raise ScraeError(
-            "differential_expression: expected the package pydeseq2, found none; pip install 'scrae[conditions]'"
-        ) from error
-    first, reference = _contrast(adata, condition_key, contrast)
-    sums = pseudobulk(
-        adata,
-        sample_key=sample_key,
-        condition_key=condition_key,
-        cluster_key=cluster_key,
-        min_cells=min_cells,
-    )
+    first, reference = contrast_of(adata, condition_key, contrast)
+    keys = {"sample_key": sample_key, "condition_key": condition_key, "cluster_key": cluster_key}
+    sums = pseudobulk(adata, **keys, min_cells=min_cells)
     sums = sums[sums.obs[condition_key].isin([first, reference])].copy()
-    tables, left_out = [], []
-    for name in clusters_of(adata, cluster_key, at_least=1).categories:
-        part = sums[sums.obs[cluster_key] == name].copy()
-        n_samples = part.obs[condition_key].value_counts()
-        if min(n_samples.get(first, 0), n_samples.get(reference, 0)) < _FEWEST_SAMPLES:
-            left_out.append(name)
-            continue
-        tables.append(_deseq(part, condition_key, sample_key, (first, reference)).assign(cluster=name))
-    if not tables:
+    n_samples = pd.crosstab(sums.obs[cluster_key], sums.obs[condition_key])
+    names = clusters_of(adata, cluster_key, at_least=1).categories
+    n_samples = n_samples.reindex(index=names, columns=[first, reference], fill_value=0)
+    enough = n_samples.index[n_samples.min(axis=1) >= _FEWEST_SAMPLES]
+    if not len(enough):
         number = adata.obs[sample_key].groupby(adata.obs[condition_key].astype(str)).nunique()
-        raise ScraeError(
+        raise NoReplicatesError(
             f"differential_expression: expected at least {_FEWEST_SAMPLES} samples of each condition with {min_cells} "
             f"cells in a cluster, found {number.get(first, 0)} and {number.get(reference, 0)} samples in all; without "
             "replicates a difference between conditions cannot be distinguished from one between samples"
         )
-    table = pd.concat(tables, ignore_index=True)
-    table["cluster"] = pd.Categorical(table["cluster"])
+    try:
+        import pydeseq2  # noqa: F401
+    except ImportError as error:
+        raise ScraeError(
+            "differential_expression: expected the package pydeseq2, found none; pip install 'scrae[conditions]'"
+        ) from error
+    tables = [
+        _deseq(sums[sums.obs[cluster_key] == name].copy(), condition_key, sample_key, (first, reference))
+        for name in enough
+    ]
+    table = pd.concat(
+        [part.assign(cluster=name) for name, part in zip(enough, tables, strict=True)], ignore_index=True
+    )
+    table["cluster"] = pd.Categorical(table["cluster"], list(enough))
     table.index = table.index.astype(str)
     adata.uns.setdefault(cluster_key, {})["differential_expression"] = table
     remove_notes(adata, "Conditions:")
-    if left_out:
+    if left_out := [name for name in names if name not in enough]:
         add_note(adata, f"Conditions: too few samples for a test in clusters {', '.join(left_out)}.")
 
 
-def _contrast(adata: AnnData, key: str, contrast: tuple[str, str] | None) -> tuple[str, str]:
+def contrast_of(adata: AnnData, key: str, contrast: tuple[str, str] | None) -> tuple[str, str]:
+    """Return the condition and its reference."""
     _check_keys(adata, [key])
     names = sorted(adata.obs[key].dropna().astype(str).unique())
     if contrast is None and len(names) == 2:
@@ -192,9 +194,11 @@ def _deseq(sums: AnnData, condition_key: str, sample_key: str, contrast: tuple[s
     cells = cells[:, sums.X.sum(axis=0) >= _FEWEST_COUNTS].copy()
     design = "~sample + condition" if paired else "~condition"
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):  # summary prints its table
-        warnings.filterwarnings(
-            "ignore", "The dispersion trend curve fitting did not converge"
-        )  # it takes the mean
+        for known in (
+            "The dispersion trend curve fitting did not converge",
+            "As the residual degrees of freedom",
+        ):
+            warnings.filterwarnings("ignore", known)  # it takes the mean; there are few samples
         data = DeseqDataSet(adata=cells, design=design, n_cpus=1, quiet=True)
         data.deseq2()
         stats = DeseqStats(data, contrast=["condition", *contrast], n_cpus=1, quiet=True)
@@ -206,7 +210,9 @@ def _deseq(sums: AnnData, condition_key: str, sample_key: str, contrast: tuple[s
     return found[["gene", "mean", "log2_fold_change", "p_value", "fdr"]].sort_values("p_value", kind="stable")
 
 
-def composition(adata: AnnData, *, sample_key: str, cluster_key: str = "scrae") -> pd.DataFrame:
+def composition(
+    adata: AnnData, *, sample_key: str, condition_key: str | None = None, cluster_key: str = "scrae"
+) -> pd.DataFrame:
     """Return the share of each cluster in each sample, with an interval.
 
     Parameters
@@ -215,32 +221,40 @@ def composition(adata: AnnData, *, sample_key: str, cluster_key: str = "scrae") 
         Cells with clusters.
     sample_key : str
         Column of ``obs`` with the sample.
+    condition_key : str or None
+        Column of ``obs`` with the condition; a sample with cells in two conditions has rows for each. None = only by
+        samples.
     cluster_key : str
         Column of ``obs`` with the clusters.
 
     Returns
     -------
     pandas.DataFrame
-        A row for each sample and cluster: ``sample``, ``cluster``, ``cells``, ``share`` (0 to 1), ``low`` and ``high``
-        (Wilson's 95 % interval). The interval is that of counting cells; samples of one condition differ more.
+        A row for each sample and cluster: ``sample``, ``condition`` (with ``condition_key``), ``cluster``, ``cells``,
+        ``share`` (0 to 1), ``low`` and ``high`` (Wilson's 95 % interval). The interval is that of counting cells;
+        samples of one condition differ more.
 
     Raises
     ------
     ScraeError
         No such column.
     """
-    _check_keys(adata, [sample_key])
+    keys = {"sample": sample_key} | ({} if condition_key is None else {"condition": condition_key})
+    _check_keys(adata, list(keys.values()))
     clusters = pd.Series(clusters_of(adata, cluster_key, at_least=1), adata.obs.index)
-    table = pd.crosstab(adata.obs[sample_key].astype(str), clusters.astype(str))[
-        list(clusters.cat.categories)
-    ]
+    groups = adata.obs[list(keys.values())].set_axis(list(keys), axis=1)
+    known = groups.notna().all(axis=1) & clusters.notna()
+    table = pd.crosstab([groups.loc[known, name].astype(str) for name in keys], clusters[known].astype(str))
+    table = table.reindex(columns=list(clusters.cat.categories), fill_value=0)
     rows: list[dict[str, Any]] = []
-    for sample, cells in table.iterrows():
+    for group, cells in table.iterrows():
+        names = dict(zip(keys, group if isinstance(group, tuple) else (group,), strict=True))
         for cluster, number in cells.items():
             interval = binomtest(int(number), int(cells.sum())).proportion_ci(method="wilson")
             rows.append(
-                {
-                    "sample": sample, "cluster": cluster, "cells": int(number), "share": number / cells.sum(),
+                names
+                | {
+                    "cluster": cluster, "cells": int(number), "share": number / cells.sum(),
                     "low": interval.low, "high": interval.high,
                 }
             )  # fmt: skip

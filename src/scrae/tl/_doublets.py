@@ -89,13 +89,12 @@ def _score(counts: sparse.csr_matrix, seed: int) -> tuple[NDArray[np.float64], N
     n_simulated = min(_PER_CELL * n_cells, _MOST)
     first, second = rng.integers(0, n_cells, (2, n_simulated))
     depth = test.depth_of(counts)
-    x = _log_values(counts, depth, np.median(depth))
+    x = test.scale_cells(counts, np.maximum(depth, 1) / np.median(depth), log=True)
     spread = np.asarray(x.power(2).mean(axis=0) - np.power(x.mean(axis=0), 2)).ravel()
     genes = np.argsort(-spread, kind="stable")[:_N_GENES]
     chosen = counts[:, genes]
-    pairs = _log_values(
-        (chosen[first] + chosen[second]).tocsr(), depth[first] + depth[second], np.median(depth)
-    )
+    total = np.maximum(depth[first] + depth[second], 1)
+    pairs = test.scale_cells((chosen[first] + chosen[second]).tocsr(), total / np.median(depth), log=True)
     n_components = min(_N_COMPONENTS, len(genes) - 1)
     components = TruncatedSVD(n_components, random_state=seed).fit(x[:, genes])
     points = np.concatenate([components.transform(x[:, genes]), components.transform(pairs)])
@@ -112,14 +111,6 @@ def _score(counts: sparse.csr_matrix, seed: int) -> tuple[NDArray[np.float64], N
     own = logits[:n_cells]
     limit = np.median(own) + _DEVIATIONS * median_abs_deviation(own, scale="normal")
     return score[:n_cells], own > max(limit, _boundary(logits[n_cells:]))
-
-
-def _log_values(
-    counts: sparse.csr_matrix, depth: NDArray[np.float64], target: np.floating
-) -> sparse.csr_matrix:
-    scale = np.repeat(target / np.maximum(depth, 1), np.diff(counts.indptr))
-    values = np.log1p(counts.data * scale).astype(np.float32)
-    return sparse.csr_matrix((values, counts.indices, counts.indptr), shape=counts.shape)
 
 
 def _boundary(logits: NDArray[np.float64]) -> float:

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse, special
 
-__all__ = ["CountSums", "auroc", "depth_of", "higher_rate", "log_values", "split_counts", "sum_by_cluster"]
+__all__ = [
+    "CountSums", "auroc", "depth_of", "higher_rate", "log_values", "scale_cells", "split_counts", "sum_by_cluster",
+]  # fmt: skip
 
 _ROWS = 500  # cells at a time; few, so that the temporary arrays stay in the cache
-_GENES = 4_000  # genes at a time
 _VALUES = 1 << 19  # counts at a time
 _SMALLEST_DISPERSION, _LARGEST_DISPERSION = 1e-4, 100.0
 
@@ -63,6 +64,19 @@ def depth_of(counts: sparse.csr_matrix) -> NDArray[np.float64]:
     """Return the total of each cell [cells]."""
     ones = np.ones(counts.shape[1], dtype=counts.dtype)  # of another type, the matrix would be copied
     return np.asarray(counts @ ones, dtype=np.float64)
+
+
+def scale_cells(counts: sparse.csr_matrix, divisor: NDArray[np.float64], *, log: bool) -> sparse.csr_matrix:
+    """Return the counts divided by the ``divisor`` [cells] of their cell, or log1p of that, in float32."""
+    values, divisor = np.empty(counts.nnz, dtype=np.float32), divisor.astype(np.float32)
+    for cells in _row_blocks(counts.shape[0]):
+        ends = counts.indptr[cells.start : cells.stop + 1]
+        part = values[ends[0] : ends[-1]]
+        part[:] = counts.data[ends[0] : ends[-1]]
+        part /= np.repeat(divisor[cells], np.diff(ends))
+        if log:
+            np.log1p(part, out=part)
+    return sparse.csr_matrix((values, counts.indices, counts.indptr), shape=counts.shape)
 
 
 def sum_by_cluster(counts: sparse.csr_matrix, codes: NDArray[Any], n_clusters: int) -> CountSums:
@@ -183,14 +197,19 @@ def split_counts(
 
 
 def _first_half(values: NDArray[Any], phi: NDArray[np.float64], rng: np.random.Generator) -> NDArray[Any]:
+    """Draw the first half of each count: of one to three molecules, most counts, by the probabilities themselves."""
     half = rng.integers(0, 2, len(values), dtype=np.int8).astype(values.dtype)  # of a single molecule
-    several = np.flatnonzero(values > 1)
-    phi = phi[several]
-    share = np.full(len(several), 0.5)
+    half[values == 0] = 0
+    two, three, more = (np.flatnonzero(found) for found in (values == 2, values == 3, values > 3))
+    none = (0.5 - 0.25 / (1 + phi[two]), (0.125 + 0.5 * phi[three]) / (1 + phi[three]))  # P(0) = P(all)
+    u, u3 = rng.random(len(two)), rng.random(len(three))
+    half[two] = (u >= none[0]).astype(values.dtype) + (u >= 1 - none[0])
+    half[three] = (u3 >= none[1]).astype(values.dtype) + (u3 >= 0.5) + (u3 >= 1 - none[1])
+    phi = phi[more]
+    share = np.full(len(more), 0.5)
     spread = phi > _SMALLEST_DISPERSION
     share[spread] = rng.beta(0.5 / phi[spread], 0.5 / phi[spread])
-    half[several] = rng.binomial(values[several], share)
-    half[values == 0] = 0
+    half[more] = rng.binomial(values[more], share)
     return half
 
 
@@ -205,17 +224,13 @@ def auroc(
     codes = codes[known]
     size = np.bincount(codes, minlength=n_clusters).astype(np.float64)
     pairs = np.maximum(size * (len(codes) - size), 1)
-    depth = np.maximum(depth_of(counts), 1).astype(np.float32)[known]
     counts = counts if len(known) == counts.shape[0] else counts[known]
+    columns = scale_cells(counts, np.maximum(depth_of(counts), 1), log=False).tocsc()
     found = np.empty((n_clusters, len(genes)))
-    for start in range(0, len(genes), _GENES):
-        block = counts[:, genes[start : start + _GENES]]
-        values = (block.data / np.repeat(depth, np.diff(block.indptr))).astype(np.float32)
-        columns = sparse.csr_matrix((values, block.indices, block.indptr), shape=block.shape).tocsc()
-        for gene in range(columns.shape[1]):
-            part = slice(columns.indptr[gene], columns.indptr[gene + 1])
-            ranks = _rank_sums(columns.data[part], codes[columns.indices[part]], size)
-            found[:, start + gene] = (ranks - size * (size + 1) / 2) / pairs
+    for i, gene in enumerate(genes):
+        part = slice(columns.indptr[gene], columns.indptr[gene + 1])
+        ranks = _rank_sums(columns.data[part], codes[columns.indices[part]], size)
+        found[:, i] = (ranks - size * (size + 1) / 2) / pairs
     return np.where(size[:, None] * (len(codes) - size[:, None]) > 0, found, 0.5)
 
 
@@ -225,15 +240,12 @@ def _rank_sums(
     """Return the sum of the ranks of each cluster [clusters]; ``values`` are those above zero, all others are zero."""
     n_zeros = size.sum() - len(values)
     order = np.argsort(values)
-    ordered = values[order]
-    first = (
-        np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-        if len(ordered)
-        else np.empty(0, int)
-    )
+    ordered, seen = values[order], codes[order]
+    starts = np.ones(len(ordered), dtype=bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=starts[1:])
+    first = np.flatnonzero(starts)
     n_tied = np.diff(np.append(first, len(ordered)))
     rank = np.repeat(n_zeros + first + (n_tied + 1) / 2, n_tied)
-    seen = codes[order]
     above = np.bincount(seen, weights=rank, minlength=len(size))
     return np.asarray(above + (size - np.bincount(seen, minlength=len(size))) * (n_zeros + 1) / 2)
 

@@ -81,6 +81,12 @@ def markers(
     Also writes ``uns[cluster_key]["marker_test"]`` (settings, and ``kept``: the fraction of cells that the first half
     assigns to their cluster) and, for scanpy's plots, the best 100 genes of each cluster without the omitted kinds in
     ``uns["rank_genes_groups"]``.
+
+    Examples
+    --------
+    >>> scrae.tl.markers(adata)
+    >>> table = adata.uns["scrae"]["markers"]
+    >>> best = table.groupby("cluster", observed=True).head(5)
     """
     if not 0 <= min_share <= 1:
         raise ScraeError(f"markers: expected min_share from 0 to 1, found {min_share}; for 10 % say 0.1")
@@ -92,6 +98,7 @@ def markers(
     if split:
         first, second = test.split_counts(counts, sums.dispersion(), seed)
         assigned = _assign(first, codes, adata.var.get("scrae_selected"), seed)
+        del first
         tested = test.sum_by_cluster(second, assigned, len(names))
     table = _table(counts, codes, sums, tested, min_share)
     for column, categories in (("cluster", names), ("separates_from", ["", *names])):
@@ -143,15 +150,14 @@ def _assign(
     known = np.flatnonzero(codes >= 0)
     if selected is not None:
         half = half[:, np.flatnonzero(selected.to_numpy(dtype=bool))]
-    scale = np.median(depth) / np.maximum(depth, 1)
-    values = np.log1p(half.data * np.repeat(scale, np.diff(half.indptr))).astype(np.float32)
-    x = sparse.csr_matrix((values, half.indices, half.indptr), shape=half.shape)
     if selected is None:
-        spread = np.asarray(x.power(2).mean(axis=0) - np.power(x.mean(axis=0), 2)).ravel()
-        x = x[:, np.argsort(-spread, kind="stable")[:_N_GENES]]
-    x = x[known]
+        _, variance, _ = test.log_values(half, np.zeros(len(codes), np.int64), 1)
+        half = half[:, np.argsort(-variance[0], kind="stable")[:_N_GENES]]
+    half = half[known]
+    half.eliminate_zeros()
+    x = test.scale_cells(half, np.maximum(depth[known], 1) / np.median(depth), log=True)
     n_components = min(_N_COMPONENTS, max(2, len(known) // _CELLS_PER_COMPONENT), x.shape[1] - 1)
-    parts = TruncatedSVD(n_components, random_state=seed).fit_transform(x)
+    parts = TruncatedSVD(n_components, n_iter=2, random_state=seed).fit_transform(x)
     folds = KFold(_FOLDS, shuffle=True, random_state=seed)
     assigned = np.full(len(codes), -1, dtype=np.int64)
     assigned[known] = cross_val_predict(LinearDiscriminantAnalysis(), parts, codes[known], cv=folds)

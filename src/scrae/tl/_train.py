@@ -98,6 +98,12 @@ def train(
     ``uns["scrae"]["settings" | "train" | "history" | "seed"]``. The settings are JSON text:
     ``scrae.config.from_dict(scrae.Settings, json.loads(text))`` reads them back. If a non-finite loss ended the
     training, ``uns["scrae"]["train"]["fault"]`` describes it; otherwise it is "".
+
+    Examples
+    --------
+    >>> model = scrae.tl.train(adata)
+    >>> adata.obsm["X_scrae"].shape
+    (700, 10)
     """
     model_config, train_config = model_config or ModelConfig(), train_config or TrainConfig()
     join_columns(adata, batch_key)
@@ -119,7 +125,14 @@ def train(
             f"{empty} cells have no counts in the selected genes; they are kept, but their position is arbitrary.",
         )
     model.density = fit_density(model, data, seed=seed, held_out=result.held_out)
-    _write_codes(adata, model, data, model.encode(data), key_added, seed, write_input)
+    _write_codes(adata, model.encode(data), key_added)
+    if write_input:
+        components = result.components
+        if components is None:
+            components = input_components(model, data, seed=seed)
+        if data.batch_codes is not None:  # the components would join cells by batch again
+            components = align_batches(components, data.batch_codes.cpu().numpy(), seed=seed)
+        adata.obsm[f"{key_added}_input"] = components
     if key_added == "X_scrae":
         adata.obs["scrae_held_out"] = np.isin(np.arange(adata.n_obs), result.held_out)
         slots = adata.uns.setdefault("scrae", {})
@@ -211,9 +224,17 @@ def embed(
     Notes
     -----
     Writes ``obsm[key_added]`` and, for a model without batches, ``obsm[f"{key_added}_input"]``, as :func:`train` does.
+
+    Examples
+    --------
+    >>> scrae.tl.embed(new, model)
+    >>> new.obsm["X_scrae"].shape
+    (50, 10)
     """
     data = counts_for(adata, model, min_overlap=min_overlap)
-    _write_codes(adata, model, data, encode(model, data, refine=refine), key_added, seed, True)
+    _write_codes(adata, encode(model, data, refine=refine), key_added)
+    if not model.batch_names:
+        adata.obsm[f"{key_added}_input"] = input_components(model, data, seed=seed)
 
 
 def encode(model: SCRAE, data: CountData, *, refine: bool) -> NDArray[np.float32]:
@@ -229,20 +250,6 @@ def encode(model: SCRAE, data: CountData, *, refine: bool) -> NDArray[np.float32
     return refine_codes(model, model.density, data)
 
 
-def _write_codes(
-    adata: AnnData,
-    model: SCRAE,
-    data: CountData,
-    codes: NDArray[np.float32],
-    key: str,
-    seed: int,
-    write_input: bool,
-) -> None:
+def _write_codes(adata: AnnData, codes: NDArray[np.float32], key: str) -> None:
     adata.obsm[key] = codes
     adata.obsm.pop(f"{key}_input", None)
-    if not write_input or (model.batch_names and data.batch_codes is None):
-        return  # without batches the components would join cells by batch again
-    components = input_components(model, data, seed=seed)
-    if data.batch_codes is not None:
-        components = align_batches(components, data.batch_codes.cpu().numpy(), seed=seed)
-    adata.obsm[f"{key}_input"] = components
