@@ -38,6 +38,7 @@ def study(
     sets: Annotated[int, typer.Option(min=1, help="Sets of one population of each kind.")] = 200,
     mixtures: Annotated[int, typer.Option(min=0, help="Mixtures of each pair and share.")] = 20,
     continua: Annotated[int, typer.Option(min=0, help="Samples of each continuous process.")] = 20,
+    first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first set of each kind.")] = 0,
     busy: Busy = False,
 ) -> None:
     """Test sets of one population and mixtures; one record a kind, for those that have none yet."""
@@ -48,16 +49,17 @@ def study(
     files = {one.name: one.sha256 for one in find_sets(data)}
     for name, (source, true, make) in _plan(data).items():
         count = sets if true == 1 else mixtures if true == 2 else continua
-        genes = mitochondrial_of(data / f"{source}.h5ad") if source else None
         if name in done or not count or (kinds and name not in kinds.split(",")):
             continue
+        genes = mitochondrial_of(data / f"{source}.h5ad") if source else None
         start = time.perf_counter()
-        tests = [_test(make, genes, seed) for seed in range(count)]
+        tests = [_test(make, genes, seed) for seed in range(first_seed, first_seed + count)]
         facts = {
             "name": name,
             "data": {"name": source, "sha256": files[source]} if source else None,
             "populations": true,
             "seeds": count,
+            "first_seed": first_seed,
             "level": _LEVEL,
             "draws": _DRAWS,
             "tests": tests,
@@ -65,6 +67,40 @@ def study(
         }
         append(output, head("significance", threads=1, device="cpu", busy=busy) | facts)
         print(f"{name}: {sum(test['p'] <= _LEVEL for test in tests)} of {count} split")
+
+
+@app.command()
+def one(
+    data: Data,
+    output: Output,
+    sets: Annotated[str | None, typer.Option(help="Only these sets, comma separated.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Samples of cells of each set.")] = 3,
+    busy: Busy = False,
+) -> None:
+    """Ask of sets with several types whether the choice of the number of clusters calls them one population."""
+    from scipy import sparse
+
+    from benchmarks.one_population import mitochondrial_of
+    from benchmarks.sets import find_sets, read_counts, read_labels
+    from scrae.cluster.significance import is_one_population
+
+    done = {record["name"] for record in read(output)}
+    for each in find_sets(data, sets.split(",") if sets else None):
+        if each.name in done:
+            continue
+        counts, start = sparse.csr_matrix(read_counts(each.path).X), time.perf_counter()
+        facts = {
+            "name": each.name,
+            "data": {"name": each.name, "sha256": each.sha256},
+            "types": len({label for label in read_labels(each.path) if label is not None}),
+            "one_population": [
+                bool(is_one_population(counts, mitochondrial_of(each.path), seed=seed))
+                for seed in range(seeds)
+            ],
+            "seconds": round(time.perf_counter() - start, 1),
+        }
+        append(output, head("one-population", threads=1, device="cpu", busy=busy) | facts)
+        print(each.name, facts["types"], facts["one_population"])
 
 
 def _plan(
@@ -118,7 +154,9 @@ def table(
     into: Into = None,
 ) -> None:
     """Print how many sets were split, with the exact 95 % interval of the share."""
-    print_tables(_tables(read(file)), markdown, into)
+    print_tables(
+        _tables([record for record in read(file) if record["kind"] == "significance"]), markdown, into
+    )
 
 
 def _tables(records: list[dict[str, Any]]) -> list[Table]:

@@ -45,3 +45,18 @@ def test_the_study_and_its_table(sets: Path, tmp_path: Path, monkeypatch: pytest
     record["tests"][0]["p"], record["tests"][1]["p"] = 0.05, 0.0501
     (table,) = significance._tables([record])
     assert table.rows == [["made", "1 of 4", "0.250", "0.006 to 0.806"]]
+
+
+def test_other_seeds_and_sets_of_several_types(sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    seeds: list[int] = []
+    monkeypatch.setattr(significance, "_test", lambda make, genes, seed: seeds.append(seed) or {"p": 1.0})
+    output = tmp_path / "records.jsonl"
+    command = ["study", "--data", str(sets), "-o", str(output), "--kinds", "cell cycle", "--sets", "2"]
+    CliRunner().invoke(significance.app, [*command, "--first-seed", "200"], catch_exceptions=False)
+    assert seeds == [200, 201]
+    assert read(output)[0]["first_seed"] == 200
+    other = tmp_path / "one.jsonl"
+    command = ["one", "--data", str(sets), "-o", str(other), "--sets", "large", "--seeds", "1"]
+    CliRunner().invoke(significance.app, command, catch_exceptions=False)
+    (record,) = read(other)
+    assert (record["name"], record["types"], record["one_population"]) == ("large", 3, [False])

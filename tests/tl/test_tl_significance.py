@@ -8,6 +8,7 @@ from anndata import AnnData, read_h5ad
 from scipy import sparse
 
 from scrae import ScraeError, tl
+from scrae.report import assess_clusters, summarize_test
 
 TYPES = np.repeat([0, 0, 1], 90)  # the first kind is cut in two
 N_GENES = 60
@@ -74,6 +75,22 @@ def test_a_cluster_of_two_kinds_is_to_be_divided():
     found = adata.uns["scrae"]["significance"]
     assert found["split_p"][0] == pytest.approx(2 / 41)
     assert found["split_p"][1] > 0.05
+
+
+@pytest.mark.parametrize(("cells", "divided"), [(slice(0, 180), False), (slice(0, 270), True)])
+def test_a_single_cluster_is_tested_too(cells, divided, tmp_path):
+    adata = made()[cells].copy()
+    tl.cluster(adata, n_clusters=1)
+    tl.significance(adata)
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    found = read_h5ad(tmp_path / "cells.h5ad").uns["scrae"]["significance"]
+    assert list(found["cluster_verdict"]) == ["alone"]
+    assert (found["split_p"][0] <= 0.05) == divided
+    assert len(found["p"]) == len(found["density_limits"]) == 0
+    number = "more than one" if divided else "no second"
+    assert summarize_test(found) == f"There is one cluster, and the test finds {number} population in it."
+    words = assess_clusters(found)["0"]
+    assert words == "the only cluster" + ("; holds more than one population: divide it" if divided else "")
 
 
 def test_two_samples_have_to_agree():

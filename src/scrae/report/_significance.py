@@ -15,6 +15,7 @@ _WORDS = {
     "real": "real: a gap separates it from its neighbors",
     "continuous": "continuous: it differs from its neighbors without a gap; K is a choice",
     "not supported": "not supported: no more than one population with its neighbors",
+    "alone": "the only cluster",
 }
 _SPLIT = "; holds more than one population: divide it"
 
@@ -61,6 +62,10 @@ def summarize_test(facts: Mapping[str, Any]) -> str:
     """Return one sentence about all clusters, from ``uns[key]["significance"]``."""
     verdicts = [str(verdict) for verdict in np.atleast_1d(np.asarray(facts["cluster_verdict"]))]
     n, real = len(verdicts), verdicts.count("real")
+    if verdicts == ["alone"]:
+        divided = float(np.atleast_1d(facts["split_p"])[0]) <= float(facts["alpha"])
+        number = "more than one" if divided else "no second"
+        return f"There is one cluster, and the test finds {number} population in it."
     if not real and "continuous" in verdicts:
         return "Continuous: K is a choice. The cells differ, but no gap divides them into clusters."
     if not real:

@@ -8,10 +8,11 @@ from anndata import AnnData
 
 from scrae.cluster.conformal import conformal_p
 from scrae.cluster.transfer import transfer_labels
+from scrae.core.alignment import fit_alignment
 from scrae.core.model import SCRAE
 from scrae.errors import ScraeError, did_you_mean
 from scrae.io.notes import add_note
-from scrae.tl._codes import codes_of
+from scrae.tl._codes import codes_of, sample_of
 from scrae.tl._counts import count_data, counts_for
 from scrae.tl._train import encode
 
@@ -20,6 +21,7 @@ __all__ = ["map"]
 _N_CHECKED = 20  # cells that are encoded again, to check that the codes are this model's
 _TOLERANCE = 1e-3
 _UNSEEN = 0.05
+_FITTED = 10_000
 _FEWEST = 20
 """Of fewer held-out cells no p-value is below 0.05."""
 
@@ -34,6 +36,7 @@ def map(
     n_neighbors: int = 15,
     min_overlap: float = 0.5,
     refine: bool = False,
+    align: bool = False,
 ) -> None:
     """Embed new cells with a trained model and transfer the clusters of a reference to them.
 
@@ -60,6 +63,11 @@ def map(
     refine : bool
         Refine the codes of the new cells, for cells with few molecules: see :func:`embed`. The p-values are those of
         the codes that are not refined.
+    align : bool
+        Remove from the codes of the new cells what sets them apart from the reference within soft clusters
+        (:func:`scrae.core.alignment.fit_alignment`; the reference does not move). For cells of a new batch, of which
+        there should be some hundred; map each batch by itself. A type that the reference does not have may be moved
+        to a type that it has.
 
     Raises
     ------
@@ -95,12 +103,15 @@ def map(
     _check_codes(reference, z, model)
     data = counts_for(query, model, min_overlap=min_overlap)
     codes = model.encode(data)
+    if align:
+        codes = _aligned(codes, z)
     known = clusters.codes >= 0
     found = transfer_labels(codes, z[known], clusters.codes[known], n_neighbors=n_neighbors)
     compared = _compared(reference, known)
     p = conformal_p(found.distance, found.reference_distance[compared])
     if refine:
         codes = encode(model, data, refine=True)
+        codes = _aligned(codes, z) if align else codes
         found = transfer_labels(codes, z[known], clusters.codes[known], n_neighbors=n_neighbors)
     unseen = (p <= _UNSEEN) | (data.totals == 0).cpu().numpy()
     query.obsm[f"X_{key_added}"] = codes
@@ -121,6 +132,14 @@ def map(
         query,
         f"{unseen.sum()} of {len(unseen)} cells are unlike the reference (p <= 0.05; of cells like it, 5 % are).",
     )
+
+
+def _aligned(codes: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Return the codes of a new batch, moved to those of the reference; at most 10,000 cells of each say how."""
+    known, new = (z[sample_of(len(z), _FITTED, seed=0)] for z in (reference, codes))
+    batch = np.repeat([0, 1], [len(known), len(new)])
+    fitted = fit_alignment(np.vstack([known, new]), batch, 2, seed=0, fixed=0)
+    return fitted.apply(codes, np.ones(len(codes), dtype=np.int64))
 
 
 def _compared(reference: AnnData, known: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from scipy import sparse
 
 from scrae.cluster.significance import MAX_CELLS, SplitTest, split_test
 from scrae.cluster.tested_genes import counts_to_test
+from scrae.cluster.tree import ClusterTree
 from scrae.errors import ScraeError, did_you_mean
 from scrae.pp._gene_kinds import mitochondrial
 from scrae.tl._tree import cluster_tree, stored_tree
@@ -72,7 +73,8 @@ def significance(
     it).
 
     The verdicts are "real": a deep gap that no cells connect around; "continuous": no such gap, but the sides differ in
-    the other half of the molecules (AUC of 0.8 and ten genes); "not supported": neither.
+    the other half of the molecules (AUC of 0.8 and ten genes); "not supported": neither; "alone": of a single
+    cluster, whose ``split_p`` is the test.
 
     Mitochondrial genes are left out, with the pseudogenes that follow them (:mod:`scrae.cluster.tested_genes`).
     """
@@ -80,9 +82,7 @@ def significance(
         raise ScraeError(f"significance: expected alpha between 0 and 1, found {alpha}")
     counts, samples = _counts(adata, layer), _samples(adata, sample_key)
     mito = mitochondrial(adata.var_names)
-    if "tree" not in adata.uns.get(cluster_key, {}):
-        cluster_tree(adata, cluster_key=cluster_key, seed=seed)
-    tree, names = stored_tree(adata, cluster_key)
+    tree, names = _tree(adata, cluster_key, seed)
     leaf = np.array([names.index(str(name)) for name in adata.obs[cluster_key]])
     n_leaves = tree.n_leaves
     p_adjusted, tests = np.full(2 * n_leaves - 1, np.nan), {}
@@ -101,6 +101,20 @@ def significance(
     adata.uns[cluster_key]["significance"] = _facts(tests, p_adjusted, parent, names, alpha) | {
         "sample_key": sample_key or ""
     }
+
+
+def _tree(adata: AnnData, key: str, seed: int) -> tuple[ClusterTree, list[str]]:
+    """Return the tree of the clusters and their names; of a single cluster, one without joins."""
+    facts = adata.uns.get(key, {})
+    if "tree" not in facts and "clusters" in facts:
+        names = adata.obs[key].astype(str).unique()
+        if len(names) == 1:
+            return ClusterTree(
+                children=np.empty((0, 2), int), height=np.empty(0), sizes=np.array([adata.n_obs])
+            ), [*names]
+    if "tree" not in facts:
+        cluster_tree(adata, cluster_key=key, seed=seed)
+    return stored_tree(adata, key)
 
 
 def _facts(
@@ -124,7 +138,7 @@ def _facts(
         "p_adjusted": p_adjusted[n_leaves:],
         "gap": column("gap", "not tested", object),
         "density": column("density", np.nan),
-        "density_limits": column("density_limits", (np.nan, np.nan)),
+        "density_limits": column("density_limits", (np.nan, np.nan)).reshape(-1, 2),
         "auc": column("auc", np.nan),
         "n_genes": column("n_genes", 0, int),
         "n_cells": column("n_cells", 0, int),
@@ -142,8 +156,10 @@ def _verdict(found: SplitTest, significant: bool) -> str:
 
 
 def _of_cluster(leaf: int, verdict: dict[int, str], parent: np.ndarray) -> str:
-    """Return the verdict of the lowest tested join above a cluster."""
+    """Return the verdict of the lowest tested join above a cluster; "alone" where there is no other."""
     node = int(parent[leaf])
+    if node < 0:
+        return "alone"
     while verdict[node] == "not tested":
         node = int(parent[node])
     return verdict[node]
