@@ -45,6 +45,8 @@ _HARM_COLUMNS = {
     "type_after": "own type after",
 }
 
+_LEFT_COLUMNS = {"mapped": "mapped", "aligned": "aligned", "joint": "trained with it"}
+
 Cache = Annotated[Path, typer.Option(help="Folder for codes, kept between runs.")]
 app = typer.Typer(help="Batch correction.", no_args_is_help=True, add_completion=False)
 
@@ -122,6 +124,38 @@ def harm(
                     f"{title} {record['scores'][key]:.3f}" for key, title in _HARM_COLUMNS.items()
                 )
                 print(f"{one.name:13} {name:12} seed {seed}  {shown}", flush=True)
+
+
+@app.command()
+def leave(
+    data: Data,
+    output: Output,
+    sets: Sets = "celseq2_5cl,ifnb",
+    seeds: Annotated[int, typer.Option(min=1, help="Run seeds 0 to this minus 1.")] = 1,
+    threads: TorchThreads = 1,
+    busy: Busy = False,
+) -> None:
+    """Train without one batch, for each in turn, and map its cells: the share that get their published type."""
+    import pandas as pd
+    import torch
+
+    from benchmarks.batch_map import left_out_scores
+    from benchmarks.batch_methods import METHODS
+    from benchmarks.sets import find_sets, read_labels
+
+    torch.set_num_threads(threads)
+    done = {(r["data"]["sha256"], r["method"], r["seed"]) for r in read(output) if r["kind"] == "left_out"}
+    for one in find_sets(data, sets.split(",")):
+        cells = _counts(one.path, _BATCH_KEYS.get(one.name, "batch"))
+        cells.obs["cell_type"] = pd.Categorical(read_labels(one.path))
+        for seed in range(seeds):
+            for batch in cells.obs["batch"].cat.categories:
+                if (one.sha256, name := f"without {batch}", seed) in done:
+                    continue
+                record = _about(one, name, METHODS["scrae-batch"], seed)
+                record["scores"] = left_out_scores(cells, batch, seed=seed)
+                append(output, head("left_out", threads=threads, device="cpu", busy=busy) | record)
+                print(f"{one.name:13} {name} seed {seed}  {record['scores']}", flush=True)
 
 
 @app.command()
@@ -244,6 +278,11 @@ def _tables(records: Iterable[Record]) -> list[Table]:
     return [
         *_by_set([r for r in listed if r["kind"] == "batches"], _COLUMNS, "NMI and ARI: K unknown."),
         *_by_set([r for r in listed if r["kind"] == "harm"], _HARM_COLUMNS, "Two random halves as batches."),
+        *_by_set(
+            [r for r in listed if r["kind"] == "left_out"],
+            _LEFT_COLUMNS,
+            "Share of cells with their published type, by a model without this batch.",
+        ),
     ]
 
 

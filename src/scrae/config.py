@@ -156,7 +156,7 @@ class TrainConfig:
         factor of the learning rate of the encoder's own adversarial optimizer (separate).
     prior_weight_batched : float
         λ in place of prior_weight when a batch key is given: the critic compares the codes of each batch with the
-        prior. Neighbor targets remove most of the batch effect, and the critic a part of the rest.
+        prior, and a large weight (10) removes more of the batch effect than neighbor targets do.
     prior_update : str
         joint: one optimizer and one encoder pass; separate: the encoder's adversarial loss has an optimizer and an
         encoder pass of its own, as in the paper's algorithm.
@@ -184,7 +184,7 @@ class TrainConfig:
     schedule: Schedule = "cosine"
     weight_decay: _Weight = 0.0
     prior_weight: _Weight = 1.0
-    prior_weight_batched: _Weight = 10.0
+    prior_weight_batched: _Weight = 1.0
     prior_update: PriorUpdate = "joint"
     n_critic: _Positive = 5
     gradient_penalty_weight: _Weight = 10.0

@@ -121,6 +121,20 @@ def test_harm_compares_with_the_uncorrected_run(sets: Path, tmp_path: Path, monk
     assert all(-1 <= value <= 1 for value in found["scores"].values())
 
 
+def test_each_batch_is_left_out_in_turn(sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    data = ad.read_h5ad(sets / "small.h5ad")
+    data.obs["batch"] = pd.Categorical(np.where(np.arange(60) % 2, "b", "a"))
+    data.write_h5ad(sets / "small.h5ad")
+    monkeypatch.setattr("scrae.config._STEPS", 10)
+    records = tmp_path / "left.jsonl"
+    arguments = ["leave", "--data", str(sets), "--sets", "small", "-o", str(records)]
+    for _ in range(2):
+        assert CliRunner().invoke(batches.app, arguments, catch_exceptions=False).exit_code == 0
+    found = read(records)
+    assert [(r["kind"], r["method"]) for r in found] == [("left_out", f"without {one}") for one in "ab"]
+    assert all(0 <= value <= 1 for r in found for value in r["scores"].values())
+
+
 def test_an_unknown_method_is_refused(sets: Path, tmp_path: Path):
     arguments = ["run", "--data", str(sets), "--sets", "small", "--methods", "pca50-batch"]
     result = CliRunner().invoke(batches.app, [*arguments, "-o", str(tmp_path / "r")])

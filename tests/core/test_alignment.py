@@ -24,7 +24,7 @@ def test_an_effect_of_a_batch_that_depends_on_the_type_is_removed():
     found = align_batches(points, batch, seed=0)
     for one in range(3):
         means = [found[(kind == one) & (batch == code)].mean(axis=0) for code in range(2)]
-        assert np.linalg.norm(means[0] - means[1]) < 2
+        assert np.linalg.norm(means[0] - means[1]) < 2.5
         before = [points[(kind == one) & (batch == code)].mean(axis=0) for code in range(2)]
         assert np.linalg.norm(before[0] - before[1]) > 12
         np.testing.assert_allclose(sum(means) / 2, sum(before) / 2, atol=1.5)
@@ -55,7 +55,7 @@ def test_a_fixed_batch_stays_and_the_others_move_to_it():
     np.testing.assert_allclose(found[batch == 0], points[batch == 0], rtol=1e-5, atol=1e-5)
     for one in range(3):
         means = [found[(kind == one) & (batch == code)].mean(axis=0) for code in range(2)]
-        assert np.linalg.norm(means[0] - means[1]) < 2
+        assert np.linalg.norm(means[0] - means[1]) < 2.5
 
 
 def test_the_effects_solve_the_normal_equations_of_the_ridge_regression():
@@ -65,7 +65,7 @@ def test_the_effects_solve_the_normal_equations_of_the_ridge_regression():
     found = alignment._effects(points, assigned, one_hot)
     for cluster in range(4):
         weight = assigned[:, cluster]
-        penalty = np.diag([0, *(0.05 * one_hot.mean(axis=0) * weight.sum())])
+        penalty = np.diag([0, *(0.2 * one_hot.mean(axis=0) * weight.sum())])
         design = np.column_stack([np.ones(50), one_hot])
         normal = design.T @ (weight[:, None] * design) + penalty
         expected = np.linalg.solve(normal, design.T @ (weight[:, None] * points))[1:]

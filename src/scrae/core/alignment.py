@@ -13,7 +13,7 @@ __all__ = ["Alignment", "align_batches", "fit_alignment"]
 _FITTED = 20_000
 """Most cells that the correction is estimated from: a random sample of more."""
 _CELLS_PER_CLUSTER, _MAX_CLUSTERS = 30, 100
-_WIDTH, _DIVERSITY, _RIDGE = 0.1, 2.0, 0.05
+_WIDTH, _DIVERSITY, _RIDGE = 0.1, 2.0, 0.2
 _ROUNDS, _PASSES, _BLOCKS = 10, 4, 20
 _MOVED = 0.01
 """Rounds end when the points move less than this, relative to their norm."""
@@ -102,8 +102,8 @@ def fit_alignment(
 
     A round has two steps. Soft K-means by cosine, with one cluster per 30 cells and at most 100, prefers clusters with
     the batches in their overall shares. Then a ridge regression within each cluster estimates the effect of each
-    batch, and every cell moves by the effects of its clusters. The penalty is a twentieth of the cells that a batch
-    would have in a cluster if it were spread evenly, so that a few cells of a batch in a cluster move less. At most ten
+    batch, and every cell moves by the effects of its clusters. The penalty is a fifth of the cells that a batch would
+    have in a cluster if it were spread evenly, so that a few cells of a batch in a cluster move little. At most ten
     rounds.
 
     Parameters
