@@ -266,4 +266,7 @@ def subcluster(
     }
 
 
-_ABOUT = ("clusters", "stability", "agreement", "scores", "tree", "significance")
+_ABOUT = (
+    "clusters", "stability", "agreement", "scores", "tree", "significance", "markers", "marker_test", "annotation",
+    "doublets", "differential_expression",
+)  # fmt: skip
