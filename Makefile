@@ -14,16 +14,26 @@ BROWSER ?= $(shell command -v chromium || command -v chromium-browser || command
 # Threads that spin while they wait crawl on a shared machine.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test docs lint types unit wheel install clean test-browser test-long test-matrix
+.PHONY: demo test docs lint types unit wheel install clean test-browser test-long test-matrix linkcheck picture
 
 demo: install
 	$(BIN)/scrae demo -o demo --overwrite
 
 test: lint types unit wheel
 
-# The site, in build/docs/index.html: the tutorial is run, and a warning is an error.
+# The site, in build/docs/index.html: the tutorials and examples are run, and a warning is an error.
 docs: $(VENV)/.docs
 	$(BIN)/python -m sphinx -b html -W --keep-going docs build/docs
+	$(BIN)/python tests/check_site.py build/docs
+
+# External links; needs the network.
+linkcheck: $(VENV)/.docs
+	$(BIN)/python -m sphinx -b linkcheck -D nb_execution_mode=off docs build/linkcheck
+
+# The picture of the landing page and the README, from the report of the demo.
+picture: demo
+	$(BROWSER) --headless --no-sandbox --disable-gpu --hide-scrollbars --user-data-dir=$$(mktemp -d) \
+	  --screenshot=$(CURDIR)/docs/images/report.png --window-size=1120,1260 file://$(CURDIR)/demo/report.html
 
 $(VENV)/.docs: $(VENV)/.installed docs/constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --constraint docs/constraints.txt --editable '.[docs]'
@@ -80,6 +90,7 @@ test-matrix: install
 wheel: install
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
 	$(BIN)/python tests/check_wheel.py dist
 
 clean:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from benchmarks.judges import judge
 from benchmarks.options import Busy, Data, Output, Sets, TorchThreads
 from benchmarks.records import Record, append, head, read
 
@@ -21,12 +22,11 @@ if TYPE_CHECKING:
 
     from scrae import SCRAE
 
-__all__ = ["DEPTHS", "PRIORS", "novelty", "run", "table"]
+__all__ = ["DEPTHS", "PRIORS", "novelty", "run", "split", "table"]
 
 _UNSEEN_SHARE = 0.2
 PRIORS = ("none", "normal", "learned")
 DEPTHS = (0.05, 0.1, 0.25, 0.5)
-_COMPONENTS, _TREES, _FOLDS = 30, 200, 5
 _PRIOR_DRAWS = 5000
 _RARE, _COVERED, _LEFT_OUT = 0.01, 0.1, 0.08
 
@@ -60,30 +60,38 @@ def run(
                 )
 
 
-def _run(path: Path, seed: int, prior: Any) -> dict[str, Any]:
+def split(path: Path, seed: int) -> tuple[AnnData, AnnData, np.ndarray]:
+    """Return four fifths of the cells, the others, and the types of the first."""
     import numpy as np
 
     from benchmarks.genes import prepare
     from benchmarks.sets import read_counts, read_labels
-    from scrae import tl
-    from scrae.config import ModelConfig, PreprocessConfig
+    from scrae.config import PreprocessConfig
 
     cells, labels = read_counts(path), read_labels(path)
     prepare(cells, PreprocessConfig())
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(cells.n_obs)
+    order = np.random.default_rng(seed).permutation(cells.n_obs)
     n_unseen = round(_UNSEEN_SHARE * cells.n_obs)
     unseen, seen = np.sort(order[:n_unseen]), np.sort(order[n_unseen:])
-    train, test = cells[seen].copy(), cells[unseen].copy()
+    return cells[seen].copy(), cells[unseen].copy(), labels[seen]
+
+
+def _run(path: Path, seed: int, prior: Any) -> dict[str, Any]:
+    import numpy as np
+
+    from scrae import tl
+    from scrae.config import ModelConfig
+
+    train, test, labels = split(path, seed)
     model = tl.train(train, ModelConfig(prior=prior), seed=seed, device="cpu")
     tl.cluster(train, n_clusters=len(np.unique(labels)), seed=seed)
     tl.map(test, train, model)
     flagged = float(test.obs["scrae_unseen"].mean())
+    rng = np.random.default_rng([seed, 1])
     shallow = {str(depth): _shallow(test, train, model, depth, rng) for depth in DEPTHS}
-    generated = _generated(test, train, model, labels[seen], seed)
     return {
-        "clusters": _scores(train, labels[seen], seed),
-        "generated": generated,
+        "clusters": _scores(train, labels, seed),
+        "generated": _generated(test, train, model, labels, seed),
         "shallow": shallow,
         "flagged": round(flagged, 4),
     }
@@ -164,7 +172,7 @@ def _generated(
     real = test.layers["counts"][:, modeled].toarray()
     rng = np.random.default_rng(seed)
     again = train.layers["counts"][rng.choice(train.n_obs, test.n_obs, replace=False)][:, modeled].toarray()
-    found = {"real": {"auc": _auc(real, again)}}
+    found = {"real": judge(real, again)}
     types = np.unique(labels, return_inverse=True)[1]
     clusters = train.obs["scrae"].cat.codes.to_numpy().astype(np.int64)
     for source in ("density", "prior") if model.config.prior != "none" else ("density",):
@@ -176,7 +184,7 @@ def _generated(
         n_clusters = int(clusters.max()) + 1
         difference = _shares(drawn, n_clusters) - _shares(test.obs["scrae"].cat.codes.to_numpy(), n_clusters)
         found[source] = {
-            "auc": _auc(real, made.X.toarray()),
+            **judge(real, made.X.toarray()),
             "total_variation": round(float(abs(difference).sum() / 2), 4),
             "covered": round(float(covered[share > _RARE].mean()), 4),
         }
@@ -189,23 +197,6 @@ def _shares(groups: np.ndarray, n_groups: int) -> np.ndarray:
     return np.bincount(groups, minlength=n_groups) / len(groups)
 
 
-def _auc(real: np.ndarray, made: np.ndarray) -> float:
-    """Area under the ROC curve of a random forest that tells the cells apart; 0.5: it cannot."""
-    import numpy as np
-    from sklearn.decomposition import PCA
-    from sklearn.ensemble import RandomForestClassifier
-    from sklearn.metrics import roc_auc_score
-    from sklearn.model_selection import cross_val_predict
-
-    counts = np.vstack([real, made]).astype(np.float64)
-    total = np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    points = PCA(_COMPONENTS, random_state=0).fit_transform(np.log1p(counts / total * np.median(total)))
-    is_made = np.repeat([0, 1], [len(real), len(made)])
-    forest = RandomForestClassifier(_TREES, min_samples_leaf=3, random_state=0)
-    share = cross_val_predict(forest, points, is_made, cv=_FOLDS, method="predict_proba")[:, 1]
-    return round(float(roc_auc_score(is_made, share)), 4)
-
-
 def novelty(
     data: Data,
     output: Output,
@@ -213,7 +204,7 @@ def novelty(
     threads: TorchThreads = 2,
     busy: Busy = False,
 ) -> None:
-    """Leave two types of about 8 % out of the training, and count the flagged cells, by p-value and by distance."""
+    """Leave two types of about 8 % out of the training, and count the flagged cells."""
     import torch
 
     from benchmarks.sets import find_sets
@@ -235,8 +226,6 @@ def _left_out(path: Path) -> dict[str, dict[str, float]]:
     from benchmarks.genes import prepare
     from benchmarks.sets import read_counts, read_labels
     from scrae import tl
-    from scrae.cluster.conformal import conformal_p
-    from scrae.cluster.transfer import transfer_labels
     from scrae.config import PreprocessConfig
 
     cells, labels = read_counts(path), read_labels(path)
@@ -250,18 +239,10 @@ def _left_out(path: Path) -> dict[str, dict[str, float]]:
         model = tl.train(train, device="cpu")
         tl.cluster(train)
         tl.map(test, train, model)
-        held_out = train.obs["scrae_held_out"].to_numpy()
-        groups = train.obs["scrae"].cat.codes.to_numpy().astype(np.int64)
-        distance = transfer_labels(test.obsm["X_scrae"], train.obsm["X_scrae"], groups)
-        by_distance = (
-            conformal_p(distance.distance[:, None], distance.reference_distance[held_out, None]) <= 0.05
-        )
         flagged, of_left_out = test.obs["scrae_unseen"].to_numpy(), new[new | unseen]
         found[str(left_out)] = {
             "ordinary": round(float(flagged[~of_left_out].mean()), 4),
             "power": round(float(flagged[of_left_out].mean()), 4),
-            "ordinary_distance": round(float(by_distance[~of_left_out].mean()), 4),
-            "power_distance": round(float(by_distance[of_left_out].mean()), 4),
         }
     return found
 
@@ -287,7 +268,7 @@ def table(files: Annotated[list[Path], typer.Argument(help="Files of records of 
     print()
     for record in records:
         if record["kind"] == "novelty":
-            names = ("ordinary", "power", "ordinary_distance", "power_distance")
+            names = ("ordinary", "power")
             print(
                 f"| {record['set']} | {record['left_out']} | "
                 + " | ".join(f"{record[n]:.2f}" for n in names)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmarks import arms, arms_figure
+from benchmarks import arms, arms_figure, arms_peers
 from benchmarks.options import Busy, Data, Output, Sets, TorchThreads
 from benchmarks.records import Record, append, head, read
 
@@ -40,6 +40,7 @@ app = typer.Typer(
 
 app.command()(arms.run)
 app.command()(arms.novelty)
+app.command()(arms_peers.peers)
 app.command()(arms.table)
 app.command()(arms_figure.overview)
 

@@ -37,6 +37,7 @@ _PACKAGES = (
     "torch",
     "scvi-tools",
     "scib-metrics",
+    "harmonypy",
 )
 
 

@@ -19,6 +19,7 @@ import typer
 from benchmarks.options import Busy, Output, TorchThreads
 from benchmarks.records import append, head, read
 from benchmarks.speed_table import RATIOS, tables
+from benchmarks.speed_whole import whole, whole_figure, whole_table
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -30,6 +31,9 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
+app.command()(whole)
+app.command("whole-table")(whole_table)
+app.command("whole-figure")(whole_figure)
 Data = Annotated[Path, typer.Option(help="Folder of h5ad files with counts in X.")]
 Set = Annotated[str, typer.Option("--set", help="Name of the set, without .h5ad.")]
 Repeats = Annotated[int, typer.Option(min=1, help="Interleaved repeats; the medians count.")]

@@ -41,7 +41,9 @@ _METRICS = ("nmi", "ari")
 def summary(
     files: Annotated[list[Path], typer.Argument(help="Files of records.")],
     sets: Annotated[str | None, typer.Option(help="Only these sets, comma separated.")] = None,
-    details: Annotated[bool, typer.Option(help="Also by kind of labels, and each set.")] = False,
+    details: Annotated[
+        bool, typer.Option(help="Also differences, codes alone, kinds of labels, and each set.")
+    ] = False,
     markdown: Markdown = False,
     into: Into = None,
 ) -> None:
@@ -59,13 +61,13 @@ def summary(
         groups["confirmation sets"] = [name for name in wanted if name in splits["confirmation"]]
         groups["sets whose labels do not come from RNA clustering"] = independent
         groups["other sets"] = [name for name in wanted if name not in independent]
-    drawn = _tables(frame, _ROWS, _CODES, groups)
+    drawn = _tables(frame, _ROWS, _CODES, groups, details=details)
     with_scvi = [
         name for name in wanted if name in set(frame.loc[frame["method"] == f"{_SCVI}:leiden", "set"])
     ]
     if with_scvi:
         title = {f"the {len(with_scvi)} sets on which scVI was run": with_scvi}
-        drawn += _tables(frame, _ROWS | _SCVI_ROWS, _CODES | _SCVI_CODES, title)
+        drawn += _tables(frame, _ROWS | _SCVI_ROWS, _CODES | _SCVI_CODES, title, details=details)
     if details:
         own = _methods(_ROWS, _CODES)
         part = frame[frame["method"].isin(own) & frame["set"].isin(wanted)]
@@ -78,14 +80,19 @@ def _methods(rows: dict[str, tuple[str, str]], codes: dict[str, str]) -> list[st
 
 
 def _tables(
-    frame: pd.DataFrame, rows: dict[str, tuple[str, str]], codes: dict[str, str], groups: dict[str, list[str]]
+    frame: pd.DataFrame,
+    rows: dict[str, tuple[str, str]],
+    codes: dict[str, str],
+    groups: dict[str, list[str]],
+    *,
+    details: bool,
 ) -> list[Table]:
-    """Return a table of scores for each group of sets, and the differences over the first group."""
+    """Return a table of scores for each group of sets, and with details the differences over the first group."""
     sets, methods = next(iter(groups.values())), _methods(rows, codes)
     frame = frame[frame["set"].isin(sets) & frame["method"].isin(methods)]
     _check_complete(frame, sets, methods)
     drawn = [_scores(frame, rows, title, group) for title, group in groups.items() if group]
-    return [*drawn, _differences(frame, rows, sets), _codes(frame, codes, sets)]
+    return [*drawn, _differences(frame, rows, sets), _codes(frame, codes, sets)] if details else drawn
 
 
 def _check_complete(frame: pd.DataFrame, sets: list[str], methods: list[str]) -> None:

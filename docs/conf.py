@@ -20,15 +20,19 @@ version = release = __version__
 
 extensions = [
     "myst_nb",
+    "sphinx_design",
     "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "cli_reference",
-    "demo_report",
+    "demo_run",
+    "figures",
 ]
-exclude_patterns = ["build", "_ext", "Thumbs.db"]
+exclude_patterns = ["build", "_ext", "_templates", "Thumbs.db"]
+templates_path = ["_templates"]
 default_role = "py:obj"  # a name in single backticks in a docstring
-myst_enable_extensions = ["colon_fence", "deflist"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "amsmath"]
 myst_heading_anchors = 3
 suppress_warnings = [
     "myst.xref_missing_source",
@@ -41,6 +45,8 @@ nb_execution_raise_on_error = True
 nb_output_stderr = "remove"
 
 napoleon_google_docstring = False
+
+autosummary_ignore_module_all = False
 
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"

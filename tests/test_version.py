@@ -23,6 +23,20 @@ def test_the_citation_names_the_version() -> None:
     assert re.findall(r"^version: (.*)$", citation, re.MULTILINE) == [__version__]
 
 
+def test_the_conda_recipe_names_the_version_and_the_dependencies() -> None:
+    recipe = (ROOT / "packaging" / "conda" / "meta.yaml").read_text(encoding="utf-8")
+    assert re.findall(r'set version = "(.*)"', recipe) == [__version__]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    names = {"torch": "pytorch", "igraph": "python-igraph", "matplotlib": "matplotlib-base"}
+    wanted = {
+        f"{names.get(name, name)} >={version}"
+        for name, version in (requirement.split(">=") for requirement in project["dependencies"])
+    }
+    run = recipe.split("  run:\n")[1].split("test:\n")[0]
+    found = set(re.findall(r"^    - (.*)$", run, re.MULTILINE)) - {"__unix"}
+    assert found == wanted | {f"python {project['requires-python']}"}
+
+
 def test_the_changelog_has_a_section_for_the_version() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     headings = re.findall(r"^## \[(.*?)\]", changelog, re.MULTILINE)

@@ -134,7 +134,7 @@ def projections(codes: NDArray[np.float32], labels: NDArray[np.object_], seed: i
     from scrae import tl
 
     adata = AnnData(obs=pd.DataFrame(index=[str(i) for i in range(len(codes))]), obsm={"X_scrae": codes})
-    tl.project(adata, seed=seed)
+    tl.project(adata, tsne=True, seed=seed)
     names = {"PCA": "X_pca_scrae", "t-SNE": "X_tsne", "UMAP": "X_umap"}
     return latent_pictures(
         {name: adata.obsm[key] for name, key in names.items() if key in adata.obsm}, labels

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .errors import ScraeError, ScraeWarning
     from .pipeline.run import analyze, run
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _ROOMS = ("datasets", "gene_selection", "io", "pl", "pp", "sklearn", "tl")
 _HOMES = {

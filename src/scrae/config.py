@@ -156,7 +156,7 @@ class TrainConfig:
         factor of the learning rate of the encoder's own adversarial optimizer (separate).
     prior_weight_batched : float
         λ in place of prior_weight when a batch key is given: the critic compares the codes of each batch with the
-        prior, and a larger weight removes more of the batch effect.
+        prior, and a large weight (10) removes more of the batch effect than neighbor targets do.
     prior_update : str
         joint: one optimizer and one encoder pass; separate: the encoder's adversarial loss has an optimizer and an
         encoder pass of its own, as in the paper's algorithm.
@@ -184,7 +184,7 @@ class TrainConfig:
     schedule: Schedule = "cosine"
     weight_decay: _Weight = 0.0
     prior_weight: _Weight = 1.0
-    prior_weight_batched: _Weight = 10.0
+    prior_weight_batched: _Weight = 1.0
     prior_update: PriorUpdate = "joint"
     n_critic: _Positive = 5
     gradient_penalty_weight: _Weight = 10.0
@@ -246,9 +246,11 @@ class Settings:
     label_key : str or None
         Column of obs with labels to score the clusters against; None = no scores.
     batch_key : str or None
-        Column of obs with the batch to correct for, e.g. sample; None = no correction.
+        Column of obs with the batch to correct for, e.g. sample, or several separated by commas; None = no correction.
     also_2d : bool
         Train a second model with two latent dimensions, for a figure.
+    tsne : bool
+        Also project the latent representation by t-SNE; PCA and UMAP are always there.
     check_seeds : int
         Train this many more models with consecutive seeds and report the agreement of their clusters.
     layer : str or None
@@ -270,6 +272,7 @@ class Settings:
     label_key: str | None = None
     batch_key: str | None = None
     also_2d: bool = False
+    tsne: bool = False
     check_seeds: _Count = 0
     layer: str | None = None
     transpose: bool = False

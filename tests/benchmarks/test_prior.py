@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import arms, arms_figure, prior
+from benchmarks import arms, arms_figure, judges, prior
+from benchmarks.judges import judge
 from benchmarks.records import read
 
 
@@ -53,7 +54,7 @@ def test_decades_within_a_hundredth_of_the_best():
 def test_the_three_priors_are_compared(sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(arms, "DEPTHS", (0.5,))
     monkeypatch.setattr(arms_figure, "DEPTHS", (0.5,))
-    monkeypatch.setattr(arms, "_TREES", 20)
+    monkeypatch.setattr(judges, "_TREES", 20)
     monkeypatch.setattr(arms, "_PRIOR_DRAWS", 200)
     monkeypatch.setattr("scrae.config._STEPS", 100)
     output = tmp_path / "found.jsonl"
@@ -81,9 +82,27 @@ def test_the_three_priors_are_compared(sets: Path, tmp_path: Path, monkeypatch: 
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_area_is_half_for_equal_cells_and_one_for_others():
+def test_judges_of_equal_and_of_other_cells():
     rng = np.random.default_rng(0)
     one, same, other = rng.poisson(3, (200, 60)), rng.poisson(3, (200, 60)), rng.poisson(3, (200, 60))
     other[:, :30] *= 3
-    assert abs(arms._auc(one, same) - 0.5) < 0.1
-    assert arms._auc(one, other) > 0.99
+    equal, different = judge(one, same), judge(one, other)
+    assert abs(equal["auc"] - 0.5) < 0.1
+    assert different["auc"] > 0.99
+    assert abs(equal["mmd"]) < 0.01 < different["mmd"]
+    assert abs(equal["zeros"]) < 0.01
+    assert all(equal[name] < different[name] / 2 for name in ("mean", "variance"))
+    assert equal["correlation"] == pytest.approx(np.sqrt(2 / 200) * np.sqrt(2 / np.pi), rel=0.2)  # of noise
+
+
+def test_cells_simulated_by_clusters(sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(judges, "_TREES", 20)
+    monkeypatch.setattr("scrae.config._STEPS", 100)
+    output = tmp_path / "found.jsonl"
+    command = ["--data", str(sets), "--sets", "large", "--sources", "clusters", "--threads", "1"]
+    done = CliRunner().invoke(prior.app, ["peers", *command, "-o", str(output)], catch_exceptions=False)
+    assert done.exit_code == 0
+    (record,) = read(output)
+    assert record["source"] == "clusters"
+    assert record["auc"] < 0.9
+    assert abs(record["zeros"]) < 0.03

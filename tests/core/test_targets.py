@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 
 from scrae.core import fit as training
 from scrae.core import targets
+from scrae.core.alignment import align_batches
 from scrae.core.checkpoint import Checkpoint
 from scrae.core.data import CountData
 from scrae.core.fit import fit
@@ -54,14 +55,20 @@ def test_the_generator_decides():
     assert not torch.equal(first, other)
 
 
-def test_targets_are_of_the_same_batch():
+def test_with_batches_the_candidates_are_nearest_in_the_aligned_components():
     counts = np.random.default_rng(0).poisson(2.0, size=(60, 9))
     codes = np.repeat([0, 1, 2], [40, 18, 2])
+    counts[codes == 1, :4] += 9
     data = CountData(counts, batch_names=("a", "b", "c"), batch_codes=codes)
-    neighbors = targets_of(data).neighbors.numpy()
-    assert neighbors.shape == (60, 30)
-    np.testing.assert_array_equal(codes[neighbors], np.repeat(codes[:, None], 30, axis=1))
-    assert sorted(neighbors[58].tolist()) == [58] * 28 + [59] * 2  # the only other cell of its batch
+    model = SCRAE.for_data(data, model_config())
+    found = NeighborTargets(model, data, torch.arange(60), seed=3).neighbors.numpy()
+    expected, separate = [], []
+    for points in (input_components(model, data, seed=3), log_components(model, data, seed=3)):
+        for result, known in ((expected, align_batches(points, codes, seed=3)), (separate, points)):
+            result.append(NearestNeighbors(n_neighbors=15).fit(known).kneighbors(return_distance=False))
+    np.testing.assert_array_equal(found, np.hstack(expected))
+    other = [(codes[index] != codes[:, None])[codes == 1].mean() for index in (found, np.hstack(separate))]
+    assert other[1] < 0.1 < other[0]
 
 
 def test_of_many_cells_a_sample_has_neighbors(monkeypatch: pytest.MonkeyPatch):

@@ -50,7 +50,7 @@ def test_zip(tmp_path, name):
     words = (
         "an Excel file; write it as csv"
         if name == "a.xlsx"
-        else "a zip file; if it holds a zarr store, unpack it"
+        else r"a zip file; unpack it and give the file or folder in it \(a zarr store is the folder\)"
     )
     with pytest.raises(ScraeError, match=words):
         read(tmp_path / name)
@@ -67,6 +67,17 @@ def test_zip(tmp_path, name):
             ["mod/rna", "mod/atac", "zarr.json/"],
             r"a MuData store with the modalities 'atac', 'rna'; give .*/mod/NAME",
         ),
+        (["tables/rna", "zarr.json/"], r"a SpatialData store with the tables 'rna'"),
+        (
+            ["quants_mat.mtx.bz2/"],
+            "a folder with a packed matrix; unpack quants_mat.mtx.bz2, or pack it with gzip",
+        ),
+        (
+            ["alevin/", "Gene/filtered/matrix.mtx/", "Gene/raw/matrix.mtx.gz/", "Velocyto/Features.stats/"],
+            r"a folder with matrices in the folders 'Gene/filtered', 'Gene/raw'; give one of these",
+        ),
+        (["logs/run.txt/"], "a folder without a matrix.mtx or zarr store; it holds 'logs'"),
+        ([], "a folder without a matrix.mtx or zarr store; it holds nothing"),
         (["__tiledb_group.tdb", "ms"], "a TileDB-SOMA experiment; write it as h5ad"),
         (["outs/x"], r"a folder of Cell Ranger; give .*outs/filtered_feature_bc_matrix.h5"),
         (
@@ -78,6 +89,7 @@ def test_zip(tmp_path, name):
 def test_folders(tmp_path, entries, words):
     for entry in entries:
         if entry.endswith("/"):
+            (tmp_path / entry[:-1]).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / entry[:-1]).write_text("{}")
         else:
             (tmp_path / entry).mkdir(parents=True)

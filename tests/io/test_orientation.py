@@ -30,6 +30,16 @@ OF_GENES = {
     "chicken": [f"ENSGALG{n:011d}.2" for n in range(7)],
     "fish ids": [f"ENSDARG{n:011d}" for n in range(7)],
     "refseq": [f"NM_{n:06d}.3" for n in range(7)],
+    "assembly": [f"GRCh38_{name}" for name in ("TP53", "RPL13", "ACTB", "CD3D", "LYZ", "IL7R", "GNLY")],
+    "joined": [f"ENSG{n:011d}_GENE{n}" for n in range(7)],
+    "joined behind": [f"GENE{n}|ENSMUSG{n:011d}.3" for n in range(7)],
+    "transcripts": [f"ENST{n:011d}.2" for n in range(7)],
+    "gff": [f"gene:AT1G{n:05d}" for n in range(7)],
+    "soybean": [f"Glyma.01G{n:06d}" for n in range(7)],
+    "tomato": [f"Solyc01g{n:06d}" for n in range(7)],
+    "toxoplasma": [f"TGME49_{n:06d}" for n in range(7)],
+    "slime mold": [f"DDB_G{n:07d}" for n in range(7)],
+    "clones": [f"AC{n:06d}.1" for n in range(7)],
     "quoted": ['"ACTB"', '"GAPDH"', '"x1"', '"x2"', '"x3"', '"x4"', '"x5"'],
 }
 OF_CELLS = {
@@ -91,6 +101,29 @@ def test_an_anndata_and_an_h5ad_with_genes_in_the_rows(tmp_path):
     adata.write_h5ad(tmp_path / "a.h5ad")
     with pytest.raises(ScraeError, match=message):
         read(tmp_path / "a.h5ad")
+
+
+@pytest.mark.parametrize("of_rows", [True, False])
+def test_columns_tell_genes_from_cells_where_names_do_not(of_rows):
+    adata = AnnData(
+        counts().T.astype(np.float32),
+        obs=pd.DataFrame({"gene_ids" if of_rows else "x": "a"}, index=[str(100 + n) for n in range(7)]),
+        var=pd.DataFrame({"y" if of_rows else "nCount_RNA": 1}, index=[f"S{n}" for n in range(10)]),
+    )
+    with pytest.raises(ScraeError, match="expected one row per cell, found genes in the rows"):
+        use_counts(adata)
+    adata.var["gene_ids"] = "b"  # the tables contradict each other
+    adata.obs["nCount_RNA"] = 1
+    use_counts(adata)
+
+
+def test_columns_do_not_outweigh_names():
+    adata = AnnData(
+        counts().astype(np.float32),
+        obs=pd.DataFrame({"symbol": "a"}, index=CELLS),
+        var=pd.DataFrame(index=[f"x{n}" for n in range(7)]),
+    )
+    use_counts(adata)
 
 
 def test_names_that_are_neither():

@@ -1,7 +1,8 @@
-"""HDF5 files that crash or hang the library, or state a false size, are known errors."""
+"""Disks that do not respond, and HDF5 files that crash or hang the library or state a false size, are known errors."""
 
 from __future__ import annotations
 
+import os
 import shutil
 from importlib.metadata import version
 
@@ -21,6 +22,24 @@ def test_whole_files_and_others_pass(tmp_path):
     (tmp_path / "b.csv").write_text("x")
     assert probe.walk(str(tmp_path / "a.h5ad")) == 0
     assert try_hdf5(tmp_path / "a.h5ad", tmp_path / "b.csv", tmp_path / "none", tmp_path) is None
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_disk_that_does_not_respond(tmp_path, monkeypatch, inside):
+    """A pipe that nobody writes to blocks its reader, as a lost network disk does."""
+    monkeypatch.setattr(probe, "_SECONDS", 0.3)
+    pipe = tmp_path / "matrix.mtx"
+    os.mkfifo(pipe)
+    if inside:
+        monkeypatch.setattr(type(tmp_path), "is_file", lambda path: path.name == "matrix.mtx")
+    try:
+        path = tmp_path if inside else pipe
+        with pytest.raises(
+            ScraeError, match=f"^{path} could not be read: its disk did not respond in 0.3 sec"
+        ):
+            try_hdf5(path)
+    finally:
+        os.close(os.open(pipe, os.O_RDWR | os.O_NONBLOCK))  # ends the reader
 
 
 def test_a_false_size_is_refused(tmp_path):

@@ -39,6 +39,15 @@ def test_h5_of_version_3(tmp_path):
     assert list(scanpys.var["gene_ids"]) == list(result.var["gene_ids"])
 
 
+def test_h5_without_symbols(tmp_path):
+    path = write_10x_v3(
+        tmp_path / "a.h5", counts(), features=[(n, "Gene Expression") for n in GENES], cells=CELLS
+    )
+    with h5py.File(path, "r+") as file:
+        del file["matrix/features/name"]
+    assert list(read(path).var_names) == [f"ENSG{n:011d}" for n in range(7)]
+
+
 def test_h5_of_version_2(tmp_path):
     path = write_10x_v2(tmp_path / "a.h5", counts())
     result = read(path)

@@ -55,9 +55,7 @@ def test_an_empty_file(tmp_path):
             read(tmp_path / name)
 
 
-@pytest.mark.parametrize(
-    "part", ["data", "indices", "indptr", "shape", "barcodes", "features", "features/name"]
-)
+@pytest.mark.parametrize("part", ["data", "indices", "indptr", "shape", "barcodes", "features"])
 def test_10x_without_a_part(tmp_path, part):
     path = make(tmp_path, "10x v3")
     with h5py.File(path, "r+") as file:

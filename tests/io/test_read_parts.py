@@ -13,7 +13,12 @@ from scipy import sparse
 from scrae.errors import ScraeError, ScraeWarning
 from scrae.io import open_backed, read
 
-pytestmark = pytest.mark.filterwarnings("ignore:Writing zarr v2 data:UserWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Writing zarr v2 data:UserWarning"),
+    pytest.mark.filterwarnings(
+        "ignore:Consolidated metadata is currently not part:UserWarning"
+    ),  # of version 3
+]
 
 
 def adata_with_everything():
@@ -60,6 +65,35 @@ def test_an_element_of_an_unknown_encoding(tmp_path, place, words, kind):
     assert f"Elements that could not be read were left out: {words}." in result.uns["scrae"]["notes"]
     if place != "uns/tool/deep/b":
         assert result.uns["tool"]["deep"]["b"].tolist() == [0, 1, 2]
+    assert result.uns["tool"]["deep"]["a"] == 1
+
+
+def broken_link(file):
+    file["uns/tool/gone"] = h5py.ExternalLink("gone.h5", "/x")
+
+
+def other_column(file, values):
+    del file["obs/age"]
+    file["obs/age"] = values
+    file["obs/age"].attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (broken_link, r"uns['tool']['gone']"),
+        (lambda file: other_column(file, np.arange(3)), "obs['age']"),
+        (lambda file: other_column(file, np.ones((10, 2))), "obs['age']"),
+    ],
+)
+def test_an_element_of_another_shape_or_elsewhere(tmp_path, damage, words):
+    adata_with_everything().write_h5ad(tmp_path / "a.h5ad")
+    with h5py.File(tmp_path / "a.h5ad", "r+") as file:
+        damage(file)
+    with pytest.warns(ScraeWarning, match="Elements that could not be read were left out: "):
+        result = read(tmp_path / "a.h5ad")
+    np.testing.assert_array_equal(result.X.toarray(), counts())
+    assert f"Elements that could not be read were left out: {words}." in result.uns["scrae"]["notes"]
     assert result.uns["tool"]["deep"]["a"] == 1
 
 

@@ -226,9 +226,39 @@ def test_a_file_without_rows(tmp_path, text):
         read(tmp_path / "a.csv")
 
 
+@pytest.mark.parametrize(
+    "above",
+    ["## BD Rhapsody\n## Run: 1, 2, 3\n\n", "\n\n", "\ufeff# made by a, b\n", "#\n,,,\n", '# quote "\r\n'],
+)
+def test_comments_and_empty_lines_above_the_header(tmp_path, above):
+    write_text(tmp_path / "a.csv", above + frame().to_csv() + "\n\n")
+    assert_counts(read(tmp_path / "a.csv"))
+
+
+def test_a_header_that_looks_like_a_comment(tmp_path):
+    write_text(tmp_path / "a.csv", "# a comment\n" + frame().rename_axis("#barcode").to_csv())
+    assert_counts(read(tmp_path / "a.csv"))
+
+
+def test_a_delimiter_at_the_end_of_every_line(tmp_path):
+    write_text(tmp_path / "a.csv", frame().to_csv().replace("\n", ",\n"))
+    result = read(tmp_path / "a.csv")
+    assert_counts(result)
+    assert "The last column has neither a name nor values and was left out." in result.uns["scrae"]["notes"]
+
+
+@pytest.mark.parametrize("corner", ["Cell_Index", "cell label", "Cell.Barcode", "barcode number"])
+def test_numbers_as_cell_names(tmp_path, corner):
+    numbered = frame().set_axis([str(7 * n) for n in range(10)]).rename_axis(corner)
+    write_text(tmp_path / "a.csv", numbered.to_csv())
+    assert list(read(tmp_path / "a.csv").obs_names) == list(numbered.index)
+
+
 def test_text_that_is_not_utf8(tmp_path):
     (tmp_path / "a.csv").write_bytes(frame().to_csv().encode().replace(b"CD3D", b"CD3\xff"))
-    with pytest.raises(ScraeError, match=r"could not be read as a text table.*UnicodeDecodeError"):
+    with pytest.raises(
+        ScraeError, match=r"as a text table; it is damaged or not in UTF-8 \(byte 0xff at \d+\): save"
+    ):
         read(tmp_path / "a.csv")
 
 

@@ -129,7 +129,8 @@ def test_another_layer_with_counts_is_pointed_to():
     adata.layers["lognorm"] = adata.X.copy()
     adata.layers["umis"] = counts()
     with pytest.raises(
-        ScraeError, match=r"which rounds them. layers\['umis'\] holds counts: say layer='umis'.$"
+        ScraeError,
+        match=r"which rounds them. layers\['umis'\] holds counts: say layer='umis' \(--layer umis\).$",
     ):
         use_counts(adata)
 

@@ -1,7 +1,8 @@
 """Run odd AnnData objects through the path: a result that reads back, or one known error before training.
 
 ``python tests/long/fuzz_anndata.py FOLDER --cases 5000`` prints one JSON line: how many ended how, and the places of
-failures.
+failures. The cases come in blocks; ``FOLDER/blocks.jsonl`` holds those that are done, and the same command goes on
+after the last one.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from helpers.odd_anndata import odd_anndatas
 from helpers.one_epoch import through_the_path
 
+BLOCK = 50  # cases
+
 
 def place_of(error: BaseException) -> str:
     """The error and where it was raised in the package or in the path."""
@@ -35,8 +38,8 @@ def place_of(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:150]} ({where})"
 
 
-def fuzz(folder: Path, cases: int, number: int) -> dict[str, object]:
-    """Run the cases; a failure is counted and does not end the run."""
+def block(folder: Path, cases: int, number: int) -> dict[str, Counter[str]]:
+    """Run some cases; a failure is counted and does not end the run."""
     ends: Counter[str] = Counter()
     failures: Counter[str] = Counter()
 
@@ -62,8 +65,23 @@ def fuzz(folder: Path, cases: int, number: int) -> dict[str, object]:
             shutil.rmtree(work)
 
     case()
-    return {"cases": sum(ends.values()) + sum(failures.values()), "seed": number, "ends": dict(ends),
-            "failures": dict(failures.most_common())}  # fmt: skip
+    return {"ends": ends, "failures": failures}
+
+
+def fuzz(folder: Path, cases: int, first: int) -> dict[str, object]:
+    """Run the blocks that are not done, with the seeds ``first``, ``first + 1``, ...; return the sums of all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder / "case", ignore_errors=True)
+    with (folder / "blocks.jsonl").open("a+") as log:
+        log.seek(0)
+        done = [json.loads(line) for line in log]
+        for number in range(first + len(done), first + -(-cases // BLOCK)):
+            done.append(block(folder, BLOCK, number))
+            log.write(f"{json.dumps(done[-1])}\n")
+            log.flush()
+    ends, failures = (sum((Counter(d[kind]) for d in done), Counter()) for kind in ("ends", "failures"))
+    return {"cases": ends.total() + failures.total(), "blocks": len(done), "seed": first,
+            "ends": dict(sorted(ends.items())), "failures": dict(failures.most_common())}  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import pandas as pd
 from helpers.fabricated import fabricate
 from scipy.sparse import csc_matrix
 
+from scrae.report._content import scatter_view
 from scrae.report._pack import pack_genes
 from scrae.report._points import embed_json, scatter_data, subsample
 
@@ -155,3 +156,10 @@ def test_json_cannot_leave_its_element():
     text = str(embed_json(data))
     assert not set("<>&\u2028") & set(text)
     assert json.loads(text) == data
+
+
+def test_the_legend_has_the_suggested_names(run):
+    table = pd.DataFrame({"cluster": ["0", "1"], "name": ["B cell", "unknown"], "score": 0.5, "genes": ""})
+    run.adata.uns["scrae"]["annotation"] = table
+    group = scatter_view(run, {})["data"]["groups"][0]
+    assert group["suggested"] == ["B cell"] + [""] * (len(group["categories"]) - 1)

@@ -83,6 +83,18 @@ class TestTrain:
         trained(adata, None)
         assert adata.uns["scrae"]["train"]["batch_key"] == ""
 
+    def test_several_columns_are_joined(self, adata: AnnData) -> None:
+        adata.obs["kit"] = np.where(np.arange(N) % 2, "v3", "v2")
+        model = trained(adata, "donor,kit")
+        assert model.batch_names == ("d1, v2", "d1, v3", "d10, v2", "d10, v3", "d9, v2", "d9, v3")
+        assert list(adata.obs["donor,kit"][:4]) == ["d10, v2", "d9, v3", "d1, v2", "d10, v3"]
+        codes = adata.obsm["X_scrae"].copy()
+        adata.obs["both"] = adata.obs["donor,kit"]
+        trained(adata, "both")
+        assert np.array_equal(adata.obsm["X_scrae"], codes)
+        with pytest.raises(ScraeError, match="found no 'doner'; there is"):
+            trained(adata, "kit,doner")
+
     def test_new_cells_need_no_batch(self, adata: AnnData) -> None:
         model = trained(adata)
         codes = adata.obsm["X_scrae"].copy()
@@ -188,4 +200,4 @@ def test_codes_forget_a_batch_that_shifts_every_gene() -> None:
             mixed[key].append((batch[near] != batch[:, None]).mean())
             assert (kind[near] == kind[:, None]).mean() > 0.95
     assert np.mean(mixed[None]) < 0.05
-    assert np.mean(mixed["batch"]) > 0.1
+    assert np.min(mixed["batch"]) > 0.15

@@ -157,3 +157,28 @@ def test_what_cannot_be_is_said(trained: tuple[AnnData, SCRAE]) -> None:
     del nameless.obsm["X_scrae"]
     with pytest.raises(ScraeError, match=r"expected codes in obsm\['X_scrae'\], found X_scrae_input"):
         tl.map(query, nameless, model)
+
+
+def test_a_new_batch_is_aligned_to_the_reference(trained: tuple[AnnData, SCRAE]) -> None:
+    reference, model = trained[0].copy(), trained[1]
+    before = reference.obsm["X_scrae"].copy()
+    kinds = np.arange(150) % 3
+    query = cells(kinds, 5)
+    rates = np.asarray(query.layers["counts"].todense()) + np.random.default_rng(0).poisson(
+        np.where(np.arange(32) % 8 < 4, 9.0, 0.0), size=(150, 32)
+    )
+    query.layers["counts"] = sparse.csr_matrix(rates.astype(np.int32))
+    plain, aligned = query.copy(), query.copy()
+    tl.map(plain, reference, model, cluster_key="kind")
+    tl.map(aligned, reference, model, cluster_key="kind", align=True)
+    assert np.array_equal(reference.obsm["X_scrae"], before)
+    apart = [
+        np.linalg.norm(
+            one.obsm["X_scrae"][kinds == k].mean(axis=0) - before[np.arange(480) % 3 == k].mean(axis=0)
+        )
+        for one in (plain, aligned)
+        for k in range(3)
+    ]
+    assert max(apart[3:]) < 0.5 * max(apart[:3])
+    assert (aligned.obs["scrae"] == query.obs["kind"].to_numpy()).all()
+    assert aligned.obs["scrae_distance"].mean() < plain.obs["scrae_distance"].mean()

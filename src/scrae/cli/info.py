@@ -23,7 +23,7 @@ __all__ = ["info"]
 _MOST_GROUPS = 200
 
 
-@takes("transpose", "mito_prefix", "round")
+@takes("layer", "transpose", "mito_prefix", "round")
 def info(
     file: Annotated[
         Path,
@@ -35,7 +35,6 @@ def info(
     settings: Settings,
 ) -> None:
     """Show what a file or folder holds, and what to run on it."""
-    transpose = settings.transpose
     if (file / "run.json").is_file():
         lines = _of_run(file)
     elif (file / "weights.safetensors").is_file():
@@ -44,7 +43,13 @@ def info(
         from scrae import io
 
         io.try_hdf5(file)
-        adata = io.read(file, min_counts=0, transpose=transpose, round=settings.round)
+        adata = io.read(
+            file,
+            layer=settings.layer,
+            min_counts=0,
+            transpose=settings.transpose,
+            round=settings.round,
+        )
         lines = _of_cells(adata, file, settings)
     for line in lines:
         typer.echo(line)
@@ -107,6 +112,8 @@ def _of_cells(adata: AnnData, file: Path, settings: Settings) -> Iterator[str]:
     options = (
         " --transpose" * transpose + " --round" * settings.round + " --min-counts 500" * mostly_empty(totals)
     )
+    if settings.layer is not None:
+        options += f" --layer {_quoted(settings.layer)}"
     if mito_prefix is not None:
         options += f" --mito-prefix {_quoted(mito_prefix)}"
     yield ""

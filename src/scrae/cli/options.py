@@ -26,7 +26,7 @@ Command = Callable[..., None]
 
 _EVERYDAY = (
     "label_key", "batch_key", "n_clusters", "cluster_method", "resolution", "gene_selection", "n_top_genes",
-    "n_latent", "prior_weight", "max_epochs", "also_2d", "check_seeds", "min_cells", "min_genes", "min_counts",
+    "n_latent", "prior_weight", "max_epochs", "also_2d", "tsne", "check_seeds", "min_cells", "min_genes", "min_counts",
     "max_mito", "mito_prefix", "qc", "drop_doublets", "layer", "transpose", "round", "backed", "seed", "device",
 )  # fmt: skip
 """Options in the order of ``--help``; all others follow in the panel "Advanced"."""

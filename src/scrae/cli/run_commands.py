@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
-@takes("also_2d", "check_seeds", "seed", "device", n_top_genes=500, label_key="bulk_labels")
+@takes("also_2d", "tsne", "check_seeds", "seed", "device", n_top_genes=500, label_key="bulk_labels")
 def demo(*, output: OutputFolder = Path("demo"), overwrite: Overwrite = False, settings: Settings) -> None:
     """Run the whole path on 700 blood cells that come with scanpy; no download."""
     from scrae.datasets import pbmc

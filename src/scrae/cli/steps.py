@@ -190,26 +190,32 @@ def score(
         typer.echo(f"{name:14s}{value:.4f}")
 
 
-@takes("label_key", "seed")
+@takes("label_key", "tsne", "seed")
 def plot(file: Prepared, *, output: OutputFolder, settings: Settings) -> None:
     """Draw every figure whose slots the h5ad has."""
     from scrae import io, pl, tl
 
     io.try_hdf5(file)
     adata = io.read_h5ad(file)
-    if "X_umap" not in adata.obsm and "X_scrae" in adata.obsm:
-        tl.project(adata, seed=settings.seed)
+    missing = "X_umap" not in adata.obsm or (settings.tsne and "X_tsne" not in adata.obsm)
+    if missing and "X_scrae" in adata.obsm:
+        tl.project(adata, tsne=settings.tsne, seed=settings.seed)
     for path in pl.save_figures(adata, output, label_key=settings.label_key):
         typer.echo(path)
 
 
-def report(folder: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    generate: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Show N simulated cells beside the measured ones.")
+    ] = 0,
+) -> None:
     """Write report.html again from the files of a run."""
     from scrae import io
     from scrae.report import build
 
     io.try_hdf5(folder / "result.h5ad")
-    typer.echo(build(folder))
+    typer.echo(build(folder, generate=generate))
 
 
 def _load(folder: Path) -> SCRAE:

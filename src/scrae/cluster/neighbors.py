@@ -15,6 +15,8 @@ __all__ = ["NeighborIndex", "find_neighbors"]
 
 _EXACT = 10_000
 """Largest number of points with an exact search."""
+_TREE_DIMENSIONS = 15
+"""With more, brute force is faster than a k-d tree."""
 _RECALL, _SAMPLE = 0.995, 1000
 """Enough partitions are searched to hold this fraction of the true neighbors of a sample of this size."""
 _LLOYD_ITERATIONS = 3
@@ -28,11 +30,12 @@ def find_neighbors(points: np.ndarray, n_neighbors: int) -> tuple[np.ndarray, np
 class NeighborIndex:
     """Index for nearest-neighbor queries by Euclidean distance.
 
-    Up to 10,000 points are searched exactly, with a k-d tree. More points are divided into as many partitions as the
-    square root of their number, by three iterations of Lloyd's algorithm from random centers. A query is compared with
-    all points of the partitions nearest to its own (an inverted file: Jégou et al., IEEE TPAMI 33:117, 2011, without
-    quantization). The number of partitions searched is chosen such that they hold 99.5 % of the exact neighbors of
-    1,000 random queries. It is small for points in groups, and close to all partitions for points without structure.
+    Up to 10,000 points are searched exactly: by a k-d tree up to 15 dimensions, otherwise by brute force. More points
+    are divided into as many partitions as the square root of their number, by three iterations of Lloyd's algorithm
+    from random centers. A query is compared with all points of the partitions nearest to its own (an inverted file:
+    Jégou et al., IEEE TPAMI 33:117, 2011, without quantization). The number of partitions searched is chosen such that
+    they hold 99.5 % of the exact neighbors of 1,000 random queries. It is small for points in groups, and close to all
+    partitions for points without structure.
 
     The random draws are fixed and the search uses one thread, so the same points always have the same neighbors.
 
@@ -44,9 +47,10 @@ class NeighborIndex:
 
     def __init__(self, points: np.ndarray) -> None:
         self.points = np.asarray(points, dtype=np.float64)
-        self._tree: Any = None
+        self._exact: Any = None
         if len(self.points) <= _EXACT:
-            self._tree = NearestNeighbors(algorithm="kd_tree").fit(self.points)
+            many = self.points.shape[1] > _TREE_DIMENSIONS
+            self._exact = NearestNeighbors(algorithm="brute" if many else "kd_tree").fit(self.points)
             return
         with threadpool_limits(1):
             centers = _centers(self.points)
@@ -74,8 +78,8 @@ class NeighborIndex:
             Rows of the index's points.
         """
         queries = np.asarray(queries, dtype=np.float64)
-        if self._tree is not None:
-            distance, index = self._tree.kneighbors(queries, n_neighbors)
+        if self._exact is not None:
+            distance, index = self._exact.kneighbors(queries, n_neighbors)
             return distance, index
         with threadpool_limits(1):
             home = pairwise_distances_argmin(queries, self._centers)
@@ -83,8 +87,8 @@ class NeighborIndex:
 
     def search_self(self, n_neighbors: int) -> tuple[np.ndarray, np.ndarray]:
         """Find the nearest other points of each point; as :meth:`search`, with fewer neighbors than points."""
-        if self._tree is not None:
-            distance, index = self._tree.kneighbors(None, n_neighbors)
+        if self._exact is not None:
+            distance, index = self._exact.kneighbors(None, n_neighbors)
             return distance, index
         with threadpool_limits(1):
             return self._search_partitions(self.points, self._home, n_neighbors, exclude_self=True)

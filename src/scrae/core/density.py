@@ -19,16 +19,20 @@ __all__ = ["codes_and_means", "fit_density"]
 
 _FITTED = 20_000
 """Most cells that the mixture and the dispersions are fitted to: a random sample of more."""
+_THETA_COUNTS = 4_000_000
+"""Most counts, cells times genes, that the dispersions are estimated from: 2,000 cells of 2,000 genes."""
 _THETA_RANGE = 1e-3, 1e6
+_HALVINGS = 14
+"""Of the logarithm of that range: the dispersion is exact to 0.1 %."""
 _ROWS = 1024
 
 
 def fit_density(model: SCRAE, data: CountData, *, seed: int, held_out: np.ndarray | None = None) -> Density:
     """Fit the density of the training cells' codes, and the dispersions of their counts.
 
-    The number of components, 1 to 64, is the one with the lowest BIC. The dispersions are moment estimates over the
-    cells' own counts: the decoder's were learned in too few steps to converge, and with neighbor targets they include
-    the differences between neighbors. A model with zero inflation keeps the decoder's.
+    The number of components, 1 to 64, is the one with the lowest BIC. The dispersions are maximum likelihood estimates
+    over the cells' own counts: the decoder's were learned in too few steps to converge, and with neighbor targets they
+    include the differences between neighbors. A model with zero inflation keeps the decoder's.
 
     Parameters
     ----------
@@ -37,7 +41,7 @@ def fit_density(model: SCRAE, data: CountData, *, seed: int, held_out: np.ndarra
     data : CountData
         Its training cells.
     seed : int
-        Seed of the sample of 20,000 cells of more, and of the mixtures.
+        Seed of the samples (20,000 cells for the mixtures, 4 million counts for the dispersions) and of the mixtures.
     held_out : ndarray of int64, optional
         Cells that are left out, so that the density knows them as little as it knows new cells; None: none.
 
@@ -48,15 +52,11 @@ def fit_density(model: SCRAE, data: CountData, *, seed: int, held_out: np.ndarra
     rows = np.setdiff1d(np.arange(len(data)), [] if held_out is None else held_out)
     if len(rows) > _FITTED:
         rows = np.sort(np.random.default_rng(seed).permutation(rows)[:_FITTED])
-    codes, excess, square = [], np.zeros(data.n_genes), np.zeros(data.n_genes)
     with evaluating(model):
-        for cells in data.minibatches(_ROWS, rows=torch.from_numpy(rows)):
-            latent, mean = codes_and_means(model, cells)
-            codes.append(latent.double().cpu().numpy())
-            counts = cells.dense(cells.nonzeros.value).double()
-            excess += ((counts - mean).square() - mean).sum(dim=0).cpu().numpy()
-            square += mean.square().sum(dim=0).cpu().numpy()
-    z = np.concatenate(codes)
+        parts = [
+            codes_and_means(model, cells)[0] for cells in data.minibatches(_ROWS, rows=torch.from_numpy(rows))
+        ]
+    z = torch.cat(parts).double().cpu().numpy()
     log_library = np.log(np.maximum(data.totals[torch.from_numpy(rows)].cpu().numpy(), 1))
     points = np.column_stack([z, log_library])
     groups = [np.arange(len(rows))]
@@ -64,13 +64,34 @@ def fit_density(model: SCRAE, data: CountData, *, seed: int, held_out: np.ndarra
         code = data.batch_codes.cpu().numpy()[rows]
         groups = [np.flatnonzero(code == batch) for batch in range(len(data.batch_names))]
         groups = [group if len(group) else np.arange(len(rows)) for group in groups]  # outside the sample
-    theta = square / np.maximum(excess, square / _THETA_RANGE[1] + np.finfo(float).tiny)
+    mixtures = tuple(fit_mixture(points[group], seed=seed) for group in groups)
     if model.config.likelihood == "zinb":
-        theta = model.decoder.log_theta.detach().double().exp().cpu().numpy()
-    return Density(
-        mixtures=tuple(fit_mixture(points[group], seed=seed) for group in groups),
-        theta=np.clip(theta, *_THETA_RANGE),
-    )
+        theta = model.decoder.log_theta.detach().double().exp().clamp(*_THETA_RANGE).cpu().numpy()
+    else:
+        n_cells = max(_THETA_COUNTS // data.n_genes, 1)
+        some = np.sort(np.random.default_rng(seed).permutation(rows)[:n_cells])
+        theta = _dispersions(model, data, torch.from_numpy(some))
+    return Density(mixtures=mixtures, theta=theta)
+
+
+def _dispersions(model: SCRAE, data: CountData, rows: Tensor) -> np.ndarray:
+    """Bisect the derivative of each gene's likelihood in its inverse dispersion (Lawless, Can. J. Stat. 15, 1987)."""
+    with evaluating(model):
+        cells = next(iter(data.minibatches(len(rows), rows=rows)))
+        mean = codes_and_means(model, cells)[1].clamp(min=1e-12)
+        counts = cells.dense(cells.nonzeros.value).double()
+        cell, gene = counts.nonzero(as_tuple=True)
+        positive = counts[cell, gene]
+        low, high = (torch.full_like(mean[0], limit).log() for limit in _THETA_RANGE)
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            theta = middle.exp()
+            spread = mean + theta
+            slope = (1 + (theta / spread).log() - (counts + theta) / spread).sum(dim=0)
+            terms = torch.digamma(positive + theta[gene]) - torch.digamma(theta)[gene]
+            rising = slope.index_add(0, gene, terms) > 0
+            low, high = torch.where(rising, middle, low), torch.where(rising, high, middle)
+        return np.asarray(((low + high) / 2).exp().cpu().numpy())
 
 
 def codes_and_means(model: SCRAE, cells: Minibatch) -> tuple[Tensor, Tensor]:

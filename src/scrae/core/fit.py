@@ -46,6 +46,9 @@ class FitResult:
         The non-finite loss or weight that ended training; None if all were finite.
     held_out : numpy.ndarray
         The cells that were held out for early stopping, int64, sorted.
+    components : numpy.ndarray or None
+        Principal components of the encoder's input, computed for neighbor targets
+        (:func:`~scrae.core.input_pca.input_components`); None without these.
     """
 
     history: dict[str, np.ndarray]
@@ -54,6 +57,7 @@ class FitResult:
     stopped_because: str
     fault: str | None
     held_out: np.ndarray = field(compare=False)
+    components: np.ndarray | None = field(compare=False, repr=False)
 
 
 def fit(
@@ -142,6 +146,7 @@ def fit(
         stopped_because=because,
         fault=fault,
         held_out=np.sort(training.held_out.numpy()),
+        components=None if training.targets is None else training.targets.components,
     )
 
 

@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.optim import Adam, AdamW, Optimizer
+from torch.optim import Optimizer
 
 from ..config import Schedule, TrainConfig
 from .data import Cells
 from .losses import critic_loss, encoder_loss, generator_loss, gradient_penalty
 from .model import SCRAE
+from .optimizers import Adam, AdamW
 
 __all__ = ["Optimizers", "StepLosses", "descend", "rate_factor", "training_step"]
 
@@ -86,7 +87,7 @@ def training_step(
     update_prior : bool
         Whether generator and encoder learn from the critic in this iteration (every ``n_critic``-th).
     targets : Cells or None
-        As many cells, of the same batches, whose counts the decoder explains; None: ``cells``.
+        As many cells, whose counts the decoder explains in their own batch; None: ``cells``.
     """
     seen = cells.thinned(generator) if config.thinning else cells
     divergence, one_hot = model.config.divergence, model.one_hot(cells)

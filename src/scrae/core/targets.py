@@ -8,6 +8,7 @@ from jaxtyping import Int
 from torch import Generator, Tensor
 
 from ..cluster.neighbors import find_neighbors
+from .alignment import align_batches
 from .data import CountData
 from .input_pca import input_components, log_components
 from .model import SCRAE
@@ -27,9 +28,10 @@ class NeighborTargets:
 
     A cell's target is the cell itself in a sixth of the draws, otherwise one of its 15 nearest neighbors in the
     principal components of the encoder's input or of its 15 nearest in those of the unscaled log expression. What a
-    cell does not share with its neighbors is mostly noise, and the code has no reason to keep it. Neighbors are
-    searched within an experimental batch, so that the target does not depend on another batch, and among the given
-    cells: no held-out cell is a target. Of more than 100,000 cells a random sample of 100,000 has neighbors, within
+    cell does not share with its neighbors is mostly noise, and the code has no reason to keep it. With experimental
+    batches the components are aligned first (:func:`scrae.core.alignment.fit_alignment`), so that the neighbors are
+    of any batch, and neither has the code a reason to keep the batch. Neighbors are searched among the given cells: no
+    held-out cell is a target. Of more than 100,000 cells a random sample of 100,000 has neighbors, within
     the sample; each other cell is its own target.
 
     Parameters
@@ -45,20 +47,25 @@ class NeighborTargets:
 
     Attributes
     ----------
+    components : ndarray
+        Principal components of the encoder's input (:func:`~scrae.core.input_pca.input_components`).
     neighbors : Tensor
         Candidates of each cell, int32 [cells, 30], on the CPU; fewer columns for fewer than 16 cells. A cell with
         fewer neighbors is its own candidate in the remaining columns.
     """
 
     def __init__(self, model: SCRAE, data: CountData, rows: Tensor, *, seed: int) -> None:
-        representations = input_components(model, data, seed=seed), log_components(model, data, seed=seed)
-        codes = np.zeros(len(data), dtype=np.int64)
-        if data.batch_codes is not None:
-            codes = data.batch_codes.cpu().numpy()
+        self.components = input_components(model, data, seed=seed)
+        representations = self.components, log_components(model, data, seed=seed)
         sample = np.sort(rows.cpu().numpy())
         if len(sample) > _SEARCHED:
             sample = np.sort(np.random.default_rng(seed).permutation(sample)[:_SEARCHED])
-        found = [_within(points, codes, sample) for points in representations]
+        found = []
+        for points in representations:
+            chosen = points[sample]
+            if data.batch_codes is not None:
+                chosen = align_batches(chosen, data.batch_codes.cpu().numpy()[sample], seed=seed)
+            found.append(_within(chosen, sample, len(data)))
         self.neighbors = torch.from_numpy(np.hstack(found))
 
     def draw(self, cells: Int[Tensor, " cells"], generator: Generator) -> Int[Tensor, " cells"]:
@@ -69,16 +76,13 @@ class NeighborTargets:
         return torch.where(place < 0, rows, drawn).to(cells.device)
 
 
-def _within(points: np.ndarray, codes: np.ndarray, sample: np.ndarray) -> np.ndarray:
-    """Return the nearest sampled cells of each sampled cell's batch, int32 [cells, at most 15].
+def _within(points: np.ndarray, sample: np.ndarray, n_cells: int) -> np.ndarray:
+    """Return the nearest sampled cells of each sampled cell, int32 [cells, at most 15].
 
     Cells without neighbors, and columns without one, hold the cell itself.
     """
-    n_cells = len(points)
     found = np.repeat(np.arange(n_cells, dtype=np.int32)[:, None], min(_NEIGHBORS, n_cells - 1), axis=1)
-    for code in np.unique(codes[sample]):
-        rows = sample[codes[sample] == code]
-        n_neighbors = min(_NEIGHBORS, len(rows) - 1)
-        if n_neighbors:
-            found[rows, :n_neighbors] = rows[find_neighbors(points[rows], n_neighbors)[1]]
+    n_neighbors = min(_NEIGHBORS, len(sample) - 1)
+    if n_neighbors > 0:
+        found[sample, :n_neighbors] = sample[find_neighbors(points, n_neighbors)[1]]
     return found

@@ -37,6 +37,11 @@ def pbmc() -> AnnData:
     ------
     ScraeError
         The file of the installed scanpy holds other values, so that no counts come out.
+
+    Examples
+    --------
+    >>> scrae.datasets.pbmc().shape
+    (700, 765)
     """
     import scanpy as sc
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scrae.errors import ScraeError, did_you_mean
 from scrae.io.names import some
 
-__all__ = ["batch_codes", "batches_of", "check_keys", "refuse_one_batch"]
+__all__ = ["batch_codes", "batches_of", "check_keys", "join_columns", "refuse_one_batch"]
 
 
 def check_keys(adata: AnnData, label_key: str | None, batch_key: str | None) -> None:
@@ -44,6 +44,20 @@ def refuse_one_batch(names: Sequence[str] | pd.Index, key: str) -> None:
         raise ScraeError(
             f"batch_key: expected at least two batches in obs[{key!r}], found only {names[0]!r}; leave batch_key out"
         )
+
+
+def join_columns(adata: AnnData, key: str | None) -> None:
+    """Write ``obs[key]`` if ``key`` names several columns, e.g. ``"donor,chemistry"``: their values, joined.
+
+    Raises
+    ------
+    ScraeError
+        If one of the columns is missing or has missing values.
+    """
+    if key is None or key in adata.obs or "," not in key:
+        return
+    columns = [pd.Series(batches_of(adata, name)).astype(str) for name in key.split(",")]
+    adata.obs[key] = pd.Categorical([", ".join(values) for values in zip(*columns, strict=True)])
 
 
 def batches_of(adata: AnnData, key: str) -> pd.Categorical:

@@ -241,7 +241,7 @@ def _complaint(where: str, place: tuple[int, int], value: Any, names: Names, gue
     number = float(value)
     remedy = ""
     if np.isnan(number):
-        what = "a missing value (NaN)"
+        what, remedy = "a missing value (NaN)", " If missing means that nothing was counted, write 0."
     elif np.isinf(number):
         what = f"an infinite value ({number:g})"
     elif number < 0:

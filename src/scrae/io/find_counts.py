@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -173,7 +174,7 @@ def _hint(adata: AnnData, tried: Sequence[str]) -> str:
                 _check(adata, place)
             except ScraeError:
                 continue
-            return f" {words} holds counts: say layer={place!r}."
+            return f" {words} holds counts: say layer={place!r} (--layer {shlex.quote(place)})."
     return f" Nor does {' or '.join(tried[1:])} hold counts." if len(tried) > 1 else ""
 
 

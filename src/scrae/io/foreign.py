@@ -11,7 +11,7 @@ from scrae.io.read_errors import is_gzip
 __all__ = ["foreign_file", "foreign_folder", "is_text"]
 
 _BEGINNINGS = {
-    b"PK\x03\x04": "a zip file; if it holds a zarr store, unpack it and give the folder",
+    b"PK\x03\x04": "a zip file; unpack it and give the file or folder in it (a zarr store is the folder)",
     b"RDX": "an R data file; write the counts from R as h5ad or as a 10x mtx folder",
     b"\x1f\x8b": "a gzip file; unpack it and give what it holds",
     b"BZh": "a bzip2 file; unpack it and give what it holds",
@@ -27,6 +27,9 @@ _BEGINNINGS = {
     b"X\n": "an R data file; write the counts from R as h5ad or as a 10x mtx folder",
 }
 _HEAD = 4096  # bytes
+_PACKED = (".mtx.bz2", ".mtx.zip", ".mtx.xz", ".mtx.zst")
+_MATRICES = (".mtx", ".mtx.gz", ".h5ad", ".loom")
+_MOST_FOLDERS = 200  # that are looked into
 
 
 def foreign_file(path: Path) -> str | None:
@@ -55,7 +58,7 @@ def foreign_folder(path: Path, names: set[str]) -> str | None:
             f"a MuData store with the modalities {there}; give the folder of the RNA one, {path / 'mod'}/NAME"
         )
     tables = next((names_of for names_of in ("tables", "table") if names_of in names), None)
-    if tables and names & {"images", "labels", "points", "shapes"}:
+    if tables and (names & {"images", "labels", "points", "shapes"} or "obs" not in names):
         there = some(sorted(p.name for p in (path / tables).iterdir() if p.is_dir()))
         return f"a SpatialData store with the tables {there}; give the folder of one, {path / tables}/NAME"
     if any(name.startswith("__tiledb") for name in names):
@@ -64,7 +67,26 @@ def foreign_folder(path: Path, names: set[str]) -> str | None:
         return f"a folder of Cell Ranger; give {path / 'outs' / 'filtered_feature_bc_matrix.h5'}"
     if "filtered_feature_bc_matrix" in names:
         return f"a folder of Cell Ranger; give {path / 'filtered_feature_bc_matrix'}"
-    return None
+    if packed := sorted(name for name in names if name.lower().endswith(_PACKED)):
+        return f"a folder with a packed matrix; unpack {packed[0]}, or pack it with gzip"
+    if names & {".zgroup", ".zattrs", "zarr.json"} or _holds_matrix(path):
+        return None
+    below = [str(folder.relative_to(path)) for folder in _folders(path) if _holds_matrix(folder)]
+    return f"a folder with matrices in the folders {some(below, 6)}; give one of these" if below else None
+
+
+def _holds_matrix(folder: Path) -> bool:
+    return any(file.name.lower().endswith(_MATRICES) for file in folder.iterdir())
+
+
+def _folders(path: Path) -> list[Path]:
+    """The first folders below, down to the third level."""
+    found = sorted(p for p in path.iterdir() if p.is_dir())
+    for _ in range(2):
+        found += sorted(
+            p for folder in found[:_MOST_FOLDERS] for p in folder.iterdir() if p.is_dir() and p not in found
+        )
+    return found[:_MOST_FOLDERS]
 
 
 def is_text(path: Path) -> bool:

@@ -75,7 +75,7 @@ def _read_10x(file: h5py.File, path: Path) -> AnnData:
         features = group["features"]
         columns = {"gene_ids": "id", "feature_types": "feature_type", "genome": "genome"}
         var = pd.DataFrame({ours: text_of(features[key]) for ours, key in columns.items() if key in features})
-        genes = text_of(features["name"])
+        genes = text_of(features["name" if "name" in features else "id"])
     else:
         genomes = [name for name, group in file.items() if _is_10x_v2(group)]
         if len(genomes) > 1:

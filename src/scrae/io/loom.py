@@ -73,7 +73,7 @@ def _table(
 ) -> pd.DataFrame:
     """Return the attributes with one value per row as a table, the first of `names` that exists as its index."""
     columns: dict[str, Any] = {}
-    for name, values in file[key].items():
+    for name, values in file.get(key, {}).items():
         is_column = isinstance(values, h5py.Dataset) and values.shape in ((length,), (length, 1), (1, length))
         if is_column and (h5py.check_string_dtype(values.dtype) or values.dtype.kind in "biufSU"):
             flat = values[()].reshape(-1)

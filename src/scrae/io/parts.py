@@ -74,21 +74,22 @@ def read_table_parts(group: Any, where: str, lost: list[str]) -> pd.DataFrame:
             raise
     else:
         return table
-    index = group.attrs["_index"]
+    index = pd.Index(anndata.io.read_elem(group[group.attrs["_index"]]))
     columns = {}
     for key in group.attrs["column-order"]:
         with _or_lost(f"{where}[{key!r}]", lost, []):
-            columns[key] = anndata.io.read_elem(group[key])
-    return pd.DataFrame(columns, index=pd.Index(anndata.io.read_elem(group[index])))
+            columns[key] = pd.Series(anndata.io.read_elem(group[key]), index=index)
+    return pd.DataFrame(columns, index=index)
 
 
 def _mapping(group: Any, where: str, lost: list[str]) -> dict[str, Any]:
     """Return the readable elements of a group of ``uns``, and of the groups in it."""
     found: dict[str, Any] = {}
     for key in group:
-        child = group[key]
         place = f"{where}[{key!r}]"
+        child: Any = None
         try:
+            child = group[key]  # a broken link raises
             found[key] = anndata.io.read_elem(child)
         except MemoryError:
             raise

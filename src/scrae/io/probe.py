@@ -1,9 +1,9 @@
-"""A probe of HDF5 files in a process of their own, since damage can crash or hang the HDF5 library.
+"""Probes of what is read: whether its disk responds, and whether an HDF5 file crashes or hangs the HDF5 library.
 
-The probe does bounded work whatever the size of the file: it opens up to 10,000 groups and data sets, reads up to 100
-attributes of each, and the first values of texts; of numbers it looks at the shape and at the place of the first chunk.
-Run as a program, ``probe.py FILE``, it ends with 0, or with 3 if the file states an impossible size. Python errors are
-left to the reader, which reports them.
+HDF5 files are opened in a process of their own. This probe does bounded work whatever the size of the file: it opens
+up to 10,000 groups and data sets, reads up to 100 attributes of each, and the first values of texts; of numbers it
+looks at the shape and at the place of the first chunk. Run as a program, ``probe.py FILE``, it ends with 0, or 3 if
+the file states an impossible size. Python errors are left to the reader, which reports them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import h5py
@@ -29,7 +30,7 @@ _FALSE_SIZE = 3
 
 
 def try_hdf5(*paths: str | os.PathLike[str]) -> None:
-    """Refuse HDF5 files that crash or hang the HDF5 library, or that state an impossible size.
+    """Refuse files whose disk does not respond, and HDF5 files that crash or hang their library or state a false size.
 
     The command line calls this before it reads. In Python call it before `scrae.io.read` for files from unknown
     sources. It takes about half a second per file, whatever its size. Damage that the probe does not reach, in
@@ -38,18 +39,40 @@ def try_hdf5(*paths: str | os.PathLike[str]) -> None:
     Parameters
     ----------
     *paths : str or os.PathLike
-        Files of any kind; those that are missing or not HDF5 are ignored.
+        Files and folders of any kind; those that are missing are ignored.
 
     Raises
     ------
     ScraeError
-        If the library crashes or does not finish within 60 seconds, or the file states a size that its content
-        cannot have.
+        If the disk or the library does not finish within 60 seconds, the library crashes, or the file states a size
+        that its content cannot have.
     """
     for path in map(Path, paths):
+        _refuse_silent_disk(path)
         with suppress(OSError):  # the reader reports it
             if path.is_file() and h5py.is_hdf5(path):
                 _probe(path)
+
+
+def _refuse_silent_disk(path: Path) -> None:
+    """Raise ScraeError if the beginning of a file or of a folder's first file cannot be had in time."""
+    from scrae.errors import ScraeError
+
+    def touch() -> None:
+        with suppress(OSError):  # the reader reports it
+            file = next((p for p in path.iterdir() if p.is_file()), None) if path.is_dir() else path
+            if file is not None:
+                with file.open("rb") as stream:
+                    stream.read(1)
+
+    thread = Thread(target=touch, daemon=True)
+    thread.start()
+    thread.join(_SECONDS)
+    if thread.is_alive():
+        raise ScraeError(
+            f"{path} could not be read: its disk did not respond in {_SECONDS:g} seconds; try again when it does, or "
+            "copy the file to another disk."
+        )
 
 
 def _probe(path: Path) -> None:

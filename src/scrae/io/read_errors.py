@@ -45,6 +45,11 @@ def reading(path: Path, what: str) -> Iterator[None]:
         raise ScraeError(f"{path} does not fit in memory as {what}, or states a false size.") from error
     except PermissionError as error:
         raise ScraeError(f"{path} cannot be opened: no permission to read it.") from error
+    except UnicodeDecodeError as error:
+        raise ScraeError(
+            f"{path} could not be read as {what}; it is damaged or not in UTF-8 (byte {error.object[error.start]:#x} "
+            f"at {error.start}): save it as UTF-8."
+        ) from error
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or "no reason given"
         raise ScraeError(

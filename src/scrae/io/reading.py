@@ -137,7 +137,7 @@ def _open(path: Path, transpose: bool) -> AnnData:
         return read_zarr(path)
     if is_folder:
         raise ScraeError(
-            f"{path} is a folder without a matrix.mtx or zarr store; it holds {some(sorted(names))}."
+            f"{path} is a folder without a matrix.mtx or zarr store; it holds {some(sorted(names)) or 'nothing'}."
         )
     raise ScraeError(f"{path} is of no known kind, damaged or cut short; expected {_FORMATS}.")
 

@@ -6,6 +6,7 @@ import csv
 import re
 import warnings
 from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -25,7 +26,9 @@ __all__ = ["read_table"]
 _VALUES_AT_A_TIME = 1 << 23
 # What stands over a column of names that are numbers; anything else may be a gene whose counts stand below.
 _OVER_NAMES = re.compile(
-    r"(cell|barcode|gene|sample|feature)s?([ _.-]?(ids?|names?))?|ids?|names?|index|unnamed: 0", re.I
+    r"(cell|barcode|gene|sample|feature)s?([ _.-]?(ids?|names?|index|labels?|numbers?|barcodes?))?"
+    r"|ids?|names?|index|unnamed: 0",
+    re.I,
 )
 _OVER_GENES = re.compile(r"(gene|feature|symbol|ensembl)s?([ _.-]?(ids?|names?|symbols?))?", re.I)
 
@@ -34,6 +37,7 @@ class _Head(NamedTuple):
     columns: list[str]  # names over the value columns
     delimiter: str
     corner: str  # what stands over the row names
+    n_lines: int  # up to the header
 
 
 def read_table(path: Path, *, transpose: bool) -> AnnData:
@@ -46,12 +50,17 @@ def read_table(path: Path, *, transpose: bool) -> AnnData:
     with reading(path, "a text table"):
         head = _read_head(path)
         names, blocks = _read_rows(path, head)
-        values = sparse.vstack(blocks, format="csr")
+        values = sparse.csr_matrix(sparse.vstack(blocks, format="csr"))
+        ends_empty = len(head.columns) > 1 and not head.columns[-1] and _is_missing(values[:, -1])
+        if ends_empty:  # a delimiter at the end of every line
+            values, head = values[:, :-1], head._replace(columns=head.columns[:-1])
         of_rows, of_columns = pd.DataFrame(index=pd.Index(names)), pd.DataFrame(index=pd.Index(head.columns))
         if transpose:
             adata = AnnData(sparse.csr_matrix(values.T), obs=of_columns, var=of_rows)
         else:
             adata = AnnData(sparse.csr_matrix(values), obs=of_rows, var=of_columns)
+    if ends_empty:
+        add_note(adata, "The last column has neither a name nor values and was left out.")
     _check_direction(path, names, head, transpose)
     rows, columns = ("genes", "cells") if transpose else ("cells", "genes")
     add_note(
@@ -63,15 +72,18 @@ def read_table(path: Path, *, transpose: bool) -> AnnData:
 def _read_head(path: Path) -> _Head:
     """Return the names over the columns; over the row names R has no field, pandas an empty one."""
     with open_text(path) as file:
-        line = file.readline()
-        delimiter = max("\t,;", key=line.count) if re.search("[\t,;]", line) else " "
+        n_comments, line = _comments(file)
+        delimiter = _delimiter(line)
         file.seek(0)
+        for _ in range(n_comments):
+            file.readline()
         rows = csv.reader(file, delimiter=delimiter)
-        header, first = next(rows, []), next(rows, [])
+        header, first = next(rows, []), next((row for row in rows if row), [])
+    n_lines = n_comments + 1
     if not first:
         raise ScraeError(f"{path} is empty: expected a header of gene names and one row per cell.")
     if len(first) == len(header) + 1:
-        return _Head(header, delimiter, "")
+        return _Head(header, delimiter, "", n_lines)
     if len(first) != len(header) or len(header) < 2:
         raise ScraeError(
             f"{path} has {len(header)} fields in its header and {len(first)} in the row below; expected as "
@@ -86,7 +98,30 @@ def _read_head(path: Path) -> _Head:
             f"{path} seems to have no column of cell names: below {header[0]!r} stands {first[0]}. Put the "
             "names first, under an empty header field."
         )
-    return _Head(header[1:], delimiter, header[0])
+    return _Head(header[1:], delimiter, header[0], n_lines)
+
+
+def _is_missing(column: sparse.csr_matrix) -> bool:
+    return column.nnz == column.shape[0] and bool(np.isnan(column.data).all())
+
+
+def _delimiter(line: str) -> str:
+    return max("\t,;", key=line.count) if re.search("[\t,;]", line) else " "
+
+
+def _comments(file: TextIOWrapper) -> tuple[int, str]:
+    """Return the number of lines above the header that are empty or comments, and the header.
+
+    A last comment with as many fields as the line below it is the header, as in ``#barcode,ACTB,GAPDH``.
+    """
+    before = ""
+    for number, line in enumerate(file):
+        if line.strip("\ufeff \t,;\r\n") and not line.startswith("#"):
+            delimiter = _delimiter(line)
+            is_header = before.startswith("#") and before.count(delimiter) >= line.count(delimiter) > 0
+            return (number - 1, before) if is_header else (number, line)
+        before = line
+    return 0, before
 
 
 def _is_number(text: str) -> bool:
@@ -104,7 +139,7 @@ def _read_rows(path: Path, head: _Head) -> tuple[list[str], list[sparse.csr_matr
         path,
         sep=head.delimiter,
         header=None,
-        skiprows=1,
+        skiprows=head.n_lines,
         chunksize=max(1, _VALUES_AT_A_TIME // len(head.columns)),
         converters={0: str.encode},  # a gene may be called nan or NA: text that pandas 3 takes for missing
         low_memory=False,

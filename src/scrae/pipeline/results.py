@@ -80,7 +80,7 @@ def write_results(adata: AnnData, record: dict[str, Any], folder: Path, clock: C
             adata.uns["scrae"][key].to_csv(folder / file, index=False)
     try:
         with clock.stage("figures"):  # their colors go into uns
-            pl.save_figures(adata, folder / "figures", label_key=record["label_key"])
+            pl.save_figures(adata, folder / "figures", label_key=record["label_key"], formats=("png",))
     finally:
         with clock.stage("write"):
             io.write_h5ad(adata, folder / "result.h5ad")

@@ -25,7 +25,7 @@ from ..core.model import SCRAE
 from ..core.model_io import save
 from ..errors import ScraeError, ScraeWarning
 from ..files import exclusive_lock, printable, replaced_together
-from ..io.batches import check_keys
+from ..io.batches import check_keys, join_columns
 from ..io.lazy import lazy_counts
 from ..io.notes import add_note
 from ..io.storable import make_storable
@@ -158,7 +158,7 @@ def analyze(
     if settings.label_key is not None:
         tl.score(adata, settings.label_key)
     with clock.stage("project"):
-        tl.project(adata, graph=graph, seed=seed)
+        tl.project(adata, tsne=settings.tsne, graph=graph, seed=seed)
     return model, clock.seconds
 
 
@@ -266,6 +266,7 @@ def run(
                 refuse_changed(paths, before)
             scratch = folder if plan.on_disk else None
         source |= {"n_cells": adata.n_obs, "n_genes": adata.n_vars}
+        join_columns(adata, settings.batch_key)
         check_keys(adata, settings.label_key, settings.batch_key)
         model, seconds = analyze(adata, settings, checkpoint=checkpoint, scratch=scratch, progress=progress)
         facts = adata.uns["scrae"]

@@ -45,6 +45,10 @@ def quality(adata: AnnData, *, panels: Sequence[str] | None = None) -> NDArray[n
     ------
     ScraeError
         If ``obs`` has none of these columns.
+
+    Examples
+    --------
+    >>> axes = scrae.pl.quality(adata)
     """
     columns = {
         key: adata.obs[key].to_numpy(dtype=np.float64) for key in panels or MEASURES if key in adata.obs

@@ -51,6 +51,11 @@ def is_category(column: pd.Series) -> bool:
     -------
     bool
         Whether it names groups.
+
+    Examples
+    --------
+    >>> scrae.pl.is_category(adata.obs["scrae"])
+    True
     """
     return (
         isinstance(column.dtype, pd.CategoricalDtype)
@@ -113,6 +118,12 @@ def category_colors(adata: AnnData, key: str) -> list[str]:
     ------
     ScraeError
         If ``obs`` has no such column.
+
+    Examples
+    --------
+    >>> colors = scrae.pl.category_colors(adata, "scrae")
+    >>> len(colors) == len(adata.obs["scrae"].cat.categories)
+    True
     """
     n_categories = len(category_column(adata, key).categories)
     slot = f"{key}_colors"

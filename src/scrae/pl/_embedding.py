@@ -88,7 +88,8 @@ def embedding(
 
     Examples
     --------
-    >>> scrae.pl.embedding(adata, color=["scrae", "CD3D"])  # doctest: +SKIP
+    >>> ax = scrae.pl.embedding(adata, color="scrae")
+    >>> axes = scrae.pl.embedding(adata, color=["NKG7", "LYZ"])
     """
     key = _basis_key(adata, basis)
     xy = _coordinates(adata, key)

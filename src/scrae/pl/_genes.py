@@ -132,7 +132,7 @@ def gene_selection(adata: AnnData, *, n_names: int = 0, ax: Axes | None = None) 
 
     Examples
     --------
-    >>> scrae.pl.gene_selection(adata, n_names=12).figure.savefig("genes.png")  # doctest: +SKIP
+    >>> ax = scrae.pl.gene_selection(adata, n_names=12)
     """
     genes = _read(adata)
     ax = new_axes(6.0, 4.0) if ax is None else ax

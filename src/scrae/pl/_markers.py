@@ -55,6 +55,12 @@ def markers(
     ------
     ScraeError
         If there is no marker table of these clusters, or no significant gene in it.
+
+    Examples
+    --------
+    >>> axes = scrae.pl.markers(adata, n_genes=2)
+    >>> axes = scrae.pl.markers(adata, kind="heatmap", n_genes=2)
+    >>> axes = scrae.pl.markers(adata, kind="violins", n_genes=1)
     """
     table = adata.uns.get(cluster_key, {}).get("markers")
     if table is None:

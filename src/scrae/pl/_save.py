@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,14 @@ STEMS = {"pca": "X_pca_scrae", "tsne": "X_tsne", "umap": "X_umap", "latent": "X_
 RESOLUTION = 200  # dots per inch of PNG files and of rasterised points
 
 
-def save_figures(adata: AnnData, folder: str | Path, *, label_key: str | None = None) -> list[Path]:
-    """Write every figure that the data allow into ``folder``, each as PNG and SVG.
+def save_figures(
+    adata: AnnData,
+    folder: str | Path,
+    *,
+    label_key: str | None = None,
+    formats: Sequence[str] = ("png", "svg"),
+) -> list[Path]:
+    """Write every figure that the data allow into ``folder``.
 
     The files are ``{pca,tsne,umap,latent}_clusters``, the same with ``_labels``, ``cluster_sizes``, ``label_table``,
     ``marker_dots``, ``marker_heatmap``,
@@ -43,6 +49,8 @@ def save_figures(adata: AnnData, folder: str | Path, *, label_key: str | None = 
         Created if it does not exist. Files of these names are replaced.
     label_key : str or None
         Column of ``obs`` with labels; None = no figures by label.
+    formats : sequence of str
+        File formats, as matplotlib names them.
 
     Returns
     -------
@@ -59,7 +67,7 @@ def save_figures(adata: AnnData, folder: str | Path, *, label_key: str | None = 
         for name, draw in _figures(adata, label_key).items():
             figure = np.atleast_1d(draw())[0].figure  # panels share a figure
             assert isinstance(figure, Figure)  # these axes are in no subfigure
-            for suffix in ("png", "svg"):
+            for suffix in formats:
                 path = Path(folder) / f"{name}.{suffix}"
                 metadata = {"Date": None} if suffix == "svg" else None
                 with atomic_path(path) as draft:

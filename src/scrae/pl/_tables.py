@@ -34,6 +34,12 @@ def cross_table(adata: AnnData, label_key: str) -> pd.DataFrame:
     ------
     ScraeError
         If ``obs`` has no such column, or no clusters yet.
+
+    Examples
+    --------
+    >>> table = scrae.pl.cross_table(adata, "bulk_labels")
+    >>> int(table.to_numpy().sum()) == adata.n_obs
+    True
     """
     table = pd.crosstab(
         pd.Series(category_column(adata, label_key), name=label_key),
@@ -70,6 +76,10 @@ def label_table(adata: AnnData, label_key: str, *, ax: Axes | None = None) -> Ax
     ------
     ScraeError
         If ``obs`` has no such column, or no clusters yet.
+
+    Examples
+    --------
+    >>> ax = scrae.pl.label_table(adata, "bulk_labels")
     """
     table = cross_table(adata, label_key)
     share = 100.0 * table.to_numpy() / np.maximum(table.to_numpy().sum(axis=1, keepdims=True), 1)
@@ -113,6 +123,10 @@ def cluster_sizes(adata: AnnData, *, ax: Axes | None = None) -> Axes:
     ------
     ScraeError
         If there are no clusters yet.
+
+    Examples
+    --------
+    >>> ax = scrae.pl.cluster_sizes(adata)
     """
     column = category_column(adata, "scrae")
     sizes = np.bincount(column.codes[column.codes >= 0], minlength=len(column.categories))
@@ -144,6 +158,13 @@ def dot_plot(share: pd.DataFrame, mean: pd.DataFrame, *, ax: Axes | None = None)
     -------
     matplotlib.axes.Axes
         The axes.
+
+    Examples
+    --------
+    >>> genes = adata.to_df()[["CD79A", "NKG7", "LYZ"]]
+    >>> by_label = genes.groupby(adata.obs["bulk_labels"], observed=True)
+    >>> share = (genes > 0).groupby(adata.obs["bulk_labels"], observed=True).mean()
+    >>> ax = scrae.pl.dot_plot(share, by_label.mean())
     """
     n_clusters, n_genes = share.shape
     clusters, genes = ([shorten(str(name), 24) for name in names] for names in (share.index, share.columns))

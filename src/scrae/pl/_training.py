@@ -56,7 +56,7 @@ def history(
 
     Examples
     --------
-    >>> axes = scrae.pl.history(adata, panels=["Reconstruction"])  # doctest: +SKIP
+    >>> axes = scrae.pl.history(adata)
     """
     curves: Mapping[str, Any] = run_facts(source, "history") if isinstance(source, AnnData) else source
     train = run_facts(source, "train") if isinstance(source, AnnData) else {}

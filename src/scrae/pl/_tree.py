@@ -44,6 +44,11 @@ def cluster_tree(adata: AnnData, *, cluster_key: str = "scrae", ax: Axes | None 
     ------
     ScraeError
         No tree.
+
+    Examples
+    --------
+    >>> scrae.tl.cluster_tree(adata)
+    >>> ax = scrae.pl.cluster_tree(adata)
     """
     facts = adata.uns.get(cluster_key, {})
     if "tree" not in facts:

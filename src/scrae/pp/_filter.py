@@ -76,6 +76,13 @@ def filter(
     each filter); ``uns["scrae"]["before_filter"]`` (for each of these columns a histogram over all cells that came
     in: ``edges`` [49] and ``cells`` [48]; cells without a count are not in those of the first two, whose edges
     are in equal ratios); and ``uns["scrae"]["notes"]``.
+
+    Examples
+    --------
+    >>> adata = scrae.datasets.pbmc()
+    >>> scrae.pp.filter(adata, min_cells=20)
+    >>> adata.shape
+    (700, 728)
     """
     counts = [counts_of(adata)]
     kept = apply_filters(

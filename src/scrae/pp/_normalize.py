@@ -47,6 +47,13 @@ def normalize(adata: AnnData) -> None:
     -----
     Writes ``X`` (csr_matrix float32), ``obs["scrae_size_factor"]`` (float64, above 0),
     ``uns["log1p"]`` (scanpy's) and ``uns["scrae"]["notes"]``.
+
+    Examples
+    --------
+    >>> adata = scrae.datasets.pbmc()
+    >>> scrae.pp.normalize(adata)
+    >>> round(float(adata.obs["scrae_size_factor"].median()), 6)
+    1.0
     """
     counts = counts_of(adata)
     found = size_factors([counts], adata.n_vars)

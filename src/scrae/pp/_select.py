@@ -97,6 +97,15 @@ def select_genes(
     (float64, larger is better, -inf for genes that the method drops), ``var["scrae_rank"]`` (int64, 0 is best),
     ``uns["scrae"]["gene_selection"]`` (method, numbers, and what a plot needs: ``mean``, ``statistic``,
     ``statistic_name``, ``expected``, fitted parameters; over batches ``mean`` alone) and ``uns["scrae"]["notes"]``.
+
+    Examples
+    --------
+    >>> adata = scrae.datasets.pbmc()
+    >>> scrae.pp.filter(adata)
+    >>> scrae.pp.normalize(adata)
+    >>> scrae.pp.select_genes(adata, method="m3drop", n_top_genes=300)
+    >>> int(adata.var["scrae_selected"].sum())
+    300
     """
     check_options(method, n_top_genes, fdr, batch_key)
     check_batches(adata, batch_key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -12,6 +13,7 @@ from scrae.report._advice import advice
 from scrae.report._conditions import conditions_view
 from scrae.report._content import cluster_rows, headline, label_view, marker_view, scatter_view, title_of
 from scrae.report._format import with_commands
+from scrae.report._generated import generated_view
 from scrae.report._markers import marker_tables, summarize
 from scrae.report._method import gene_view, k_view, quality_view, record_view, training_view
 from scrae.report._points import embed_json
@@ -25,7 +27,7 @@ MOST_ALERTS = 5  # at the top of the page; the others are folded
 SCRIPTS = ("report.js", "picture.js", "expression.js", "explore.js", "plots.js", "levels.js")  # in this order
 
 
-def build(folder: str | Path) -> Path:
+def build(folder: str | Path, *, generate: int = 0) -> Path:
     """Write ``report.html`` into the folder of a finished run.
 
     The page is one file that needs no network. It is made from ``result.h5ad`` and ``run.json`` alone, so it can be
@@ -35,6 +37,8 @@ def build(folder: str | Path) -> Path:
     ----------
     folder : str or pathlib.Path
         Folder with ``result.h5ad`` and ``run.json``.
+    generate : int
+        Number of cells to simulate with the run's model and to show beside the measured ones; 0: none.
 
     Returns
     -------
@@ -44,14 +48,14 @@ def build(folder: str | Path) -> Path:
     Raises
     ------
     ScraeError
-        If a file is missing or cannot be read, or the page cannot be written.
+        If a file is missing or cannot be read, the page cannot be written, or no cells can be simulated.
     """
-    path = Path(folder) / "report.html"
-    write_text(path, render(read_run(folder)))
+    path, run = Path(folder) / "report.html", read_run(folder)
+    write_text(path, render(run, generated_view(run, Path(folder), generate)))
     return path
 
 
-def render(run: Run) -> str:
+def render(run: Run, generated: dict[str, Any] | None = None) -> str:
     """Return the page of a run, with every name from the data escaped."""
     environment = Environment(
         loader=PackageLoader("scrae.report", "page"), autoescape=True, undefined=StrictUndefined,
@@ -78,6 +82,7 @@ def render(run: Run) -> str:
         k=k_view(run),
         significance=significance_view(run),
         stability=stability_view(run),
+        generated=generated,
         training=training_view(run),
         genes=gene_view(run),
         quality=quality_view(run),

@@ -86,6 +86,9 @@ def scatter_view(run: Run, markers: Mapping[str, pd.DataFrame]) -> dict[str, Any
     data = scatter_data(run.adata, groups, choose_genes(markers, N_COLOR_GENES))
     if not data["bases"]:
         return None
+    if run.has_clusters:
+        names = {row["cluster"]: row["name"] for row in run.rows("annotation") if row["name"] != "unknown"}
+        data["groups"][0]["suggested"] = [names.get(name, "") for name in data["groups"][0]["categories"]]
     n_genes = len(data["genes"]["names"])
     data["levels"] = level_data(run, subsample(run.adata), data["genes"]["names"])
     return {"data": data, "n_shown": data["n"], "n_cells": run.adata.n_obs, "n_genes": n_genes}

@@ -74,6 +74,11 @@ def annotate(
     - ``score``: of the best type, also where there is no name; with CellTypist the fraction of the cells.
     - ``genes``: up to eight genes that support the best type, strongest first, separated by spaces.
     - ``runner_up``, ``runner_up_score``: the second best type.
+
+    Examples
+    --------
+    >>> scrae.tl.annotate(adata, tissue="blood")
+    >>> names = adata.uns["scrae"]["annotation"][["cluster", "name", "genes"]]
     """
     clusters = clusters_of(adata, cluster_key, at_least=1)
     if celltypist is None:

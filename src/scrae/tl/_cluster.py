@@ -79,6 +79,12 @@ def cluster(
     -----
     Writes ``obs[key_added]``, categorical, named "0", "1", ... by decreasing size, and ``uns[key_added]["clusters"]``:
     the settings, the number of clusters and, if it was chosen, the number of communities in each run of Leiden.
+
+    Examples
+    --------
+    >>> scrae.tl.cluster(adata, n_clusters=5, key_added="five")
+    >>> list(adata.obs["five"].cat.categories)
+    ['0', '1', '2', '3', '4']
     """
     config = ClusterConfig(n_clusters=n_clusters, method=method, resolution=resolution)
     z, second = codes_of(adata, use_rep), input_key(adata, use_rep, input_rep)
@@ -172,6 +178,12 @@ def score(adata: AnnData, label_key: str, *, cluster_key: str = "scrae") -> dict
     Notes
     -----
     Writes ``uns[cluster_key]["scores"]``: the scores and the label key.
+
+    Examples
+    --------
+    >>> scores = scrae.tl.score(adata, "bulk_labels")
+    >>> 0 < scores["nmi"] < 1
+    True
     """
     for key in (label_key, cluster_key):
         if key not in adata.obs:

@@ -64,6 +64,12 @@ def denoise(
     ------
     ScraeError
         As :func:`count_data`; a gene that is not modeled, a library that is not positive, or an unknown batch.
+
+    Examples
+    --------
+    >>> clean = scrae.tl.denoise(adata, model, genes=["CD3D", "LYZ"])
+    >>> clean.shape
+    (700, 2)
     """
     at = _gene_index(model, [genes] if isinstance(genes, str) else genes)
     if not (
@@ -141,6 +147,12 @@ def generate(
     ------
     ScraeError
         No density or no prior in the model, fewer than one cell, or an unknown batch.
+
+    Examples
+    --------
+    >>> made = scrae.tl.generate(model, 100)
+    >>> made.layers["counts"].shape == (100, len(model.genes))
+    True
     """
     if n_cells < 1:
         raise ScraeError(f"generate: expected at least 1 cell, found {n_cells}")

@@ -7,13 +7,12 @@ import pandas as pd
 from anndata import AnnData
 
 from scrae.cluster.conformal import conformal_p
-from scrae.cluster.transfer import Transfer, transfer_labels
-from scrae.core.data import CountData
+from scrae.cluster.transfer import transfer_labels
+from scrae.core.alignment import fit_alignment
 from scrae.core.model import SCRAE
-from scrae.core.novelty import deviance
 from scrae.errors import ScraeError, did_you_mean
 from scrae.io.notes import add_note
-from scrae.tl._codes import codes_of
+from scrae.tl._codes import codes_of, sample_of
 from scrae.tl._counts import count_data, counts_for
 from scrae.tl._train import encode
 
@@ -22,6 +21,7 @@ __all__ = ["map"]
 _N_CHECKED = 20  # cells that are encoded again, to check that the codes are this model's
 _TOLERANCE = 1e-3
 _UNSEEN = 0.05
+_FITTED = 10_000
 _FEWEST = 20
 """Of fewer held-out cells no p-value is below 0.05."""
 
@@ -36,6 +36,7 @@ def map(
     n_neighbors: int = 15,
     min_overlap: float = 0.5,
     refine: bool = False,
+    align: bool = False,
 ) -> None:
     """Embed new cells with a trained model and transfer the clusters of a reference to them.
 
@@ -62,6 +63,11 @@ def map(
     refine : bool
         Refine the codes of the new cells, for cells with few molecules: see :func:`embed`. The p-values are those of
         the codes that are not refined.
+    align : bool
+        Remove from the codes of the new cells what sets them apart from the reference within soft clusters
+        (:func:`scrae.core.alignment.fit_alignment`; the reference does not move). For cells of a new batch, of which
+        there should be some hundred; map each batch by itself. A type that the reference does not have may be moved
+        to a type that it has.
 
     Raises
     ------
@@ -78,14 +84,17 @@ def map(
     - ``obs[key_added + "_confidence"]``: fraction of the neighbors in it, 0 to 1.
     - ``obs[key_added + "_distance"]``: mean distance to the neighbors, divided by the same mean of the neighbors
       themselves (:func:`scrae.cluster.transfer.transfer_labels`): about 1 for a similar cell.
-    - ``obs[key_added + "_p"]``: conformal p-value (:func:`scrae.cluster.conformal.conformal_p`) of that distance and,
-      for a model without batches, of the deviance of the counts from the decoder's means
-      (:func:`scrae.core.novelty.deviance`), among the reference cells that :func:`train` held out
-      (``obs["scrae_held_out"]``), or among all if fewer than 20 were.
+    - ``obs[key_added + "_p"]``: conformal p-value (:func:`scrae.cluster.conformal.conformal_p`) of that distance among
+      the reference cells that :func:`train` held out (``obs["scrae_held_out"]``), or among all if fewer than 20 were.
     - ``obs[key_added + "_unseen"]``: whether p is at most 0.05, or the cell has no counts in the modeled genes. The
       model has not seen such cells, and their cluster means little. Of cells like the reference, 5 % are flagged.
     - ``uns[key_added + "_colors"]``: the reference's colors, if it has any.
     - ``uns["scrae"]["map"]``: cluster_key, n_neighbors, n_compared and n_unseen.
+
+    Examples
+    --------
+    >>> scrae.tl.map(new, adata, model, cluster_key="bulk_labels", key_added="label")
+    >>> labels = new.obs[["label", "label_confidence", "label_unseen"]]
     """
     if query is reference:
         raise ScraeError("map: expected new cells, found the reference itself; use scrae.tl.cluster")
@@ -94,12 +103,15 @@ def map(
     _check_codes(reference, z, model)
     data = counts_for(query, model, min_overlap=min_overlap)
     codes = model.encode(data)
+    if align:
+        codes = _aligned(codes, z)
     known = clusters.codes >= 0
     found = transfer_labels(codes, z[known], clusters.codes[known], n_neighbors=n_neighbors)
     compared = _compared(reference, known)
-    p = _p_values(query, data, found, reference[known], compared, model)
+    p = conformal_p(found.distance, found.reference_distance[compared])
     if refine:
         codes = encode(model, data, refine=True)
+        codes = _aligned(codes, z) if align else codes
         found = transfer_labels(codes, z[known], clusters.codes[known], n_neighbors=n_neighbors)
     unseen = (p <= _UNSEEN) | (data.totals == 0).cpu().numpy()
     query.obsm[f"X_{key_added}"] = codes
@@ -122,24 +134,20 @@ def map(
     )
 
 
+def _aligned(codes: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Return the codes of a new batch, moved to those of the reference; at most 10,000 cells of each say how."""
+    known, new = (z[sample_of(len(z), _FITTED, seed=0)] for z in (reference, codes))
+    batch = np.repeat([0, 1], [len(known), len(new)])
+    fitted = fit_alignment(np.vstack([known, new]), batch, 2, seed=0, fixed=0)
+    return fitted.apply(codes, np.ones(len(codes), dtype=np.int64))
+
+
 def _compared(reference: AnnData, known: np.ndarray) -> np.ndarray:
     """Return which of the known cells the p-values compare with: those that training held out, or all."""
     if "scrae_held_out" not in reference.obs:
         return np.ones(known.sum(), dtype=bool)
     held_out = reference.obs["scrae_held_out"].to_numpy(dtype=bool)[known]
     return held_out if held_out.sum() >= _FEWEST else np.ones(len(held_out), dtype=bool)
-
-
-def _p_values(
-    query: AnnData, data: CountData, found: Transfer, known: AnnData, compared: np.ndarray, model: SCRAE
-) -> np.ndarray:
-    scores, others = [found.distance], [found.reference_distance[compared]]
-    genes = np.isin(model.genes, known.var_names) & np.isin(model.genes, query.var_names)
-    if model.density is not None and not model.batch_names and "counts" in known.layers and genes.any():
-        cells = count_data(known[compared], genes=model.genes, min_overlap=0, device=data.device)
-        scores.append(deviance(model, model.density, data, genes))
-        others.append(deviance(model, model.density, cells, genes))
-    return conformal_p(np.column_stack(scores), np.column_stack(others))
 
 
 def _clusters(reference: AnnData, key: str) -> pd.Categorical:

@@ -81,6 +81,12 @@ def markers(
     Also writes ``uns[cluster_key]["marker_test"]`` (settings, and ``kept``: the fraction of cells that the first half
     assigns to their cluster) and, for scanpy's plots, the best 100 genes of each cluster without the omitted kinds in
     ``uns["rank_genes_groups"]``.
+
+    Examples
+    --------
+    >>> scrae.tl.markers(adata)
+    >>> table = adata.uns["scrae"]["markers"]
+    >>> best = table.groupby("cluster", observed=True).head(5)
     """
     if not 0 <= min_share <= 1:
         raise ScraeError(f"markers: expected min_share from 0 to 1, found {min_share}; for 10 % say 0.1")

@@ -6,32 +6,36 @@ import numpy as np
 from anndata import AnnData
 
 from scrae.cluster.graph import NeighborGraph
+from scrae.cluster.layout import layout
 from scrae.io.notes import add_note, remove_notes
-from scrae.tl._codes import codes_of, neighbors, sample_of, write_neighbors
+from scrae.tl._codes import codes_of, neighbors, sample_of
 
 __all__ = ["project"]
 
 _TSNE_CELLS = 10_000  # more would take longer than training
-_SPECTRAL_CELLS = 10_000
-"""Up to here UMAP starts from the eigenvectors of the graph and runs its default number of epochs."""
-_EPOCHS = 100
-"""Of UMAP for more cells, half of its default. With 50 it preserves fewer neighbors (``docs/scale.md``)."""
 _SHOWS = ("t-SNE shows", "UMAP shows")
 
 
 def project(
-    adata: AnnData, *, use_rep: str = "X_scrae", graph: NeighborGraph | None = None, seed: int = 0
+    adata: AnnData,
+    *,
+    tsne: bool = False,
+    use_rep: str = "X_scrae",
+    graph: NeighborGraph | None = None,
+    seed: int = 0,
 ) -> None:
-    """Project the latent representation to two dimensions by PCA, t-SNE and UMAP.
+    """Project the latent representation to two dimensions by PCA, UMAP and, if asked, t-SNE.
 
-    t-SNE shows at most 10,000 cells and UMAP those of the graph, at most 100,000, sampled at random; the others get
-    NaN, and the notes say so. With the same seed the cells of t-SNE are among those of UMAP. For more than 10,000 cells
-    UMAP starts from the PCA projection and runs 100 epochs.
+    UMAP shows the cells of the graph, at most 100,000, and t-SNE at most 10,000, sampled at random; the others get
+    NaN, and the notes say so. With the same seed the cells of t-SNE are among those of UMAP. UMAP starts from the PCA
+    projection; see :func:`scrae.cluster.layout.layout`.
 
     Parameters
     ----------
     adata : AnnData
         Cells with a latent representation.
+    tsne : bool
+        Also compute t-SNE, which takes about as long as the training of a few thousand cells.
     use_rep : str
         Key of ``obsm`` with the latent representation.
     graph : NeighborGraph, optional
@@ -46,47 +50,40 @@ def project(
 
     Notes
     -----
-    Writes ``obsm["X_pca_scrae" | "X_tsne" | "X_umap"]``, float32 [cells, 2].
+    Writes ``obsm["X_pca_scrae" | "X_umap" | "X_tsne"]``, float32 [cells, 2]. Without ``tsne`` an earlier
+    ``obsm["X_tsne"]`` is removed, because it may show other codes.
     """
     from sklearn.decomposition import PCA
-    from sklearn.manifold import TSNE
 
     z = codes_of(adata, use_rep)
     for words in _SHOWS:
         remove_notes(adata, words)
+    adata.obsm.pop("X_tsne", None)
+    start = np.column_stack([z[:, 0], np.zeros(len(z))])
     if z.shape[1] > 1:
-        adata.obsm["X_pca_scrae"] = PCA(2, random_state=seed).fit_transform(z).astype(np.float32)
+        start = PCA(2, random_state=seed).fit_transform(z)
+        adata.obsm["X_pca_scrae"] = start.astype(np.float32)
     if graph is None:
         graph = neighbors(adata, use_rep=use_rep, seed=seed)
     if graph is None:
         add_note(adata, "Too few cells for t-SNE and UMAP.")
         return
-    few = sample_of(len(z), _TSNE_CELLS, seed=seed)
-    spread = z.shape[1] > 1 and np.ptp(z[few], axis=0).max() > 0  # otherwise PCA has no axes
-    tsne = TSNE(
-        2,
-        init="pca" if spread else "random",
-        perplexity=min(30, (len(few) - 1) / 3),
-        max_iter=500,
-        angle=0.8,
-        random_state=seed,
-    )
-    _place(adata, "X_tsne", few, tsne.fit_transform(z[few]), _SHOWS[0])
-    start = adata.obsm["X_pca_scrae"][graph.cells] if z.shape[1] > 1 else None
-    _place(adata, "X_umap", graph.cells, _umap(graph, start, seed), _SHOWS[1])
+    if tsne:
+        few = sample_of(len(z), _TSNE_CELLS, seed=seed)
+        _place(adata, "X_tsne", few, _tsne(z[few], seed), _SHOWS[0])
+    xy = layout(graph.connectivities, start[graph.cells], seed=seed)
+    _place(adata, "X_umap", graph.cells, xy, _SHOWS[1])
 
 
-def _umap(graph: NeighborGraph, start: np.ndarray | None, seed: int) -> np.ndarray:
-    """Return UMAP coordinates of the graph's cells, [cells, 2]; of many cells from ``start``."""
-    import scanpy as sc
+def _tsne(z: np.ndarray, seed: int) -> np.ndarray:
+    """Return t-SNE coordinates, [cells, 2]."""
+    from sklearn.manifold import TSNE
 
-    cells = AnnData(graph.codes)
-    write_neighbors(cells, graph.connectivities, graph.distances, use_rep="X")
-    if start is not None and len(start) > _SPECTRAL_CELLS and np.ptp(start, axis=0).min() > 0:
-        sc.tl.umap(cells, random_state=seed, init_pos=start, maxiter=_EPOCHS)
-    else:
-        sc.tl.umap(cells, random_state=seed)
-    return np.asarray(cells.obsm["X_umap"])
+    spread = z.shape[1] > 1 and np.ptp(z, axis=0).max() > 0  # otherwise PCA has no axes
+    start = "pca" if spread else "random"
+    perplexity = min(30, (len(z) - 1) / 3)
+    method = TSNE(2, init=start, perplexity=perplexity, max_iter=500, angle=0.8, random_state=seed)
+    return np.asarray(method.fit_transform(z))
 
 
 def _place(adata: AnnData, key: str, cells: np.ndarray, xy: np.ndarray, shows: str) -> None:

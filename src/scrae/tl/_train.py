@@ -12,6 +12,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from scrae.config import ModelConfig, TrainConfig, to_dict
+from scrae.core.alignment import align_batches
 from scrae.core.checkpoint import Checkpoint, Epoch
 from scrae.core.data import CountData
 from scrae.core.density import fit_density
@@ -22,7 +23,7 @@ from scrae.core.input_pca import input_components
 from scrae.core.model import SCRAE
 from scrae.core.refine import refine_codes
 from scrae.errors import ScraeError
-from scrae.io.batches import refuse_one_batch
+from scrae.io.batches import join_columns, refuse_one_batch
 from scrae.io.notes import add_note
 from scrae.tl._counts import count_data, counts_for
 from scrae.tl._progress import training_bar
@@ -58,9 +59,10 @@ def train(
     seed : int
         Seed of initialization, validation split, minibatches and noise.
     batch_key : str, optional
-        Column of ``obs`` with the experimental batch of each cell, at least two. The decoder and the prior of the
-        library size are conditioned on the batch, and the latent representation is trained not to depend on it
-        (docs/batches.md). None = no correction.
+        Column of ``obs`` with the experimental batch of each cell, at least two; several columns separated by commas
+        are joined to one, which is added to ``obs``. The decoder and the prior of the library size are conditioned on
+        the batch, and the latent representation is trained not to depend on it (docs/batches.md). None = no
+        correction.
     device : torch.device or str
         ``"auto"`` = CUDA if available, otherwise the CPU.
     key_added : str
@@ -90,14 +92,21 @@ def train(
 
     Notes
     -----
-    Writes ``obsm[key_added]``, float32 [cells, latent], and, without ``batch_key``, ``obsm[f"{key_added}_input"]``,
-    float32 [cells, at most 15], the principal components of the model's input. For the default key also
+    Writes ``obsm[key_added]``, float32 [cells, latent], and ``obsm[f"{key_added}_input"]``, float32 [cells, at most
+    15], the principal components of the model's input; with ``batch_key`` they are aligned. For the default key also
     ``obs["scrae_held_out"]``, bool, the cells that were held out for early stopping, and
     ``uns["scrae"]["settings" | "train" | "history" | "seed"]``. The settings are JSON text:
     ``scrae.config.from_dict(scrae.Settings, json.loads(text))`` reads them back. If a non-finite loss ended the
     training, ``uns["scrae"]["train"]["fault"]`` describes it; otherwise it is "".
+
+    Examples
+    --------
+    >>> model = scrae.tl.train(adata)
+    >>> adata.obsm["X_scrae"].shape
+    (700, 10)
     """
     model_config, train_config = model_config or ModelConfig(), train_config or TrainConfig()
+    join_columns(adata, batch_key)
     with _shown(on_epoch) if progress else nullcontext(on_epoch) as after_epoch:
         model, data, result = train_model(
             adata,
@@ -116,7 +125,14 @@ def train(
             f"{empty} cells have no counts in the selected genes; they are kept, but their position is arbitrary.",
         )
     model.density = fit_density(model, data, seed=seed, held_out=result.held_out)
-    _write_codes(adata, model, data, model.encode(data), key_added, seed, write_input)
+    _write_codes(adata, model.encode(data), key_added)
+    if write_input:
+        components = result.components
+        if components is None:
+            components = input_components(model, data, seed=seed)
+        if data.batch_codes is not None:  # the components would join cells by batch again
+            components = align_batches(components, data.batch_codes.cpu().numpy(), seed=seed)
+        adata.obsm[f"{key_added}_input"] = components
     if key_added == "X_scrae":
         adata.obs["scrae_held_out"] = np.isin(np.arange(adata.n_obs), result.held_out)
         slots = adata.uns.setdefault("scrae", {})
@@ -207,10 +223,18 @@ def embed(
 
     Notes
     -----
-    Writes ``obsm[key_added]`` and ``obsm[f"{key_added}_input"]``, as :func:`train` does.
+    Writes ``obsm[key_added]`` and, for a model without batches, ``obsm[f"{key_added}_input"]``, as :func:`train` does.
+
+    Examples
+    --------
+    >>> scrae.tl.embed(new, model)
+    >>> new.obsm["X_scrae"].shape
+    (50, 10)
     """
     data = counts_for(adata, model, min_overlap=min_overlap)
-    _write_codes(adata, model, data, encode(model, data, refine=refine), key_added, seed, True)
+    _write_codes(adata, encode(model, data, refine=refine), key_added)
+    if not model.batch_names:
+        adata.obsm[f"{key_added}_input"] = input_components(model, data, seed=seed)
 
 
 def encode(model: SCRAE, data: CountData, *, refine: bool) -> NDArray[np.float32]:
@@ -226,16 +250,6 @@ def encode(model: SCRAE, data: CountData, *, refine: bool) -> NDArray[np.float32
     return refine_codes(model, model.density, data)
 
 
-def _write_codes(
-    adata: AnnData,
-    model: SCRAE,
-    data: CountData,
-    codes: NDArray[np.float32],
-    key: str,
-    seed: int,
-    write_input: bool,
-) -> None:
+def _write_codes(adata: AnnData, codes: NDArray[np.float32], key: str) -> None:
     adata.obsm[key] = codes
     adata.obsm.pop(f"{key}_input", None)
-    if write_input and not model.batch_names:  # the components would join cells by batch again
-        adata.obsm[f"{key}_input"] = input_components(model, data, seed=seed)

@@ -45,6 +45,13 @@ def cluster_tree(
     -----
     Writes ``uns[cluster_key]["tree"]``: ``children`` [clusters - 1, 2], ``height`` [clusters - 1] and ``sizes``
     [clusters], see :class:`scrae.cluster.tree.ClusterTree`. :func:`cut_tree` reads it.
+
+    Examples
+    --------
+    >>> scrae.tl.cluster(adata, n_clusters=5)
+    >>> scrae.tl.cluster_tree(adata)
+    >>> adata.uns["scrae"]["tree"]["children"].shape
+    (4, 2)
     """
     facts = cluster_facts(adata, cluster_key)
     column = adata.obs[cluster_key].cat.remove_unused_categories()
@@ -151,6 +158,13 @@ def cut_tree(adata: AnnData, n_clusters: int, *, cluster_key: str = "scrae", key
     -----
     Writes ``obs[key_added]``, categorical, named "0", "1", ... by decreasing size, and
     ``uns[key_added]["clusters"]``.
+
+    Examples
+    --------
+    >>> scrae.tl.cluster_tree(adata)
+    >>> scrae.tl.cut_tree(adata, 3, key_added="coarse")
+    >>> list(adata.obs["coarse"].cat.categories)
+    ['0', '1', '2']
     """
     tree, names = stored_tree(adata, cluster_key)
     if not 1 <= n_clusters <= tree.n_leaves:
@@ -241,6 +255,13 @@ def subcluster(
     Notes
     -----
     Writes ``obs[key_added]``: cluster "3" becomes "3.0", "3.1", ... by decreasing size, the others keep their names.
+
+    Examples
+    --------
+    >>> scrae.tl.cluster(adata, n_clusters=3)
+    >>> scrae.tl.subcluster(adata, "0", n_clusters=2, key_added="finer")
+    >>> list(adata.obs["finer"].cat.categories)
+    ['0.0', '0.1', '1', '2']
     """
     facts, column = cluster_facts(adata, cluster_key), adata.obs[cluster_key].astype(str)
     names = list(adata.obs[cluster_key].cat.categories.astype(str))

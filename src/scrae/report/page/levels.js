@@ -130,12 +130,14 @@
     $("level-dots").innerHTML = expression.dotPlot(names.map((name) => `cluster ${name}`), genesShown.map((g) => g.name), genesShown.map((g) => g.described)); // its texts are escaped
   }
 
+  const suggested = group.suggested;
+
   function setLevel(k) {
     now = k;
     const nodes = levels.cuts[k - 1], isRun = k === levels.run, names = isRun ? levels.names : nodes.map((_, i) => String(i));
     const place = new Map(nodes.flatMap((node, i) => levels.leaves[node].map((below) => [below, i])));
     group.codes.forEach((_, i) => { group.codes[i] = place.get(leaf[i]) ?? MISSING; });
-    Object.assign(group, { categories: names, colors: nodes.map((node) => levels.color[node]), sizes: nodes.map((node) => levels.size[node]) });
+    Object.assign(group, { suggested: isRun ? suggested : [], categories: names, colors: nodes.map((node) => levels.color[node]), sizes: nodes.map((node) => levels.size[node]) });
     for (const picture of explore.pictures) if (picture.choice.group === group) { picture.single.clear(); picture.legend(); picture.later(); }
     explore.renew();
     document.body.classList.toggle("other-level", !isRun);

@@ -185,7 +185,9 @@ class Picture {
       button.type = "button";
       button.setAttribute("aria-pressed", String(this.single.has(c)));
       swatch.style.background = page.visible(choice.group.colors[c]);
-      button.append(swatch, make("span", "name", name), make("span", "count", choice.group.sizes[c].toLocaleString("en")));
+      const shown = make("span", "name", name), suggested = choice.group.suggested?.[c];
+      if (suggested) shown.append(make("span", "quiet", ` ${suggested}?`));
+      button.append(swatch, shown, make("span", "count", choice.group.sizes[c].toLocaleString("en")));
       button.addEventListener("click", () => {
         if (!this.single.delete(c)) this.single.add(c);
         button.setAttribute("aria-pressed", String(this.single.has(c)));
