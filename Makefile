@@ -33,7 +33,7 @@ linkcheck: $(VENV)/.docs
 # The picture of the landing page and the README, from the report of the demo.
 picture: demo
 	$(BROWSER) --headless --no-sandbox --disable-gpu --hide-scrollbars --user-data-dir=$$(mktemp -d) \
-	  --screenshot=$(CURDIR)/docs/images/report.png --window-size=1120,1200 file://$(CURDIR)/demo/report.html
+	  --screenshot=$(CURDIR)/docs/images/report.png --window-size=1120,1260 file://$(CURDIR)/demo/report.html
 
 $(VENV)/.docs: $(VENV)/.installed docs/constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --constraint docs/constraints.txt --editable '.[docs]'

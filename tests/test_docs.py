@@ -92,7 +92,7 @@ def place(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     whole = TrainConfig.epochs_for
     monkeypatch.setattr(TrainConfig, "epochs_for", lambda self, n_cells: min(2, whole(self, n_cells)))
-    monkeypatch.setattr("scrae.pl.save_figures", lambda adata, folder, *, label_key: folder.mkdir())
+    monkeypatch.setattr("scrae.pl.save_figures", lambda adata, folder, **_: folder.mkdir())
     monkeypatch.setattr("scrae.io.try_hdf5", lambda *files: None)
     return tmp_path
 

@@ -38,7 +38,7 @@ def given() -> Callable[[], dict[str, Any]]:
     model = scrae.tl.train(adata, scrae.ModelConfig(), TrainConfig(max_epochs=4))
     scrae.tl.cluster(adata, n_clusters=8)
     scrae.tl.markers(adata)
-    adata.obsm["X_umap"] = adata.obsm["X_tsne"] = adata.obsm["X_scrae"][:, :2]  # UMAP is slow
+    adata.obsm["X_umap"] = adata.obsm["X_scrae"][:, :2]
     new = scrae.datasets.pbmc()[:50].copy()
     return lambda: {"scrae": scrae, "adata": adata.copy(), "model": model, "new": new.copy()}
 

@@ -84,7 +84,7 @@ def test_run_writes_the_contract(result: Path, raw: Path) -> None:
         "result.h5ad", "clusters.csv", "report.html", "run.json",
         "model/config.json", "model/weights.safetensors", "model/genes.txt",
     } <= names  # fmt: skip
-    assert {"figures/umap_clusters.png", "figures/latent_labels.svg", "figures/history.png"} <= names
+    assert {"figures/umap_clusters.png", "figures/latent_labels.png", "figures/history.png"} <= names
     assert read_h5ad(result / "result.h5ad").obsm["X_scrae_2d"].shape == (90, 2)
     record = json.loads((result / "run.json").read_text())
     assert list(record["scores"]) == SCORES

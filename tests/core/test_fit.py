@@ -3,8 +3,6 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -494,14 +492,3 @@ def test_data_of_other_batches_is_refused():
         fit(model, DATA, train_config())
     with pytest.raises(ScraeError, match="expected the batch of each cell, since the model was trained with"):
         model.held_out_loss(DATA, torch.arange(9))
-
-
-def test_training_does_not_load_the_compiler() -> None:
-    """It takes 1.5 s and 70 MB, and nothing is compiled."""
-    words = """
-import sys, numpy as np, scrae
-data = scrae.CountData(np.random.default_rng(0).poisson(2.0, (40, 12)))
-scrae.fit(scrae.SCRAE.for_data(data, scrae.ModelConfig()), data, scrae.TrainConfig(max_epochs=1))
-sys.exit("torch._dynamo" in sys.modules)
-"""
-    assert subprocess.run([sys.executable, "-c", words], check=False).returncode == 0

@@ -1,8 +1,8 @@
 """Kill processes at random moments while they write the results of a run over those of another.
 
-``python tests/long/kill_writing.py FOLDER --kills 200`` prints one JSON line. After each kill, and after the lock that
-the next run takes, all files are those of the old run, or all those of the new one. The figures are small text files,
-so that the time goes into what the package writes itself.
+``python tests/long/kill_writing.py FOLDER --kills 200`` prints one JSON line, after Ctrl-C too. After each kill, and
+after the lock that the next run takes, all files are those of the old run, or all those of the new one. The figures are
+small text files, so that the time goes into what the package writes itself.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sys
 import time
 import warnings
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -93,26 +94,26 @@ def killed(folder: Path, kills: int, seed: int) -> dict[str, object]:
         whole.append(marks(folder))
     assert all(whole[0][name] != whole[1][name] for name in ("model", "figures", "result.h5ad", "run.json"))
     ends: Counter[str] = Counter()
-    for number in range(kills):
-        if not (child := os.fork()):
-            try:
-                write(runs[number % 2], folder)
-            finally:
-                os._exit(0)
-        time.sleep(rng.uniform(0, 1.2 * usual))
-        os.kill(child, signal.SIGKILL)
-        ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        with exclusive_lock(folder):
-            pass
-        seen = marks(folder)
-        assert seen.keys() == whole[0].keys(), seen.keys()
-        anndata.read_h5ad(folder / "result.h5ad")
-        scrae.load(folder / "model")
-        assert seen in whole, seen
-        ends[
-            f"{'killed' if ended else 'finished'}, {'new' if seen == whole[number % 2] else 'old'} files"
-        ] += 1
-    return {"kills": kills, "ends": dict(ends), "seconds of one writing": round(usual, 2)}
+    with suppress(KeyboardInterrupt):
+        for number in range(kills):
+            if not (child := os.fork()):
+                try:
+                    write(runs[number % 2], folder)
+                finally:
+                    os._exit(0)
+            time.sleep(rng.uniform(0, 1.2 * usual))
+            os.kill(child, signal.SIGKILL)
+            ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            with exclusive_lock(folder):
+                pass
+            seen = marks(folder)
+            assert seen.keys() == whole[0].keys(), seen.keys()
+            anndata.read_h5ad(folder / "result.h5ad")
+            scrae.load(folder / "model")
+            assert seen in whole, seen
+            new = "new" if seen == whole[number % 2] else "old"
+            ends[f"{'killed' if ended else 'finished'}, {new} files"] += 1
+    return {"kills": ends.total(), "ends": dict(ends), "seconds of one writing": round(usual, 2)}
 
 
 if __name__ == "__main__":

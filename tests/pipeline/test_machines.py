@@ -12,7 +12,7 @@ import pytest
 from helpers.count_files import counts, table
 
 import scrae
-from scrae import ScraeError, Settings
+from scrae import ScraeError, Settings, cli
 from scrae.pipeline import run as pipeline
 from scrae.pipeline.provenance import states
 
@@ -66,6 +66,37 @@ def test_a_run_without_home_in_locale_c_under_a_long_path(tmp_path: Path, thread
     for name in names:
         assert stat.S_IMODE((folder / "out" / name).stat().st_mode) & 0o077 == 0, name
     assert (scrae.io.read_h5ad(folder / "out" / "result.h5ad").layers["counts"].toarray() == counts()).all()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (MemoryError(), "MemoryError"),
+        (ImportError("x.so: failed to map segment from shared object"), "x.so: failed to map segment"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory:\nyou tried"),
+            "DefaultCPUAllocator: can't",
+        ),
+    ],
+)
+def test_too_little_memory_is_one_line(
+    error: Exception, reason: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(sys, "argv", ["scrae", "run"])
+    with pytest.raises(SystemExit, match="1"):
+        cli.main()
+    said = capsys.readouterr().err
+    assert said.startswith(f"scrae: too little memory ({reason}")
+    assert said.endswith("raise the limit or use a machine with more\n")
+    assert said.count("\n") == 1
+    if not isinstance(error, MemoryError):
+        error = type(error)("something else")
+        with pytest.raises(type(error), match="something else"):
+            cli.main()
 
 
 def test_files_larger_than_allowed_leave_no_result(tmp_path: Path) -> None:

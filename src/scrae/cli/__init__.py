@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -25,6 +26,9 @@ from scrae.cli.info import info
 from scrae.errors import ScraeError
 
 __all__ = ["app", "main"]
+
+# Of loaders, PyTorch on a CPU and CUDA; NumPy and Python raise a MemoryError.
+_NO_MEMORY = re.compile("failed to map segment|allocate memory|out of memory", re.IGNORECASE)
 
 app = typer.Typer(
     name="scrae",
@@ -112,6 +116,13 @@ def main() -> None:
         if "--debug" in sys.argv:
             raise
         _print_last(str(error), error)
+        sys.exit(1)
+    except (MemoryError, ImportError, RuntimeError) as error:
+        is_memory = isinstance(error, MemoryError) or _NO_MEMORY.search(str(error))
+        if "--debug" in sys.argv or not is_memory:
+            raise
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        _print_last(f"too little memory ({reason}); raise the limit or use a machine with more", error)
         sys.exit(1)
     except _Stop as stop:
         _print_last("stopped", stop)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Generator, Tensor
-from torch.optim import Adam
 
 from ..config import TrainConfig
 from .data import CountData
 from .model import SCRAE
+from .optimizers import Adam
 from .step import descend, rate_factor
 
 __all__ = ["refit_decoder"]

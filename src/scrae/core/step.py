@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-import sys
 from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.optim import Adam, AdamW, Optimizer
+from torch.optim import Optimizer
 
 from ..config import Schedule, TrainConfig
 from .data import Cells
 from .losses import critic_loss, encoder_loss, generator_loss, gradient_penalty
 from .model import SCRAE
+from .optimizers import Adam, AdamW
 
 __all__ = ["Optimizers", "StepLosses", "descend", "rate_factor", "training_step"]
 
@@ -35,7 +35,6 @@ class Optimizers(NamedTuple):
         separate = model.critic is not None and config.prior_update == "separate"
         autoencoder = [*model.encoder.parameters(), *model.decoder.parameters()]
         capturable = model.library_mean.is_cuda  # in CUDA graphs
-        _leave_the_compiler_out()
 
         def adversarial(network: nn.Module | None, rate: float) -> Optimizer | None:
             if network is None:
@@ -48,20 +47,6 @@ class Optimizers(NamedTuple):
             adversarial(model.latent_generator, slow),
             adversarial(model.critic, slow),
         )
-
-
-def _leave_the_compiler_out() -> None:
-    """Keep torch's optimizers from loading its compiler, which takes 1.5 s and 70 MB; nothing here is compiled.
-
-    They load it to exclude some of their methods from compilation. A method that is marked as excluded already is
-    called as it is. Where torch marks methods in another way, this has no effect.
-    """
-    if "torch._dynamo" in sys.modules:
-        return
-    for method in vars(Optimizer).values():
-        inner = getattr(method, "__wrapped__", None)
-        if inner is not None:
-            setattr(inner, "__dynamo_disable", inner)
 
 
 class StepLosses(NamedTuple):

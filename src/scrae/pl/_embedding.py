@@ -89,7 +89,7 @@ def embedding(
     Examples
     --------
     >>> ax = scrae.pl.embedding(adata, color="scrae")
-    >>> axes = scrae.pl.embedding(adata, "tsne", color=["NKG7", "LYZ"])
+    >>> axes = scrae.pl.embedding(adata, color=["NKG7", "LYZ"])
     """
     key = _basis_key(adata, basis)
     xy = _coordinates(adata, key)
