@@ -82,8 +82,9 @@ def _dispersions(model: SCRAE, data: CountData, rows: Tensor) -> np.ndarray:
         cells = next(iter(data.minibatches(len(rows), rows=rows)))
         mean = codes_and_means(model, cells)[1]
         counts = cells.dense(cells.nonzeros.value)
-        parts = zip(counts.split(_GENES, dim=1), mean.split(_GENES, dim=1), strict=True)
-        return np.concatenate([_bisected(x.double(), mu.clamp(min=1e-12)).cpu().numpy() for x, mu in parts])
+        parts = [slice(start, start + _GENES) for start in range(0, data.n_genes, _GENES)]
+        found = [_bisected(counts[:, at].double(), mean[:, at].clamp(min=1e-12)) for at in parts]
+        return np.asarray(torch.cat(found).cpu().numpy())
 
 
 def _bisected(counts: Tensor, mean: Tensor) -> Tensor:
