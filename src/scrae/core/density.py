@@ -82,7 +82,7 @@ def _dispersions(model: SCRAE, data: CountData, rows: Tensor) -> np.ndarray:
         cells = next(iter(data.minibatches(len(rows), rows=rows)))
         mean = codes_and_means(model, cells)[1]
         counts = cells.dense(cells.nonzeros.value)
-        parts = zip(counts.split(_GENES, dim=1), mean.split(_GENES, dim=1), strict=True)
+        parts = zip(torch.split(counts, _GENES, dim=1), torch.split(mean, _GENES, dim=1), strict=True)
         return np.concatenate([_bisected(x.double(), mu.clamp(min=1e-12)).cpu().numpy() for x, mu in parts])
 
 
