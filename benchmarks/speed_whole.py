@@ -140,7 +140,10 @@ def whole_figure(
     output: Annotated[Path, typer.Option("--output", "-o", help="Picture to write, png or svg.")],
 ) -> None:
     """Draw time and memory of the made cells against their number."""
+    import numpy as np
     from matplotlib.figure import Figure
+
+    from scrae.pl._draw import label_decades
 
     records = [record for record in _latest(files) if record["set"].startswith("made")]
     figure = Figure(figsize=(8, 3.2), layout="constrained")
@@ -151,6 +154,10 @@ def whole_figure(
             if points:
                 axes.loglog(*zip(*points, strict=True), "o-", color=color, ms=4, label=tool)
         axes.set(xlabel="cells", ylabel=label)
+        sizes = [r["n_cells"] for r in records]
+        axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+        label_decades(axes.yaxis, np.array([tool[name] for r in records for tool in r["tools"].values()]))
+        axes.minorticks_off()
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].legend(frameon=False)
     figure.savefig(output, dpi=150)
