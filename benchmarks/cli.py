@@ -13,6 +13,8 @@ from benchmarks import (
     annotation,
     batches,
     clusters,
+    columns,
+    doublets,
     learning,
     markers,
     paper,
@@ -53,6 +55,8 @@ app.add_typer(paper.app, name="paper")
 app.add_typer(clusters.app, name="clusters")
 app.add_typer(learning.app, name="learning")
 app.add_typer(markers.app, name="markers")
+app.add_typer(columns.app, name="columns")
+app.add_typer(doublets.app, name="doublets")
 app.add_typer(batches.app, name="batches")
 app.add_typer(annotation.app, name="annotation")
 app.add_typer(significance.app, name="significance")

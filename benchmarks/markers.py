@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from benchmarks.render import Table
 
-__all__ = ["app"]
+__all__ = ["app", "made_cells"]
 
 _FDR = 0.05
 
@@ -137,7 +137,8 @@ def cost(
 
     from scrae import tl
 
-    adata = _made([data / f"{name}.h5ad" for name in sets.split(",")], cells, genes, clusters, depth, seed)
+    paths = [data / f"{name}.h5ad" for name in sets.split(",")]
+    adata = made_cells(paths, cells, genes=genes, clusters=clusters, depth=depth, seed=seed)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start, spent = time.perf_counter(), time.process_time()
     tl.markers(adata)
@@ -158,7 +159,9 @@ def cost(
     print(facts)
 
 
-def _made(paths: list[Path], cells: int, genes: int, clusters: int, depth: float, seed: int) -> AnnData:
+def made_cells(
+    paths: list[Path], cells: int, *, genes: int, clusters: int, depth: float = 1.0, seed: int = 0
+) -> AnnData:
     """Cells drawn around those of the most frequent types of some sets, as in `scale`; each type is a cluster."""
     from collections import Counter
 

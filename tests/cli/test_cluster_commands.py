@@ -53,3 +53,10 @@ def test_an_unknown_cluster(file, tmp_path):
     done = CliRunner().invoke(app, ["subcluster", str(file), "7", "-o", str(tmp_path / "x.h5ad")])
     assert isinstance(done.exception, ScraeError)
     assert not (tmp_path / "x.h5ad").exists()
+
+
+def test_a_folder_is_renewed_and_an_h5ad_needs_an_output(file, tmp_path):
+    for words in ([str(tmp_path), "0", "-o", "x.h5ad"], [str(file), "0"]):
+        done = CliRunner().invoke(app, ["subcluster", *words])
+        assert isinstance(done.exception, ScraeError)
+        assert "expected the folder of a run, without -o" in str(done.exception)

@@ -224,6 +224,18 @@ def test_keys_are_told_apart():
     assert storable_keys(["a/b/c", "a/b"], slashes=True) == ["a_b_c", "a/b"]
 
 
+def test_missing_names_of_genes_in_raw(tmp_path):
+    adata, full = table(), table()
+    adata.raw = full
+    adata.raw.var.index = pd.Index([None, np.nan, *GENES[2:]], dtype=object)
+    again = stored(adata, tmp_path)
+    assert list(again.raw.var_names) == ["", "", *GENES[2:]]
+    assert (
+        "Stored as text, because an h5ad file cannot hold the values as they were: the index of raw.var."
+        in (notes(adata))
+    )
+
+
 def test_raw_of_the_seurat_converters(tmp_path):
     adata = table()
     full = AnnData(adata.X.copy(), obs=adata.obs, var=adata.var.copy())

@@ -261,3 +261,8 @@ def test_the_axes_of_the_gene_plot_are_those_of_the_figure(tmp_path):
     assert figure.get_xlabel() == "log1p of the mean per cell"
     assert {figure.get_xlabel(), figure.get_ylabel()} <= set(texts)
     assert "mean per cell" not in texts
+
+
+def test_the_quality_section_has_limits_by_sample(page: str):
+    assert "Limits for outliers, by <code>sample</code>" in page
+    assert "cells are outliers by median absolute deviation" in page

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from scrae.cli.options import OutputH5ad, Prepared, complete_column, takes, warn_if_stale
 from scrae.config import Settings
+from scrae.errors import ScraeError
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 __all__ = ["significance", "subcluster"]
 
@@ -49,30 +56,52 @@ def significance(
 
 @takes("n_clusters", "cluster_method", "seed")
 def subcluster(
-    file: Prepared,
+    path: Annotated[Path, typer.Argument(help="Folder of a run, or an h5ad with clusters.")],
     name: Annotated[str, typer.Argument(help="The cluster to divide.")],
     *,
-    output: OutputH5ad,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="h5ad to write for an h5ad; a folder is renewed.")
+    ] = None,
     cluster_key: ClusterKey = "scrae",
     settings: Settings,
 ) -> None:
-    """Divide one cluster of an h5ad: "3" becomes "3.0", "3.1", ..."""
-    from scrae import io, tl
-
-    io.try_hdf5(file)
-    adata = io.read_h5ad(file)
-    config = settings.cluster
-    tl.subcluster(
-        adata,
-        name,
-        cluster_key=cluster_key,
-        n_clusters=config.n_clusters,
-        method=config.method,
-        seed=settings.seed,
+    """Divide one cluster: "3" becomes "3.0", "3.1", ..."""
+    if path.is_dir() != (output is None) or (path.is_dir() and cluster_key != "scrae"):
+        raise ScraeError(
+            "subcluster: expected the folder of a run, without -o and --cluster-key, or an h5ad and -o"
+        )
+    adata = (
+        _divide_run(path, name, settings)
+        if output is None
+        else _divide_file(path, name, output, cluster_key, settings)
     )
-    io.write_h5ad(adata, output)
-    warn_if_stale(output)
     parts = adata.obs[cluster_key].value_counts()
     for part in adata.obs[cluster_key].cat.categories:
         if part.startswith(f"{name}."):
             typer.echo(f"{part:>6} {parts[part]:>9,} cells")
+
+
+def _divide_run(folder: Path, name: str, settings: Settings) -> AnnData:
+    from scrae import io
+    from scrae.pipeline.recluster import recluster
+
+    io.try_hdf5(folder / "result.h5ad")
+    command = shlex.join(["scrae", *sys.argv[1:]])
+    return recluster(folder, divide=(name, settings.cluster.n_clusters), command=command)
+
+
+def _divide_file(path: Path, name: str, output: Path, cluster_key: str, settings: Settings) -> AnnData:
+    from scrae import io, tl
+
+    io.try_hdf5(path)
+    adata = io.read_h5ad(path)
+    config = settings.cluster
+    options: dict[str, Any] = {
+        "n_clusters": config.n_clusters,
+        "method": config.method,
+        "seed": settings.seed,
+    }
+    tl.subcluster(adata, name, cluster_key=cluster_key, **options)
+    io.write_h5ad(adata, output)
+    warn_if_stale(output)
+    return adata

@@ -16,6 +16,7 @@ from anndata import AnnData
 
 from scrae.errors import ScraeError
 from scrae.files import atomic_path
+from scrae.io.parts import read_h5ad_parts
 from scrae.io.read_errors import reading
 from scrae.io.storable import make_storable
 
@@ -36,7 +37,7 @@ def read_h5ad(path: str | os.PathLike[str]) -> AnnData:
     if not path.exists():
         raise ScraeError(f"{path} does not exist; expected an h5ad.")
     with reading(path, "h5ad"):
-        adata = anndata.read_h5ad(path)
+        adata = read_h5ad_parts(path)
     make_storable(adata)
     return adata
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import anndata
 import h5py
 import pandas as pd
 from anndata import AnnData
@@ -15,7 +14,7 @@ from scrae.errors import ScraeError
 from scrae.io.genomes import refuse_several_genomes
 from scrae.io.loom import read_loom, text_of
 from scrae.io.names import some
-from scrae.io.parts import read_parts
+from scrae.io.parts import read_h5ad_parts
 from scrae.io.read_errors import reading
 
 __all__ = ["read_hdf5"]
@@ -33,19 +32,9 @@ def read_hdf5(path: Path) -> AnnData:
         kind = _kind(file, path)
     with reading(path, kind):
         if kind == "h5ad":
-            return _read_h5ad(path)
+            return read_h5ad_parts(path)
         with h5py.File(path, "r") as file:
             return read_loom(file, path) if kind == "loom" else _read_10x(file, path)
-
-
-def _read_h5ad(path: Path) -> AnnData:
-    try:
-        return anndata.read_h5ad(path)
-    except MemoryError:
-        raise
-    except Exception:
-        with h5py.File(path, "r") as file:
-            return read_parts(file, path)
 
 
 def _kind(file: h5py.File, path: Path) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import anndata
+import h5py
 import pandas as pd
 from anndata import AnnData
 
@@ -15,9 +17,20 @@ from scrae.errors import ScraeWarning
 from scrae.io.names import some
 from scrae.io.notes import add_note
 
-__all__ = ["read_parts", "read_table_parts"]
+__all__ = ["read_h5ad_parts", "read_parts", "read_table_parts"]
 
 _ARRAYS = ("layers", "obsm", "varm", "obsp", "varp")
+
+
+def read_h5ad_parts(path: Path) -> AnnData:
+    """Read an h5ad, or those of its elements that can be read; see `read_parts`."""
+    try:
+        return anndata.read_h5ad(path)
+    except MemoryError:
+        raise
+    except Exception:  # of one element, of any kind
+        with h5py.File(path, "r") as file:
+            return read_parts(file, path)
 
 
 def read_parts(root: Any, path: object) -> AnnData:
@@ -49,12 +62,17 @@ def read_parts(root: Any, path: object) -> AnnData:
     adata.uns = _mapping(root["uns"], "uns", lost) if "uns" in root else {}
     if "raw" in root:
         with _or_lost("raw", lost, failures):
-            of_raw = read_table_parts(root["raw/var"], "raw.var", lost)
-            adata.raw = AnnData(
-                anndata.io.read_elem(root["raw/X"]), obs=pd.DataFrame(index=obs.index), var=of_raw
-            )
+            if hasattr(
+                root["raw"], "keys"
+            ):  # anndata >= 0.12 writes a value for none, which older ones cannot read
+                of_raw = read_table_parts(root["raw/var"], "raw.var", lost)
+                adata.raw = AnnData(
+                    anndata.io.read_elem(root["raw/X"]), obs=pd.DataFrame(index=obs.index), var=of_raw
+                )
     if failures and adata.X is None and adata.raw is None and "counts" not in adata.layers:
         raise failures[0]
+    if not lost:
+        return adata
     said = f"Elements that could not be read were left out: {some(lost, 8, show=str)}."
     add_note(adata, said)
     with warnings.catch_warnings():

@@ -118,7 +118,7 @@ def _index(index: pd.Index, columns: list[str], where: str, changes: _Changes) -
 
 
 def _is_text(index: pd.Index) -> bool:
-    return index.dtype == object and not any(UNFIT.search(name) for name in index if isinstance(name, str))
+    return index.dtype == object and all(isinstance(name, str) and not UNFIT.search(name) for name in index)
 
 
 def _column(column: pd.Series, where: str, changes: _Changes) -> Any:

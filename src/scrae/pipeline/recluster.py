@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from anndata import AnnData
 
 from .. import io, tl
 from ..config import ClusterConfig, Settings, from_dict, to_dict
-from ..errors import ScraeError, did_you_mean
+from ..errors import ScraeError, ScraeWarning, did_you_mean
 from ..files import exclusive_lock, replaced_together
 from ..report import read_run
 from .results import OF_CLUSTERS, Clock, Progress, write_results
@@ -44,6 +45,7 @@ def recluster(
     *,
     cluster: ClusterConfig | None = None,
     cut: int | None = None,
+    divide: tuple[str, int | None] | None = None,
     names: Mapping[str, str] | None = None,
     annotation: Mapping[str, Any] | None = None,
     command: str = "scrae.recluster",
@@ -62,6 +64,9 @@ def recluster(
     cut : int or None
         Take the clusters that the slider of the report shows at this number (:func:`scrae.tl.cluster_levels`). They
         are nested in those of the run or hold them; those of ``cluster`` are found anew. None = do not.
+    divide : (str, int or None) or None
+        Name of a cluster to divide, and the number of its parts (None = chosen; :func:`scrae.tl.subcluster`); the
+        other clusters stay. None = do not.
     names : mapping of str to str or None
         Cluster → its name, for ``obs["scrae_name"]``; a cluster without one keeps its number. None = no names.
     annotation : mapping of str to object or None
@@ -79,20 +84,29 @@ def recluster(
     Raises
     ------
     ScraeError
-        Not the folder of a finished run, no latent representation or no such cut, or a name for a cluster that does
-        not exist.
+        Not the folder of a finished run, no latent representation or no such cut, or a cluster that does not exist.
+
+    Warns
+    -----
+    ScraeWarning
+        A division of the earlier clusters was lost with them.
     """
     folder, clock = Path(folder), Clock(progress or Progress())
     record = dict(read_run(folder).record)
     settings = from_dict(Settings, record.get("config") or {})
     with exclusive_lock(folder):
         adata = io.read_h5ad(folder / "result.h5ad")
-        if cut is not None or cluster is not None or (names is None and annotation is None):
+        if (
+            divide is not None
+            or cut is not None
+            or cluster is not None
+            or (names is None and annotation is None)
+        ):
             if cut is not None:
                 cluster = replace(settings.cluster, n_clusters=cut, resolution=None)
             settings = replace(settings, cluster=cluster or settings.cluster)
-            _forget_clusters(adata)
-            find_clusters(adata, settings, clock, cut=cut)
+            _change_clusters(adata, cut, divide, settings)
+            find_clusters(adata, settings, clock, given=cut is not None or divide is not None)
             if settings.label_key is not None:
                 tl.score(adata, settings.label_key)
         if annotation is not None:
@@ -106,7 +120,28 @@ def recluster(
     return adata
 
 
-def _forget_clusters(adata: AnnData) -> None:
+def _change_clusters(
+    adata: AnnData, cut: int | None, divide: tuple[str, int | None] | None, settings: Settings
+) -> None:
+    """Cut the tree or divide a cluster, if one is given, and remove what described the old clusters."""
+    divided = adata.uns["scrae"]["clusters"].get("subclustered")
+    if divided is not None and divide is None:
+        warnings.warn(
+            f"recluster: the division of cluster {divided} was lost with the earlier clusters; to divide one again: "
+            "scrae subcluster OUT NAME",
+            ScraeWarning,
+            stacklevel=3,
+        )
+    if cut is not None:
+        tl.cut_tree(adata, cut, cluster_key="scrae_fine", key_added="scrae")
+    if divide is not None:
+        tl.subcluster(
+            adata, divide[0], n_clusters=divide[1], method=settings.cluster.method, seed=settings.seed
+        )
+    _remove_facts(adata)
+
+
+def _remove_facts(adata: AnnData) -> None:
     """Remove what describes the old clusters."""
     facts = adata.uns.setdefault("scrae", {})
     for key in _OF_CLUSTERS:

@@ -163,20 +163,21 @@ def analyze(
 
 
 def find_clusters(
-    adata: AnnData, settings: Settings, clock: Clock, *, cut: int | None = None
+    adata: AnnData, settings: Settings, clock: Clock, *, given: bool = False
 ) -> NeighborGraph | None:
-    """Cluster the latent representation, or cut the tree of an earlier clustering, and assess the clusters, in place.
+    """Cluster the latent representation, unless clusters are given, and assess the clusters, in place.
 
     Returns the neighbor graph.
     """
     with clock.stage("cluster"):
         graph = tl.neighbors(adata, seed=settings.seed)
-        if cut is None:
+        if not given:
             tl.cluster(adata, **vars(settings.cluster), graph=graph, seed=settings.seed)
+        divided = "subclustered" in adata.uns["scrae"]["clusters"]
+        if divided or not given:
             tl.cluster_levels(adata, graph=graph, seed=settings.seed)
-        else:
-            tl.cut_tree(adata, cut, cluster_key="scrae_fine", key_added="scrae")
-        tl.stability(adata, graph=graph, seed=settings.seed)
+        if not divided:  # subsamples are clustered as all cells are, without a division
+            tl.stability(adata, graph=graph, seed=settings.seed)
     if adata.obs["scrae"].nunique() > 1:
         with clock.stage("find markers"):
             tl.markers(adata, seed=settings.seed)

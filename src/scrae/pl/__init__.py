@@ -5,6 +5,7 @@ from scrae.pl._colors import category_colors, category_column, is_category
 from scrae.pl._embedding import BASES, embedding
 from scrae.pl._genes import gene_selection
 from scrae.pl._markers import markers
+from scrae.pl._qc import qc
 from scrae.pl._save import save_figures
 from scrae.pl._svg import inline_svg
 from scrae.pl._tables import cluster_sizes, cross_table, dot_plot, label_table
@@ -26,6 +27,7 @@ __all__ = [
     "is_category",
     "label_table",
     "markers",
+    "qc",
     "quality",
     "save_figures",
 ]

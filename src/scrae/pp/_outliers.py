@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import median_abs_deviation
 
-__all__ = ["mad_summary", "mad_table", "outliers"]
+__all__ = ["NAMES", "mad_summary", "mad_table", "outliers"]
 
 _DEVIATIONS = {"scrae_n_counts": 5.0, "scrae_n_genes": 5.0, "scrae_mito": 3.0}
 _LOWEST_MITO = 0.05

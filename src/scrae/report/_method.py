@@ -9,6 +9,7 @@ import numpy as np
 
 from scrae import pl
 from scrae.errors import ScraeError
+from scrae.pp._outliers import NAMES, mad_summary
 from scrae.report._format import chart, duration, number, setting, spaced
 from scrae.report._run import Run
 from scrae.tl._codes import is_chosen
@@ -129,7 +130,24 @@ def quality_view(run: Run) -> dict[str, Any]:
         for name in FILTERS
         if filtered.get(name) is not None
     ]
-    return {"rows": rows, "charts": charts, "settings": settings, "notes": run.texts("notes")}
+    view = {"rows": rows, "charts": charts, "settings": settings, "notes": run.texts("notes")}
+    return view | {"violins": _violins(run)}
+
+
+def _violins(run: Run) -> dict[str, Any] | None:
+    """Return the plot of the measures by sample, and what the limits would drop; None where a measure is missing."""
+    obs = run.adata.obs
+    keys = (run.record.get("batch_key"), "sample")
+    sample_key = next((str(key) for key in keys if key is not None and key in obs), None)
+    try:
+        axes = pl.qc(run.adata, sample_key=sample_key)
+    except ScraeError:
+        return None
+    columns = {key: obs[key].to_numpy(dtype=np.float64) for key in NAMES}
+    summary = mad_summary(columns, None if sample_key is None else obs[sample_key].astype(object))
+    title = "Quality measures by sample" if sample_key else "Quality measures"
+    plot = chart(axes[0], title, f"Violins with the limits for outliers: {summary}.")
+    return {"plot": plot, "summary": summary, "key": sample_key}
 
 
 def record_view(run: Run) -> dict[str, Any]:

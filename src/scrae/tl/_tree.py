@@ -287,4 +287,7 @@ def subcluster(
     }
 
 
-_ABOUT = ("clusters", "stability", "agreement", "scores", "tree", "significance")
+_ABOUT = (
+    "clusters", "stability", "agreement", "scores", "tree", "significance", "markers", "marker_test", "annotation",
+    "doublets", "differential_expression",
+)  # fmt: skip
