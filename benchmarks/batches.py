@@ -306,6 +306,8 @@ def _by_set(records: list[Record], columns: dict[str, str], note: str) -> list[T
 def _mean(scores: list[dict[str, Any]], column: str) -> str:
     import numpy as np
 
-    values = [one[column] for one in scores]
+    values = [one[column] for one in scores if column in one]
+    if not values:  # an older record
+        return "-"
     spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
     return f"{np.mean(values):.3f}{spread}"
