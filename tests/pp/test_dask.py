@@ -126,7 +126,7 @@ def test_two_workers_give_the_same_as_in_memory(file, client, method):
 
 
 def test_a_run_trains_the_same_bits(file, client, tmp_path, monkeypatch):
-    monkeypatch.setattr("scrae.pl.save_figures", lambda adata, folder, *, label_key: folder.mkdir())
+    monkeypatch.setattr("scrae.pl.save_figures", lambda adata, folder, **_: folder.mkdir())
     other = in_memory(file, SMALL.preprocess)
     scrae.tl.train(other, SMALL.model, SMALL.train)
     ours = scrae.run(lazily(file), tmp_path / "out", SMALL, label_key="half")

@@ -25,7 +25,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> AnnData:
     folder = tmp_path_factory.mktemp("scanpy")
     adata.write_h5ad(folder / "cells.h5ad")
     cluster = scrae.ClusterConfig(n_clusters=3)
-    scrae.run(folder / "cells.h5ad", folder / "out", SMALL, cluster=cluster, label_key="kind")
+    scrae.run(folder / "cells.h5ad", folder / "out", SMALL, cluster=cluster, label_key="kind", tsne=True)
     return read_h5ad(folder / "out" / "result.h5ad")
 
 
