@@ -9,7 +9,7 @@ import numpy as np
 from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter
 from numpy.typing import NDArray
 
 from scrae.errors import ScraeError, did_you_mean
@@ -22,6 +22,7 @@ __all__ = ["qc"]
 
 _MOST_SAMPLES = 30
 _LIMIT = "#b3261e"
+_TICKS = np.log10(np.multiply.outer(10.0 ** np.arange(8), [1, 1.5, 2, 3, 5, 7])).ravel().tolist()
 
 
 def qc(
@@ -79,6 +80,7 @@ def qc(
                     ends = [place - 0.4, place + 0.4]
                     ax.plot(ends, [np.log10(bound) if log else bound] * 2, color=_LIMIT, linewidth=1.2)
         if log:
+            ax.yaxis.set_major_locator(FixedLocator(_TICKS))
             ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{10**y:,.0f}"))
         ax.set_xticks(range(len(drawn)), [shorten(names[code], 18) for code in drawn], rotation=90)
         for label, code in zip(ax.get_xticklabels(), drawn, strict=True):
