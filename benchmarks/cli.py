@@ -23,6 +23,7 @@ from benchmarks import (
     searching,
     significance,
     speed,
+    subclusters,
     summary,
 )
 from benchmarks.options import (
@@ -56,6 +57,7 @@ app.add_typer(clusters.app, name="clusters")
 app.add_typer(learning.app, name="learning")
 app.add_typer(markers.app, name="markers")
 app.add_typer(columns.app, name="columns")
+app.add_typer(subclusters.app, name="subclusters")
 app.add_typer(doublets.app, name="doublets")
 app.add_typer(batches.app, name="batches")
 app.add_typer(annotation.app, name="annotation")
