@@ -30,8 +30,8 @@ def left_out_scores(cells: AnnData, left_out: str, *, seed: int) -> dict[str, fl
     Returns
     -------
     dict of str to float
-        `mapped`: by a model of the other batches; `aligned`: the same with `align=True`; `joint`: by a model of all
-        batches, told of them.
+        `mapped`: by a model of the other batches; `aligned`: the same with `align=True`; `joint`: by a model that
+        corrects for all batches.
     """
     from benchmarks.genes import prepare
     from scrae import tl

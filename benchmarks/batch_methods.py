@@ -49,7 +49,7 @@ class BatchMethod:
     changes
         Settings that differ from that embedding's defaults.
     corrects
-        Whether it is told of the batches.
+        Whether it corrects for the batches.
     uncorrected
         The name of the same method without batches; None: not measured.
     """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmarks.options import Busy, Data, Output, Sets
-from benchmarks.records import append, head, read
+from benchmarks.records import append, cost_of, head, read
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,7 +107,7 @@ def _scrublet(made: AnnData, truth: NDArray[np.bool_], seed: int) -> dict[str, f
     other = made.copy()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore")  # of scanpy, for its own version
             sc.pp.scrublet(other, expected_doublet_rate=_SHARE, random_state=seed, verbose=False)
     except (ImportError, AttributeError, TypeError, ValueError) as error:  # of other versions
         print(f"scrublet: {error}")
@@ -165,23 +165,16 @@ def cost(
     busy: Busy = False,
 ) -> None:
     """Measure time and memory of tl.doublets on made cells with 20,000 genes; one record."""
-    import resource
-
     from benchmarks.markers import made_cells
     from scrae import tl
 
     paths = [data / f"{name}.h5ad" for name in ("baron", "zheng_facs")]
     adata = made_cells(paths, cells, genes=20_000, clusters=20)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start, spent = time.perf_counter(), time.process_time()
-    tl.doublets(adata)
+    spent = cost_of(lambda: tl.doublets(adata))
     facts = {
         "name": "cost",
         "cells": cells,
-        "seconds": round(time.perf_counter() - start, 1),
-        "cpu_seconds": round(time.process_time() - spent, 1),
-        "memory_before_mb": round(before / 1024),
-        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        **spent,
     }
     append(output, head("doublets-cost", threads=1, device="cpu", busy=busy) | facts)
     print(facts)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmarks.options import Busy, Data, Into, Markdown, Output, print_tables
-from benchmarks.records import append, head, read
+from benchmarks.records import append, cost_of, head, read
 
 if TYPE_CHECKING:
     import numpy as np
@@ -133,15 +133,11 @@ def cost(
     busy: Busy = False,
 ) -> None:
     """Measure time and memory of tl.markers on made cells; one record."""
-    import resource
-
     from scrae import tl
 
     paths = [data / f"{name}.h5ad" for name in sets.split(",")]
     adata = made_cells(paths, cells, genes=genes, clusters=clusters, depth=depth, seed=seed)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start, spent = time.perf_counter(), time.process_time()
-    tl.markers(adata)
+    spent = cost_of(lambda: tl.markers(adata))
     facts = {
         "name": "cost",
         "cells": cells,
@@ -150,10 +146,7 @@ def cost(
         "share_above_zero": round(adata.layers["counts"].nnz / cells / genes, 4),
         "depth": depth,
         "seed": seed,
-        "seconds": round(time.perf_counter() - start, 1),
-        "cpu_seconds": round(time.process_time() - spent, 1),
-        "memory_before_mb": round(before / 1024),
-        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        **spent,
     }
     append(output, head("markers-cost", threads=1, device="cpu", busy=busy) | facts)
     print(facts)

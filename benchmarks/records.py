@@ -9,7 +9,10 @@ from __future__ import annotations
 import json
 import os
 import platform
+import resource
 import subprocess
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -19,7 +22,7 @@ from typing import Any
 from scrae import __version__
 from scrae.errors import ScraeError
 
-__all__ = ["FORMAT", "Record", "append", "head", "read", "source"]
+__all__ = ["FORMAT", "Record", "append", "cost_of", "head", "read", "source"]
 
 Record = dict[str, Any]  # a line of JSON; the keys are documented in benchmarks/records/README.md
 
@@ -76,6 +79,23 @@ def source() -> Record:
     """Commit of the checkout, and whether its files differ from it; asked once, since they may change later."""
     changed = _git("status", "--porcelain", "--untracked-files=no", "--", "src", "benchmarks/*.py")
     return {"commit": _git("rev-parse", "HEAD"), "uncommitted": changed != ""}
+
+
+def cost_of(work: Callable[[], object]) -> Record:
+    """Do the work in this process and return its seconds, and the peak memory before and after it."""
+    before = _peak_memory_mb()
+    start, spent = time.perf_counter(), time.process_time()
+    work()
+    return {
+        "seconds": round(time.perf_counter() - start, 1),
+        "cpu_seconds": round(time.process_time() - spent, 1),
+        "memory_before_mb": before,
+        "peak_memory_mb": _peak_memory_mb(),
+    }
+
+
+def _peak_memory_mb() -> int:
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 def append(path: Path, record: Record) -> None:

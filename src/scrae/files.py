@@ -118,7 +118,7 @@ def replaced_together(
         draft.mkdir(parents=True)
         try:
             yield draft
-        except Exception as error:
+        except Exception as error:  # of any kind: what was written may count
             if keep is not None and (draft / keep).exists():
                 _decide(draft, final, names)
             if isinstance(error, ScraeError):  # it names a file of the draft

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scrae.cli.options import OutputH5ad, Prepared, complete_column, takes, warn_if_stale
+from scrae.cli.options import OutputH5ad, Prepared, complete_column, refuse_mixed, takes, warn_if_stale
 from scrae.config import Settings
-from scrae.errors import ScraeError
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -66,10 +65,7 @@ def subcluster(
     settings: Settings,
 ) -> None:
     """Divide one cluster: "3" becomes "3.0", "3.1", ..."""
-    if path.is_dir() != (output is None) or (path.is_dir() and cluster_key != "scrae"):
-        raise ScraeError(
-            "subcluster: expected the folder of a run, without -o and --cluster-key, or an h5ad and -o"
-        )
+    refuse_mixed(path, output, cluster_key, "subcluster")
     adata = (
         _divide_run(path, name, settings)
         if output is None

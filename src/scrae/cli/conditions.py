@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scrae.cli.options import OutputH5ad, Prepared, complete_column
-from scrae.errors import ScraeError
+from scrae.cli.options import OutputH5ad, Prepared, complete_column, refuse_mixed
 from scrae.files import atomic_path
 
 if TYPE_CHECKING:
@@ -72,8 +71,7 @@ def de(
     """
     if (reference is None) != (condition is None):
         raise typer.BadParameter("--condition and --reference belong together: give both or none")
-    if path.is_dir() != (output is None) or (path.is_dir() and cluster_key != "scrae"):
-        raise ScraeError("de: expected the folder of a run, without -o and --cluster-key, or an h5ad and -o")
+    refuse_mixed(path, output, cluster_key, "de")
     options: dict[str, Any] = {
         "condition_key": condition_key,
         "sample_key": sample_key,

@@ -293,6 +293,14 @@ def print_scores(adata: AnnData) -> None:
         typer.echo(f"scores    {shown}  ({facts['label_key']})")
 
 
+def refuse_mixed(path: Path, output: Path | None, cluster_key: str, command: str) -> None:
+    """Raise ScraeError unless it is a folder of a run, whose files are renewed, or an h5ad and an output."""
+    if path.is_dir() != (output is None) or (path.is_dir() and cluster_key != "scrae"):
+        raise ScraeError(
+            f"{command}: expected the folder of a run, without -o and --cluster-key, or an h5ad and -o"
+        )
+
+
 def warn_if_stale(output: Path, *, same_clusters: bool = False) -> None:
     """Say which files of a run no longer fit, if a step has written into the folder of one."""
     if output.name != "result.h5ad" or not (output.parent / "run.json").exists():

@@ -36,12 +36,12 @@ class _Plain:
     def step(self, closure: None = None) -> None:
         """Take a step; see :class:`torch.optim.Optimizer`."""
         with torch.no_grad():
-            inspect.unwrap(super().step)(self, closure)  # type: ignore[misc]
+            inspect.unwrap(super().step)(self, closure)  # type: ignore[misc]  # the mixin relies on the class beside it
 
 
-class Adam(_Plain, optim.Adam):  # type: ignore[misc]
+class Adam(_Plain, optim.Adam):  # type: ignore[misc]  # the mixin relies on the class beside it
     """See :class:`torch.optim.Adam`."""
 
 
-class AdamW(_Plain, optim.AdamW):  # type: ignore[misc]
+class AdamW(_Plain, optim.AdamW):  # type: ignore[misc]  # the mixin relies on the class beside it
     """See :class:`torch.optim.AdamW`."""

@@ -50,7 +50,7 @@ def reading(path: Path, what: str) -> Iterator[None]:
             f"{path} could not be read as {what}; it is damaged or not in UTF-8 (byte {error.object[error.start]:#x} "
             f"at {error.start}): save it as UTF-8."
         ) from error
-    except Exception as error:
+    except Exception as error:  # of any kind, by content
         reason = " ".join(str(error).split())[:200] or "no reason given"
         raise ScraeError(
             f"{path} could not be read as {what}; it is damaged, cut short or of another kind "

@@ -18,26 +18,11 @@ from ..config import ClusterConfig, Settings, from_dict, to_dict
 from ..errors import ScraeError, ScraeWarning, did_you_mean
 from ..files import exclusive_lock, replaced_together
 from ..report import read_run
+from ..tl._codes import ABOUT_CLUSTERS
 from .results import OF_CLUSTERS, Clock, Progress, write_results
 from .run import find_clusters
 
 __all__ = ["read_names", "recluster"]
-
-_OF_CLUSTERS = (
-    "agreement",
-    "stability",
-    "significance",
-    "tree",
-    "markers",
-    "marker_test",
-    "annotation",
-    "doublets",
-    "scores",
-    "composition",
-    "conditions",
-    "differential_expression",
-)
-"""Keys of ``uns["scrae"]`` that describe the clusters."""
 
 
 def recluster(
@@ -144,7 +129,7 @@ def _change_clusters(
 def _remove_facts(adata: AnnData) -> None:
     """Remove what describes the old clusters."""
     facts = adata.uns.setdefault("scrae", {})
-    for key in _OF_CLUSTERS:
+    for key in ABOUT_CLUSTERS:
         facts.pop(key, None)
     notes = [str(line) for line in np.atleast_1d(facts.get("notes", []))]
     facts["notes"] = [line for line in notes if " clusters were requested;" not in line]

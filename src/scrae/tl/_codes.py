@@ -13,6 +13,7 @@ from scrae.cluster.graph import N_NEIGHBORS, NeighborGraph, neighbor_graph
 from scrae.errors import ScraeError
 
 __all__ = [
+    "ABOUT_CLUSTERS",
     "MAX_CELLS",
     "cluster_facts",
     "codes_of",
@@ -22,6 +23,12 @@ __all__ = [
     "sample_of",
     "write_neighbors",
 ]
+
+ABOUT_CLUSTERS = (
+    "agreement", "stability", "significance", "tree", "markers", "marker_test", "annotation", "doublets", "scores",
+    "composition", "conditions", "differential_expression",
+)  # fmt: skip
+"""Keys of ``uns["scrae"]`` that describe the clusters, and do not hold for others."""
 
 _MIN_CELLS = 5  # of a neighbor graph
 MAX_CELLS = 100_000  # of a neighbor graph; a sample represents more

@@ -149,7 +149,7 @@ def differential_expression(
             "replicates a difference between conditions cannot be distinguished from one between samples"
         )
     try:
-        import pydeseq2  # noqa: F401
+        import pydeseq2  # noqa: F401  only whether it is there; see _deseq
     except ImportError as error:
         raise ScraeError(
             "differential_expression: expected the package pydeseq2, found none; pip install 'scrae[conditions]'"

@@ -13,7 +13,7 @@ from scrae.cluster.tree import cluster_tree as tree_of
 from scrae.config import ClusterConfig, ClusterMethod
 from scrae.errors import ScraeError, did_you_mean
 from scrae.tl._cluster import cluster
-from scrae.tl._codes import cluster_facts, codes_of, neighbors
+from scrae.tl._codes import ABOUT_CLUSTERS, cluster_facts, codes_of, neighbors
 
 __all__ = ["cluster_levels", "cluster_tree", "cut_tree", "stored_tree", "subcluster"]
 
@@ -282,12 +282,5 @@ def subcluster(
     key_added = key_added or cluster_key
     adata.obs[key_added] = pd.Categorical(column, names)
     kept = {key: value for key, value in facts.items() if key in _KEPT}
-    adata.uns[key_added] = {k: v for k, v in adata.uns.get(key_added, {}).items() if k not in _ABOUT} | {
-        "clusters": {**kept, "n_clusters": len(names), "subclustered": name}
-    }
-
-
-_ABOUT = (
-    "clusters", "stability", "agreement", "scores", "tree", "significance", "markers", "marker_test", "annotation",
-    "doublets", "differential_expression",
-)  # fmt: skip
+    others = {k: v for k, v in adata.uns.get(key_added, {}).items() if k not in ABOUT_CLUSTERS}
+    adata.uns[key_added] = others | {"clusters": {**kept, "n_clusters": len(names), "subclustered": name}}
